@@ -1,0 +1,110 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "swift-singleflight",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "Singleflight", targets: ["Singleflight"]),
+        .library(name: "SingleflightLease", targets: ["SingleflightLease"]),
+        .library(name: "SingleflightRedis", targets: ["SingleflightRedis"]),
+        .library(name: "SingleflightTestKit", targets: ["SingleflightTestKit"]),
+        .executable(name: "singleflight", targets: ["SingleflightTool"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
+    ],
+    targets: [
+        // In-process coalescing. Depends on nothing, not even Foundation; a test checks it.
+        .target(name: "Singleflight", swiftSettings: settings),
+
+        // Leadership across processes, for any store.
+        .target(name: "SingleflightLease", dependencies: ["Singleflight"], swiftSettings: settings),
+
+        // No `pkgConfig:` here: Debian's hiredis.pc carries a flag that makes SwiftPM warn on every build.
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"]), .brew(["hiredis"])]),
+        .target(
+            name: "HiredisClient",
+            dependencies: [
+                "CHiredis",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "SingleflightRedis",
+            dependencies: [
+                "HiredisClient",
+                "Singleflight",
+                "SingleflightLease",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "SingleflightTestKit",
+            dependencies: ["Singleflight", "SingleflightLease"],
+            swiftSettings: settings
+        ),
+
+        // A redis-server of one's own, for the demo and the tests. Not a product.
+        .target(name: "PrivateRedis", swiftSettings: settings),
+        .target(
+            name: "SingleflightCLI",
+            dependencies: [
+                "PrivateRedis",
+                "SingleflightRedis",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(name: "SingleflightTool", dependencies: ["SingleflightCLI"], swiftSettings: settings),
+
+        .testTarget(name: "SingleflightTests", dependencies: ["Singleflight"], swiftSettings: settings),
+        .testTarget(
+            name: "SingleflightLeaseTests",
+            dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "HiredisClientTests",
+            dependencies: [
+                "HiredisClient", "PrivateRedis",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SingleflightRedisTests",
+            dependencies: ["HiredisClient", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SingleflightCLITests",
+            dependencies: ["PrivateRedis", "SingleflightCLI"],
+            swiftSettings: settings
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)

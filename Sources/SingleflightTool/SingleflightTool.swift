@@ -1,0 +1,4 @@
+@main
+enum SingleflightTool {
+    static func main() {}
+}
