@@ -1,0 +1,225 @@
+public import Synchronization
+
+/// A part of a group's keys under one lock, and the driver of their flights. Every method has one shape: lock,
+/// transition, unlock, act. Under the lock runs no code of a user's but the key's `==`.
+@usableFromInline
+final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    @usableFromInline typealias Table = FlightTable<Key, Value, Continuation<Outcome<Value>>, Work>
+
+    @usableFromInline let table = Mutex(Table())
+
+    /// Distinguishes the shard from every other of the process, of whatever group, alive or dead.
+    @usableFromInline let number: UInt64
+
+    @usableFromInline
+    init() {
+        self.number = ShardNumber.next()
+    }
+
+    // MARK: Callers
+
+    /// See ``FlightTable/enter(_:hash:leaderSubscribes:limit:isInside:)``.
+    @inlinable
+    func enter(
+        _ key: Key,
+        hash: Int,
+        leaderSubscribes: Bool,
+        limit: Int?,
+        path: FlightPath?
+    ) -> Table.Entrance {
+        self.table.withLock { table in
+            table.enter(key, hash: hash, leaderSubscribes: leaderSubscribes, limit: limit) { flight in
+                path?.contains(shard: self.number, flight: flight) ?? false
+            }
+        }
+    }
+
+    /// Waits for the outcome of a subscription, which is over afterwards.
+    @inlinable
+    func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
+        if let outcome = self.collect(flight, seat) { return outcome }
+        return await withTaskCancellationHandler {
+            if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
+                await withTaskPriorityEscalationHandler {
+                    await withContinuation { self.wait(flight, seat, $0) }
+                } onPriorityEscalated: { _, priority in
+                    self.raise(flight, to: priority.rawValue)
+                }
+            } else {
+                await withContinuation { self.wait(flight, seat, $0) }
+            }
+        } onCancel: {
+            self.cancelWait(flight, seat)
+        }
+    }
+
+    /// The outcome of a subscription if it is known; nil if it must be waited for.
+    @inlinable
+    func collect(_ flight: FlightID, _ seat: SeatID) -> Outcome<Value>? {
+        var remains = Table.Remains()
+        switch self.table.withLock({ $0.collect(flight, seat, &remains) }) {
+        case .wait: return nil
+        case .deliver(let outcome): return outcome
+        case .gone: return .canceled(Self.reasonOfGone)
+        }
+    }
+
+    /// Whoever finds its own subscription gone was removed by its cancellation handler or by a call to `leave`.
+    @inlinable
+    static var reasonOfGone: CancellationReason {
+        Task.isCancelled ? .callerCancelled : .left
+    }
+
+    @inlinable
+    func wait(_ flight: FlightID, _ seat: SeatID, _ continuation: Continuation<Outcome<Value>>) {
+        var remains = Table.Remains()
+        let priority = Task.currentPriority.rawValue
+        switch self.table.withLock({ $0.wait(flight, seat, continuation, priority: priority, &remains) }) {
+        case .suspend(let work): work?.raise(to: priority)
+        case .deliver(let outcome): continuation.resume(returning: outcome)
+        case .gone: continuation.resume(returning: .canceled(Self.reasonOfGone))
+        }
+    }
+
+    @usableFromInline
+    func raise(_ flight: FlightID, to priority: UInt8) {
+        self.table.withLock { $0.raise(flight, to: priority) }?.raise(to: priority)
+    }
+
+    @usableFromInline
+    func cancelWait(_ flight: FlightID, _ seat: SeatID) {
+        var remains = Table.Remains()
+        let action = self.table.withLock { $0.cancelWait(flight, seat, &remains) }
+        action.waiter?.resume(returning: .canceled(.callerCancelled))
+        action.abandoned?.abandon()
+    }
+
+    @usableFromInline
+    func leave(_ flight: FlightID, _ seat: SeatID) {
+        var remains = Table.Remains()
+        let action = self.table.withLock { $0.leave(flight, seat, &remains) }
+        action.waiter?.resume(returning: .canceled(.left))
+        action.abandoned?.abandon()
+    }
+
+    // MARK: The leader
+
+    /// Runs the operation in a task of its own, which completes the flight.
+    ///
+    /// Where the system has it, the task starts on the caller's thread, and so costs less than half.
+    @inlinable
+    func launch(
+        _ flight: FlightID,
+        path: FlightPath?,
+        endsWhenAbandoned: Bool,
+        _ operation: @escaping @Sendable () async throws -> Value
+    ) {
+        let task: Task<Void, Never>
+        if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
+            task = Task.immediate {
+                self.complete(flight, await self.result(flight, path: path, operation), leaderLeaves: true)
+            }
+        } else {
+            task = Task {
+                self.complete(flight, await self.result(flight, path: path, operation), leaderLeaves: true)
+            }
+        }
+        self.attach(flight, .task(task), endsWhenAbandoned: endsWhenAbandoned, priority: Task.currentPriority.rawValue)
+    }
+
+    /// Runs the operation in the caller's task, and completes the flight.
+    @inlinable
+    func lead(
+        _ flight: FlightID,
+        path: FlightPath?,
+        _ operation: @Sendable () async throws -> Value
+    ) async -> Outcome<Value> {
+        let result = await self.result(flight, path: path, operation)
+        if case .failure = result, Task.isCancelled {
+            self.leaderLeaves(flight)
+            return .canceled(.callerCancelled)
+        }
+        let isShared = self.complete(flight, result, leaderLeaves: true) ?? false
+        return .complete(Completion(result: result, isShared: isShared, role: .leader))
+    }
+
+    /// Runs the operation on behalf of the flight.
+    @inlinable
+    func result(
+        _ flight: FlightID,
+        path: FlightPath?,
+        _ operation: @Sendable () async throws -> Value
+    ) async -> Result<Value, any Error> {
+        let inner = FlightPath(shard: self.number, flight: flight, outer: path)
+        return await FlightPath.local.withValue(inner) {
+            do {
+                return .success(try await operation())
+            } catch {
+                return .failure(error)
+            }
+        }
+    }
+
+    @usableFromInline
+    func attach(_ flight: FlightID, _ work: Work, endsWhenAbandoned: Bool, priority: UInt8) {
+        var remains = Table.Remains()
+        let action = self.table.withLock {
+            $0.attach(flight, work, endsWhenAbandoned: endsWhenAbandoned, priority: priority, &remains)
+        }
+        switch action {
+        case .keep, .ignore: break
+        case .raise(let priority): work.raise(to: priority)
+        case .abandon: work.abandon()
+        }
+    }
+
+    /// Publishes a result. Returns whether it is shared, or nil if the flight had ended before.
+    @inlinable
+    @discardableResult
+    func complete(_ flight: FlightID, _ result: Result<Value, any Error>, leaderLeaves: Bool) -> Bool? {
+        var remains = Table.Remains()
+        let departure = self.table.withLock { $0.complete(flight, result, leaderLeaves: leaderLeaves, &remains) }
+        guard let departure else { return nil }
+        Self.resume(departure)
+        guard case .complete(let completion) = departure.outcome else { return nil }
+        return completion.isShared
+    }
+
+    @usableFromInline
+    func cancel(_ flight: FlightID, _ reason: CancellationReason) -> Bool {
+        var remains = Table.Remains()
+        guard let departure = self.table.withLock({ $0.cancel(flight, reason, &remains) }) else { return false }
+        Self.resume(departure)
+        return true
+    }
+
+    @usableFromInline
+    func leaderLeaves(_ flight: FlightID) {
+        var remains = Table.Remains()
+        guard let departure = self.table.withLock({ $0.leaderLeaves(flight, &remains) }) else { return }
+        Self.resume(departure)
+    }
+
+    @usableFromInline
+    func subscribe(_ flight: FlightID) -> SeatID? {
+        self.table.withLock { $0.subscribe(flight) }
+    }
+
+    @inlinable
+    static func resume(_ departure: Table.Flight.Departure) {
+        for case .waiting(_, let role, let continuation) in departure.seats {
+            continuation.resume(returning: departure.outcome.seen(as: role))
+        }
+    }
+}
+
+/// Numbers the shards of the process.
+@usableFromInline
+enum ShardNumber {
+    private static let last = Atomic<UInt64>(0)
+
+    @usableFromInline
+    static func next() -> UInt64 {
+        self.last.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+}

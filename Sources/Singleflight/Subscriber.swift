@@ -1,0 +1,60 @@
+import Synchronization
+
+/// One caller's place in a flight.
+///
+/// Counts among the flight's subscribers from its creation until it has its outcome, leaves, or goes away. Safe to use
+/// from any thread.
+public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    private enum Subscription: Sendable {
+        case seated(FlightID, SeatID)
+        case refused(CancellationReason)
+    }
+
+    /// What is being computed.
+    public let key: Key
+
+    private let shard: Shard<Key, Value>
+    private let subscription: Subscription
+    /// The outcome is for one caller: a second one must not take the first one's place, nor cancel its wait.
+    private let isAwaited = Atomic(false)
+
+    /// - Parameter seat: nil if the flight has gone, which a leader's handle prevents.
+    init(key: Key, shard: Shard<Key, Value>, flight: FlightID, seat: SeatID?) {
+        self.key = key
+        self.shard = shard
+        self.subscription = seat.map { .seated(flight, $0) } ?? .refused(.leaderLeft)
+    }
+
+    init(refused error: GroupError, key: Key, shard: Shard<Key, Value>) {
+        self.key = key
+        self.shard = shard
+        self.subscription = .refused(.refused(error))
+    }
+
+    deinit {
+        self.leave()
+    }
+
+    /// Waits for the flight's outcome. Never hangs longer than the flight has a leader.
+    ///
+    /// If the awaiting task is cancelled the subscriber leaves at once and gets
+    /// ``CancellationReason/callerCancelled``, unless the outcome is there already. An outcome can be taken once: a
+    /// second call, concurrent or later, gets ``CancellationReason/left``.
+    public func outcome() async -> Outcome<Value> {
+        switch self.subscription {
+        case .refused(let reason):
+            return .canceled(reason)
+        case .seated(let flight, let seat):
+            guard !self.isAwaited.exchange(true, ordering: .relaxed) else { return .canceled(.left) }
+            return await self.shard.outcome(flight, seat)
+        }
+    }
+
+    /// Stops waiting: a suspended or later call of ``outcome()`` gets ``CancellationReason/left``.
+    ///
+    /// Does nothing if the outcome has been taken, or if the subscriber has left before.
+    public func leave() {
+        guard case .seated(let flight, let seat) = self.subscription else { return }
+        self.shard.leave(flight, seat)
+    }
+}

@@ -1,0 +1,27 @@
+/// What a flight does on behalf of those who wait for it.
+@usableFromInline
+enum Work: Sendable {
+    /// The task that runs the operation.
+    case task(Task<Void, Never>)
+
+    /// Whoever scheduled the work by hand wants to know when nobody waits any more.
+    case handler(@Sendable () -> Void)
+
+    /// Nobody waits any more.
+    @usableFromInline
+    func abandon() {
+        switch self {
+        case .task(let task): task.cancel()
+        case .handler(let handler): handler()
+        }
+    }
+
+    /// Somebody of this priority waits.
+    @usableFromInline
+    func raise(to priority: UInt8) {
+        guard case .task(let task) = self else { return }
+        if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
+            task.escalatePriority(to: TaskPriority(rawValue: priority))
+        }
+    }
+}
