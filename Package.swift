@@ -100,6 +100,7 @@ let package = Package(
             dependencies: ["HiredisClient", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit"],
             swiftSettings: settings
         ),
+        .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",
             dependencies: ["PrivateRedis", "SingleflightCLI"],
