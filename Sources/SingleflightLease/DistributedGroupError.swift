@@ -1,0 +1,70 @@
+/// Why a distributed group itself, not the operation, gave a caller no value.
+public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
+    /// The kinds of failure; more may come.
+    public struct Code: Hashable, Sendable, CustomStringConvertible {
+        private enum Kind: String {
+            case invalidConfiguration, unavailable, encodingFailed, decodingFailed, resultTooLarge, flightTooLong
+        }
+
+        private let kind: Kind
+
+        private init(_ kind: Kind) {
+            self.kind = kind
+        }
+
+        /// The group's name or its configuration is not usable.
+        public static let invalidConfiguration = Code(.invalidConfiguration)
+        /// The store could not be asked, and the policy is to fail then. The flight may run, or have run, elsewhere.
+        public static let unavailable = Code(.unavailable)
+        /// The operation's value could not be encoded for the others.
+        public static let encodingFailed = Code(.encodingFailed)
+        /// The outcome could not be decoded here: another codec, another version, or damaged.
+        public static let decodingFailed = Code(.decodingFailed)
+        /// The encoded value is longer than the group allows.
+        public static let resultTooLarge = Code(.resultTooLarge)
+        /// The operation ran longer than the group allows.
+        public static let flightTooLong = Code(.flightTooLong)
+
+        /// The code's name; one of few, fit for a metric's label.
+        public var description: String { self.kind.rawValue }
+
+        /// The code of that name, if there is one.
+        init?(description: String) {
+            guard let kind = Kind(rawValue: description) else { return nil }
+            self.kind = kind
+        }
+    }
+
+    /// What kind of failure it is.
+    public var code: Code
+    /// What happened.
+    public var message: String
+    /// The error beneath, if there is one.
+    public var underlying: (any Error)?
+
+    /// Creates an error.
+    public init(_ code: Code, _ message: String, underlying: (any Error)? = nil) {
+        self.code = code
+        self.message = message
+        self.underlying = underlying
+    }
+
+    /// The code and the message.
+    public var description: String {
+        "\(self.code): \(self.message)"
+    }
+}
+
+/// What ``DistributedGroup/value(_:waitingAtMost:unavailable:operation:)`` throws where no result will come.
+public struct FlightCanceledError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// Why no result will come.
+    public var reason: DistributedCancellation
+
+    /// Creates an error.
+    public init(reason: DistributedCancellation) {
+        self.reason = reason
+    }
+
+    /// Why no result will come.
+    public var description: String { "canceled: \(self.reason)" }
+}

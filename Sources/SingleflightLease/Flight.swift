@@ -1,0 +1,48 @@
+/// The flight that an operation runs for, as the operation sees it.
+public struct Flight<Key: Sendable>: Sendable {
+    /// What is being computed.
+    public let key: Key
+    /// The flight's token; `nil` where the operation runs without a lease because the store could not be asked.
+    public let token: LeaseToken?
+
+    private let driver: FlightDriver?
+
+    init(key: Key, token: LeaseToken? = nil, driver: FlightDriver? = nil) {
+        self.key = key
+        self.token = token
+        self.driver = driver
+    }
+
+    /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is canceled.
+    ///
+    /// Where there is no lease it is true: nobody else was asked.
+    public var isCurrent: Bool {
+        self.driver?.isCurrent ?? true
+    }
+
+    /// Says how far the work has come, for those who inspect the lease. The next renewal carries it to the store.
+    public func report(progress: FlightProgress) {
+        self.driver?.report(progress)
+    }
+
+    /// Draws a fence under this flight's lease: greater than every fence drawn under an earlier lease of the key.
+    ///
+    /// - Throws: ``FlightCanceledError`` if the lease is lost, ``DistributedGroupError`` of the code
+    ///   ``DistributedGroupError/Code/unavailable`` if the store cannot be asked, or there is no lease.
+    public func fence() async throws -> Fence {
+        guard let driver, let token else {
+            throw DistributedGroupError(.unavailable, "there is no lease to draw a fence under")
+        }
+        let reply = await withCheckedContinuation { continuation in
+            driver.fence(token: token) { continuation.resume(returning: $0) }
+        }
+        switch reply {
+        case .success(.drawn(let fence)):
+            return fence
+        case .success(.lost):
+            throw FlightCanceledError(reason: .leaseLost)
+        case .failure(let error):
+            throw DistributedGroupError(.unavailable, "no fence could be drawn: \(error)", underlying: error)
+        }
+    }
+}

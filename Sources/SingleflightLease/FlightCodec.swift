@@ -1,0 +1,58 @@
+public import Foundation
+
+/// Turns a group's values into bytes and back, for callers in other processes.
+///
+/// The codec's identifier travels with every payload: a process that reads a payload of another codec gets a clear error instead
+/// of a misread value. Change the identifier (a version is part of it) whenever the bytes change their meaning.
+public protocol FlightCodec<Value>: Sendable {
+    /// The values that travel.
+    associatedtype Value: Sendable
+
+    /// Names the codec and its version; at most 255 bytes of UTF-8.
+    var identifier: String { get }
+
+    /// The bytes that stand for `value`.
+    func encode(_ value: Value) throws -> [UInt8]
+
+    /// The value that `bytes` stand for.
+    func decode(_ bytes: [UInt8]) throws -> Value
+}
+
+/// Bytes as they are.
+public struct BytesCodec: FlightCodec {
+    /// Creates the codec.
+    public init() {}
+
+    /// `bytes/1`.
+    public var identifier: String { "bytes/1" }
+
+    /// The same bytes.
+    public func encode(_ value: [UInt8]) -> [UInt8] { value }
+
+    /// The same bytes.
+    public func decode(_ bytes: [UInt8]) -> [UInt8] { bytes }
+}
+
+/// Any `Codable` value, as JSON.
+public struct JSONCodec<Value: Codable & Sendable>: FlightCodec {
+    /// Creates the codec.
+    public init() {}
+
+    /// `json/1`.
+    public var identifier: String { "json/1" }
+
+    /// The value as JSON; throws what the value's own encoding throws.
+    public func encode(_ value: Value) throws -> [UInt8] {
+        Array(try JSONEncoder().encode(value))
+    }
+
+    /// The value that the JSON stands for; throws where it is no such JSON.
+    public func decode(_ bytes: [UInt8]) throws -> Value {
+        try JSONDecoder().decode(Value.self, from: Data(bytes))
+    }
+}
+
+extension UUID: FlightKeyConvertible {
+    /// The UUID's usual text form, in lowercase.
+    public var flightKeyBytes: [UInt8] { Array(self.uuidString.lowercased().utf8) }
+}

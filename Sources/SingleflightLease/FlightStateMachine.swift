@@ -1,0 +1,180 @@
+/// One flight in one process, from asking to lead until everybody here has been told: a follower that may become a leader.
+package struct FlightStateMachine: Sendable {
+    private enum Phase {
+        case following(FollowerStateMachine)
+        case leading(LeaderStateMachine)
+    }
+
+    private let terms: FlightTerms
+    private let tooLong: StoredOutcome
+    private var phase: Phase
+
+    package init(terms: FlightTerms, tooLong: StoredOutcome) {
+        self.terms = terms
+        self.tooLong = tooLong
+        self.phase = .following(FollowerStateMachine(terms: terms))
+    }
+
+    package var isFinal: Bool {
+        switch self.phase {
+        case .following(let follower): follower.isFinal
+        case .leading(let leader): leader.isFinal
+        }
+    }
+
+    /// Whether this process leads, and still believes in its lease at `now`.
+    package func isCurrent(now: LeaseInstant) -> Bool {
+        switch self.phase {
+        case .following: false
+        case .leading(let leader): leader.isCurrent(now: now)
+        }
+    }
+
+    package mutating func start(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        self.follower {
+            $0.start(now: now, using: &generator)
+        } leader: { _ in
+            []
+        }
+    }
+
+    package mutating func enterReplied(
+        _ reply: Result<EnterReply, LeaseStoreError>,
+        to token: LeaseToken,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.phase {
+        case .following(var follower):
+            switch follower.enterReplied(reply, to: token, now: now, using: &generator) {
+            case .actions(let actions):
+                self.phase = .following(follower)
+                return actions
+            case .lead(let grant):
+                var leader = LeaderStateMachine(grant: grant, terms: self.terms, tooLong: self.tooLong, now: now)
+                let actions = leader.start()
+                self.phase = .leading(leader)
+                return actions
+            }
+        case .leading:
+            return []
+        }
+    }
+
+    package mutating func pollReplied(
+        _ reply: Result<PollReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        self.follower {
+            $0.pollReplied(reply, now: now, using: &generator)
+        } leader: { _ in
+            []
+        }
+    }
+
+    package mutating func renewReplied(
+        _ reply: Result<RenewReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        self.follower { _ in
+            []
+        } leader: {
+            $0.renewReplied(reply, now: now, using: &generator)
+        }
+    }
+
+    package mutating func completeReplied(
+        _ reply: Result<CompleteReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        self.follower { _ in
+            []
+        } leader: {
+            $0.completeReplied(reply, now: now, using: &generator)
+        }
+    }
+
+    package mutating func releaseReplied(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+        self.follower { _ in
+            []
+        } leader: {
+            $0.releaseReplied(reply)
+        }
+    }
+
+    package mutating func operationFinished(_ outcome: StoredOutcome, now: LeaseInstant) -> [FlightAction] {
+        self.follower { _ in
+            []
+        } leader: {
+            $0.operationFinished(outcome, now: now)
+        }
+    }
+
+    package mutating func inbox(
+        _ event: InboxEvent,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch event {
+        case .announced(let announcement):
+            self.follower {
+                $0.announced(announcement, now: now, using: &generator)
+            } leader: {
+                $0.announced(announcement, now: now)
+            }
+        case .resumed:
+            self.follower {
+                $0.inboxResumed(now: now, using: &generator)
+            } leader: {
+                $0.inboxResumed(now: now, using: &generator)
+            }
+        case .shuttingDown:
+            self.follower {
+                $0.shutDown()
+            } leader: {
+                $0.shutDown()
+            }
+        }
+    }
+
+    package mutating func timerFired(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        self.follower {
+            $0.timerFired(now: now, using: &generator)
+        } leader: {
+            $0.timerFired(now: now)
+        }
+    }
+
+    package mutating func abandoned() -> [FlightAction] {
+        self.follower {
+            $0.abandoned()
+        } leader: {
+            $0.abandoned()
+        }
+    }
+
+    private mutating func follower(
+        _ follow: (inout FollowerStateMachine) -> [FlightAction],
+        leader lead: (inout LeaderStateMachine) -> [FlightAction]
+    ) -> [FlightAction] {
+        switch self.phase {
+        case .following(var follower):
+            let actions = follow(&follower)
+            self.phase = .following(follower)
+            return actions
+        case .leading(var leader):
+            let actions = lead(&leader)
+            self.phase = .leading(leader)
+            return actions
+        }
+    }
+}

@@ -1,0 +1,79 @@
+/// The durations and rules of a group's flights, as the state machines need them. Checked when the group is made.
+package struct FlightTerms: Hashable, Sendable {
+    package var lease: LeaseTerms
+    /// The time before a lease's end at which its leader stops believing in it: room for a clock that runs differently.
+    package var margin: Duration
+    /// How long an operation may lead before it counts as hung.
+    package var maximumFlight: Duration
+    /// The time within which the store answers.
+    package var commandTimeout: Duration
+    /// How long a value, and how long a failure, may be used again.
+    package var reuse: Duration
+    package var reuseFailures: Duration
+
+    package init(
+        lease: LeaseTerms,
+        margin: Duration,
+        maximumFlight: Duration,
+        commandTimeout: Duration,
+        reuse: Duration = .zero,
+        reuseFailures: Duration = .zero
+    ) {
+        self.lease = lease
+        self.margin = margin
+        self.maximumFlight = maximumFlight
+        self.commandTimeout = commandTimeout
+        self.reuse = reuse
+        self.reuseFailures = reuseFailures
+    }
+
+    /// Three renewals fit into a lease, so that two may fail.
+    package var renewalInterval: Duration { self.lease.duration / 3 }
+
+    /// The lease's end as its leader believes it, when the request that granted it was sent at `sentAt`.
+    ///
+    /// Counted from the sending, not from the reply: the store's count started no earlier than that.
+    package func deadline(sentAt: LeaseInstant) -> LeaseInstant {
+        sentAt.advanced(by: self.lease.duration - self.margin)
+    }
+
+    /// How to release a lease whose leader goes away in good order.
+    package var releaseMode: ReleaseRequest.Mode {
+        switch self.lease.leaderLoss {
+        case .cancel: .cancelWaiters
+        case .takeOver: .handOver
+        }
+    }
+
+    package func reuse(of outcome: StoredOutcome) -> Duration {
+        switch outcome {
+        case .value: self.reuse
+        case .failure: self.reuseFailures
+        case .canceled: .zero
+        }
+    }
+}
+
+/// Delays before another attempt: doubling up to a limit, each drawn at random from half to all of its step.
+package struct Backoff: Hashable, Sendable {
+    private var step: Duration
+    private let limit: Duration
+
+    package init(first: Duration, limit: Duration) {
+        self.step = first
+        self.limit = limit
+    }
+
+    package mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
+        let step = self.step
+        self.step = min(step * 2, self.limit)
+        return step / 2 + .jitter(upTo: step / 2, using: &generator)
+    }
+}
+
+extension Duration {
+    /// A random duration from zero up to `limit`.
+    package static func jitter(upTo limit: Duration, using generator: inout some RandomNumberGenerator) -> Duration {
+        limit * Double.random(in: 0...1, using: &generator)
+    }
+}

@@ -1,0 +1,403 @@
+/// A process that wants a key's outcome: it asks to lead, and waits where somebody else does.
+///
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. Only the store decides an outcome; the
+/// machine's timers merely make it ask. It ends by resolving, or by handing a lease to a ``LeaderStateMachine``.
+package struct FollowerStateMachine: Sendable {
+    /// A lease that was granted to this process.
+    package struct Grant: Sendable, Equatable {
+        package var token: LeaseToken
+        /// When the request was first sent: the lease is counted from no later.
+        package var sentAt: LeaseInstant
+        package var attempt: Int
+        /// Whether the local callers all left while the request was under way.
+        package var isAbandoned: Bool
+    }
+
+    private enum State {
+        /// Nothing was sent. → entering
+        case idle
+        /// `enter` is under way, or about to be repeated. → waiting, granted, ended
+        case entering(Entering)
+        /// Another process leads. → entering (to take over), ended
+        case waiting(Waiting)
+        /// A lease was granted: the leader's machine has taken over. Final.
+        case granted
+        /// Resolved or left. Final.
+        case ended
+    }
+
+    private struct Entering {
+        var token: LeaseToken
+        var sentAt: LeaseInstant
+        /// Whether the request is at the store; otherwise the timer will send it again.
+        var isSent: Bool
+        var backoff: Backoff
+        /// No repetition after this time.
+        var giveUpAt: LeaseInstant
+        var isAbandoned = false
+        /// Announcements that came before the reply which says whom to follow.
+        var early: [Announcement] = []
+    }
+
+    private struct Waiting {
+        var token: LeaseToken
+        /// The lease's end as the store last told it.
+        var leaseEnd: LeaseInstant
+        var isPolling = false
+        /// Something happened while a poll was under way: its reply may be older than that.
+        var mustPollAgain = false
+        var backoff: Backoff
+    }
+
+    /// More announcements than this before a reply are about flights long gone.
+    private static let maximumEarly = 16
+
+    private let terms: FlightTerms
+    private var state = State.idle
+    /// How often this process saw the flight change hands.
+    private var takeovers = 0
+    /// How often this process entered because the store had lost the flight.
+    private var recoveries = 0
+
+    package init(terms: FlightTerms) {
+        self.terms = terms
+    }
+
+    package var isFinal: Bool {
+        switch self.state {
+        case .granted, .ended: true
+        case .idle, .entering, .waiting: false
+        }
+    }
+
+    // MARK: - Entering
+
+    package mutating func start(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .idle:
+            return self.enter(now: now, using: &generator)
+        case .entering, .waiting, .granted, .ended:
+            return []
+        }
+    }
+
+    private mutating func enter(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        let token = LeaseToken(using: &generator)
+        self.state = .entering(
+            Entering(
+                token: token,
+                sentAt: now,
+                isSent: true,
+                backoff: self.retryBackoff,
+                giveUpAt: now.advanced(by: self.terms.commandTimeout)
+            )
+        )
+        return [.enter(token)]
+    }
+
+    /// What to do with the answer to `enter`; a grant is for the leader's machine.
+    package enum EnterResult: Sendable, Equatable {
+        case actions([FlightAction])
+        case lead(Grant)
+    }
+
+    /// - Parameter token: the token that the answered request was sent with.
+    package mutating func enterReplied(
+        _ reply: Result<EnterReply, LeaseStoreError>,
+        to token: LeaseToken,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> EnterResult {
+        switch self.state {
+        case .entering(var entering):
+            guard entering.token == token, entering.isSent else { return .actions([]) }
+            entering.isSent = false
+            switch reply {
+            case .success(.lead(let attempt)):
+                guard now < self.terms.deadline(sentAt: entering.sentAt) else {
+                    // The reply was so long under way that the lease may be over: it is not worth leading under it.
+                    return .actions(
+                        self.giveUpEntering(
+                            entering,
+                            because: .init(.timedOut, "the lease was granted too late to be used")
+                        )
+                    )
+                }
+                self.state = .granted
+                return .lead(
+                    Grant(
+                        token: entering.token,
+                        sentAt: entering.sentAt,
+                        attempt: attempt,
+                        isAbandoned: entering.isAbandoned
+                    )
+                )
+            case .success(.follow(let token, let remaining)):
+                if entering.isAbandoned {
+                    self.state = .ended
+                    return .actions([.leave(token), .finish])
+                }
+                return .actions(
+                    self.follow(token, remaining: remaining, early: entering.early, now: now, using: &generator)
+                )
+            case .success(.reuse(let token, let outcome)):
+                return .actions(
+                    self.end(
+                        with: .followed(token, outcome, isReused: true, takeovers: self.takeovers),
+                        unless: entering.isAbandoned
+                    )
+                )
+            case .success(.late):
+                return .actions(
+                    self.giveUpEntering(entering, because: .init(.timedOut, "the request reached the store too late"))
+                )
+            case .failure(let error):
+                let retryAt = now.advanced(by: entering.backoff.next(using: &generator))
+                guard error.isTransient, !entering.isAbandoned, retryAt < entering.giveUpAt else {
+                    return .actions(self.giveUpEntering(entering, because: error))
+                }
+                self.state = .entering(entering)
+                return .actions([.wake(at: retryAt)])
+            }
+        case .ended:
+            // The callers were told in the meantime: what the store granted is handed back.
+            switch reply {
+            case .success(.lead): return .actions([.release(token, self.terms.releaseMode)])
+            case .success(.follow(let leader, _)): return .actions([.leave(leader)])
+            case .success(.reuse), .success(.late), .failure: return .actions([])
+            }
+        case .idle, .waiting, .granted:
+            return .actions([])
+        }
+    }
+
+    /// The lease may have been granted without our knowing: it is handed back, as far as the store can be reached.
+    private mutating func giveUpEntering(_ entering: Entering, because error: LeaseStoreError) -> [FlightAction] {
+        let release = FlightAction.release(entering.token, self.terms.releaseMode)
+        let ending = self.end(with: .unavailable(FlightUnavailable(error)), unless: entering.isAbandoned)
+        return [release] + ending
+    }
+
+    // MARK: - Waiting
+
+    private mutating func follow(
+        _ token: LeaseToken,
+        remaining: Duration,
+        early: [Announcement],
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        let leaseEnd = now.advanced(by: max(remaining, .zero))
+        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.retryBackoff)
+        self.state = .waiting(waiting)
+        for announcement in early where announcement.token == token {
+            let actions = self.announced(announcement, now: now, using: &generator)
+            if !actions.isEmpty {
+                return actions
+            }
+        }
+        return [.wake(at: self.pollTime(leaseEnd: leaseEnd, using: &generator))]
+    }
+
+    package mutating func announced(
+        _ announcement: Announcement,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .entering(var entering):
+            if entering.early.count == Self.maximumEarly {
+                entering.early.removeFirst()
+            }
+            entering.early.append(announcement)
+            self.state = .entering(entering)
+            return []
+        case .waiting(let waiting):
+            if case .outcome(let outcome) = announcement.news, announcement.token == waiting.token {
+                return self.settle(outcome, of: waiting.token)
+            }
+            if announcement.news == .unawaited {
+                // Meant for a leader, and stale: this process does wait.
+                return []
+            }
+            return self.poll(waiting)
+        case .idle, .granted, .ended:
+            return []
+        }
+    }
+
+    /// The inbox is connected again: whatever was announced meanwhile is lost.
+    package mutating func inboxResumed(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .waiting(let waiting):
+            if waiting.isPolling {
+                return self.poll(waiting)
+            }
+            // Every flight of every process hears of a reconnect at once: the questions are spread over a moment.
+            return [.wake(at: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))]
+        case .idle, .entering, .granted, .ended:
+            return []
+        }
+    }
+
+    private mutating func poll(_ waiting: Waiting) -> [FlightAction] {
+        var waiting = waiting
+        if waiting.isPolling {
+            waiting.mustPollAgain = true
+            self.state = .waiting(waiting)
+            return []
+        }
+        waiting.isPolling = true
+        self.state = .waiting(waiting)
+        return [.poll(waiting.token)]
+    }
+
+    package mutating func pollReplied(
+        _ reply: Result<PollReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .waiting(var waiting):
+            guard waiting.isPolling else { return [] }
+            waiting.isPolling = false
+            let mustPollAgain = waiting.mustPollAgain
+            waiting.mustPollAgain = false
+            switch reply {
+            case .success(.done(let outcome)):
+                return self.settle(outcome, of: waiting.token)
+            case .success(.running(let remaining)):
+                waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
+                waiting.backoff = self.retryBackoff
+                if mustPollAgain {
+                    return self.poll(waiting)
+                }
+                self.state = .waiting(waiting)
+                return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
+            case .success(.expired):
+                return self.enter(now: now, using: &generator)
+            case .success(.superseded(let token)):
+                self.takeovers += 1
+                waiting.token = token
+                return self.poll(waiting)
+            case .success(.gone):
+                return self.recover(from: waiting, now: now, using: &generator)
+            case .failure(let error):
+                // Unreachable is not canceled: the flight may well run. Past the time for which even an expired
+                // lease is remembered, there is nothing left to ask for.
+                let giveUpAt = waiting.leaseEnd.advanced(by: self.terms.lease.grace)
+                let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
+                guard error.code != .shutDown, retryAt < giveUpAt else {
+                    return self.end(with: .unavailable(FlightUnavailable(error)))
+                }
+                self.state = .waiting(waiting)
+                return [.wake(at: retryAt)]
+            }
+        case .idle, .entering, .granted, .ended:
+            return []
+        }
+    }
+
+    /// The store lost the flight: a new one is worth a try where the group lets somebody take over.
+    private mutating func recover(
+        from waiting: Waiting,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.terms.lease.leaderLoss {
+        case .takeOver(let attempts) where self.recoveries < attempts:
+            self.recoveries += 1
+            return self.enter(now: now, using: &generator)
+        case .takeOver, .cancel:
+            return self.end(with: .gone(waiting.token))
+        }
+    }
+
+    private mutating func settle(_ outcome: StoredOutcome, of token: LeaseToken) -> [FlightAction] {
+        self.end(with: .followed(token, outcome, isReused: false, takeovers: self.takeovers))
+    }
+
+    // MARK: - Time, leaving, shutting down
+
+    package mutating func timerFired(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .entering(var entering):
+            guard !entering.isSent else { return [] }
+            entering.isSent = true
+            self.state = .entering(entering)
+            return [.enter(entering.token)]
+        case .waiting(let waiting):
+            return waiting.isPolling ? [] : self.poll(waiting)
+        case .idle, .granted, .ended:
+            return []
+        }
+    }
+
+    /// The last local caller left.
+    package mutating func abandoned() -> [FlightAction] {
+        switch self.state {
+        case .idle:
+            self.state = .ended
+            return [.finish]
+        case .entering(var entering):
+            if entering.isSent {
+                entering.isAbandoned = true
+                self.state = .entering(entering)
+                return []
+            }
+            self.state = .ended
+            return [.release(entering.token, .unlessAwaited), .finish]
+        case .waiting(let waiting):
+            self.state = .ended
+            return [.leave(waiting.token), .finish]
+        case .granted, .ended:
+            return []
+        }
+    }
+
+    /// This process shuts down: its callers are told now.
+    package mutating func shutDown() -> [FlightAction] {
+        switch self.state {
+        case .idle:
+            return self.end(with: .shutDown)
+        case .entering(let entering):
+            // Should the lease be granted after all, whoever waits for it must not wait for its expiry.
+            return [.release(entering.token, self.terms.releaseMode)]
+                + self.end(with: .shutDown, unless: entering.isAbandoned)
+        case .waiting(let waiting):
+            return [.leave(waiting.token)] + self.end(with: .shutDown)
+        case .granted, .ended:
+            return []
+        }
+    }
+
+    private mutating func end(with resolution: FlightResolution, unless isAbandoned: Bool = false) -> [FlightAction] {
+        self.state = .ended
+        return isAbandoned ? [.finish] : [.resolve(resolution), .finish]
+    }
+
+    // MARK: - Delays
+
+    private var retryBackoff: Backoff {
+        Backoff(first: .milliseconds(10), limit: self.terms.commandTimeout / 2)
+    }
+
+    /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
+    private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
+        let spread = min(.milliseconds(500), self.terms.lease.duration / 10)
+        // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one too many.
+        return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: spread, using: &generator))
+    }
+}

@@ -1,0 +1,402 @@
+/// A process that leads a flight: it holds the lease, renews it while the operation runs, and hands in the result.
+///
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. Losing the lease, or not knowing any more
+/// that it is held, cancels the operation at once; a result is believed only once the store accepted it.
+package struct LeaderStateMachine: Sendable {
+    private enum State {
+        /// Everybody left before the operation began; the store is asked whether somebody waits elsewhere. → leading, ended
+        case confirming(Leading)
+        /// The operation runs. → completing, ended
+        case leading(Leading)
+        /// The operation has ended, and the store is asked to accept its result. → ended
+        case completing(Completing)
+        /// Nothing more to do. Final.
+        case ended
+    }
+
+    private struct Leading {
+        /// Until then the lease is believed in.
+        var deadline: LeaseInstant
+        var tooLongAt: LeaseInstant
+        var nextRenewal: LeaseInstant
+        var renewals = 0
+        /// When the renewal that is under way was sent.
+        var renewalSentAt: LeaseInstant?
+        var backoff: Backoff
+        /// Whether the local callers all left.
+        var isAbandoned = false
+        /// Whether the store is being asked to release the lease unless somebody waits.
+        var isReleasing = false
+    }
+
+    private struct Completing {
+        var outcome: StoredOutcome
+        /// Whether the local callers still are to be told.
+        var mustResolve: Bool
+        /// What to tell them once the store accepted the outcome, if it is not the operation's result.
+        var override: FlightResolution?
+        /// Whether the request is at the store; otherwise the timer will send it again.
+        var isSent = true
+        /// Whether an earlier sending may have been carried out.
+        var mayHaveExecuted = false
+        var backoff: Backoff
+        /// By then the local callers are told, with the store's verdict or without.
+        var verdictBy: LeaseInstant
+        /// After that the store has forgotten the lease in any case.
+        var giveUpAt: LeaseInstant
+    }
+
+    package let token: LeaseToken
+    package let attempt: Int
+    private let terms: FlightTerms
+    private let tooLong: StoredOutcome
+    private let grant: FollowerStateMachine.Grant
+    private var state: State
+
+    /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
+    package init(grant: FollowerStateMachine.Grant, terms: FlightTerms, tooLong: StoredOutcome, now: LeaseInstant) {
+        self.grant = grant
+        self.token = grant.token
+        self.attempt = grant.attempt
+        self.terms = terms
+        self.tooLong = tooLong
+        let leading = Leading(
+            deadline: terms.deadline(sentAt: grant.sentAt),
+            tooLongAt: now.advanced(by: terms.maximumFlight),
+            nextRenewal: grant.sentAt.advanced(by: terms.renewalInterval),
+            backoff: Self.retryBackoff(terms),
+            isAbandoned: grant.isAbandoned
+        )
+        self.state = grant.isAbandoned ? .confirming(leading) : .leading(leading)
+    }
+
+    package var isFinal: Bool {
+        if case .ended = self.state { true } else { false }
+    }
+
+    /// Whether the lease is still believed to be held at `now`.
+    package func isCurrent(now: LeaseInstant) -> Bool {
+        switch self.state {
+        case .confirming(let leading), .leading(let leading): now < leading.deadline
+        case .completing, .ended: false
+        }
+    }
+
+    /// The first actions. To be called once.
+    package mutating func start() -> [FlightAction] {
+        switch self.state {
+        case .confirming(var leading):
+            leading.isReleasing = true
+            self.state = .confirming(leading)
+            return [.release(self.token, .unlessAwaited), self.wake(leading)]
+        case .leading(let leading):
+            return [.startOperation(self.token), self.wake(leading)]
+        case .completing, .ended:
+            return []
+        }
+    }
+
+    // MARK: - Holding the lease
+
+    package mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+        switch self.state {
+        case .confirming(let leading):
+            return now >= leading.deadline ? self.lose(leading, because: nil) : [self.wake(leading)]
+        case .leading(var leading):
+            if now >= leading.deadline {
+                return self.lose(leading, because: .leaseExpired)
+            }
+            if now >= leading.tooLongAt {
+                return [.cancelOperation(.tooLong)]
+                    + self.complete(self.tooLong, override: .tooLong(self.token), leading: leading, now: now)
+            }
+            guard leading.renewalSentAt == nil, now >= leading.nextRenewal else {
+                return [self.wake(leading)]
+            }
+            return self.renew(&leading, now: now)
+        case .completing(var completing):
+            guard !completing.isSent else { return [] }
+            completing.isSent = true
+            self.state = .completing(completing)
+            return [.complete(self.token, completing.outcome)]
+        case .ended:
+            return []
+        }
+    }
+
+    private mutating func renew(_ leading: inout Leading, now: LeaseInstant) -> [FlightAction] {
+        leading.renewalSentAt = now
+        self.state = .leading(leading)
+        return [
+            .renew(self.token, attempt: self.attempt, renewals: leading.renewals + 1),
+            self.wake(leading),
+        ]
+    }
+
+    package mutating func renewReplied(
+        _ reply: Result<RenewReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .leading(var leading):
+            guard let sentAt = leading.renewalSentAt else { return [] }
+            leading.renewalSentAt = nil
+            switch reply {
+            case .success(.renewed(let waiters)):
+                leading.renewals += 1
+                leading.backoff = Self.retryBackoff(self.terms)
+                leading.deadline = max(leading.deadline, self.terms.deadline(sentAt: sentAt))
+                leading.nextRenewal = sentAt.advanced(by: self.terms.renewalInterval)
+                if leading.isAbandoned, waiters == 0, !leading.isReleasing {
+                    return self.releaseUnlessAwaited(leading)
+                }
+            case .success(.lost):
+                return self.lose(leading, because: nil)
+            case .success(.expired):
+                return self.lose(leading, because: .leaseExpired)
+            case .failure:
+                // Whatever the error: only the store's word or the deadline ends a lease early.
+                leading.nextRenewal = now.advanced(by: leading.backoff.next(using: &generator))
+            }
+            self.state = .leading(leading)
+            return [self.wake(leading)]
+        case .confirming, .completing, .ended:
+            return []
+        }
+    }
+
+    package mutating func announced(_ announcement: Announcement, now: LeaseInstant) -> [FlightAction] {
+        switch self.state {
+        case .leading(var leading):
+            guard announcement.token == self.token else { return [] }
+            switch announcement.news {
+            case .outcome(.canceled(let reason)):
+                return self.lose(leading, because: reason)
+            case .outcome(.value), .outcome(.failure), .hint:
+                return leading.renewalSentAt == nil ? self.renew(&leading, now: now) : []
+            case .unawaited:
+                return leading.isAbandoned && !leading.isReleasing ? self.releaseUnlessAwaited(leading) : []
+            }
+        case .confirming, .completing, .ended:
+            return []
+        }
+    }
+
+    /// The inbox is connected again: that the lease was revoked may have been announced meanwhile.
+    package mutating func inboxResumed(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .leading(var leading):
+            leading.nextRenewal = min(
+                leading.nextRenewal,
+                now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator))
+            )
+            self.state = .leading(leading)
+            return [self.wake(leading)]
+        case .confirming, .completing, .ended:
+            return []
+        }
+    }
+
+    /// - Parameter reason: the flight's end as far as it is known.
+    private mutating func lose(_ leading: Leading, because reason: CanceledFlight?) -> [FlightAction] {
+        self.state = .ended
+        return [.cancelOperation(.leaseLost)]
+            + (leading.isAbandoned ? [] : [.resolve(.leaseLost(self.token, reason))])
+            + [.finish]
+    }
+
+    private func wake(_ leading: Leading) -> FlightAction {
+        var next = min(leading.deadline, leading.tooLongAt)
+        if leading.renewalSentAt == nil, case .leading = self.state {
+            next = min(next, leading.nextRenewal)
+        }
+        return .wake(at: next)
+    }
+
+    // MARK: - Being abandoned
+
+    /// The last local caller left. The work goes on only for those who wait elsewhere.
+    package mutating func abandoned() -> [FlightAction] {
+        switch self.state {
+        case .leading(var leading):
+            leading.isAbandoned = true
+            guard !leading.isReleasing else {
+                self.state = .leading(leading)
+                return []
+            }
+            return self.releaseUnlessAwaited(leading)
+        case .completing(var completing):
+            completing.mustResolve = false
+            self.state = .completing(completing)
+            return []
+        case .confirming, .ended:
+            return []
+        }
+    }
+
+    private mutating func releaseUnlessAwaited(_ leading: Leading) -> [FlightAction] {
+        var leading = leading
+        leading.isReleasing = true
+        self.state = .leading(leading)
+        return [.release(self.token, .unlessAwaited), self.wake(leading)]
+    }
+
+    package mutating func releaseReplied(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+        switch self.state {
+        case .confirming(var leading):
+            switch reply {
+            case .success(.awaited):
+                leading.isReleasing = false
+                self.state = .leading(leading)
+                return [.startOperation(self.token), self.wake(leading)]
+            case .success(.released), .success(.notHeld), .failure:
+                // A lease that could not be released ends by itself: it is never renewed.
+                self.state = .ended
+                return [.finish]
+            }
+        case .leading(var leading):
+            guard leading.isReleasing else { return [] }
+            leading.isReleasing = false
+            switch reply {
+            case .success(.awaited), .failure:
+                // The next renewal says whether somebody waits, and so does the inbox.
+                self.state = .leading(leading)
+                return []
+            case .success(.released):
+                self.state = .ended
+                return [.cancelOperation(.abandoned), .finish]
+            case .success(.notHeld):
+                return self.lose(leading, because: nil)
+            }
+        case .completing, .ended:
+            return []
+        }
+    }
+
+    // MARK: - Completing
+
+    package mutating func operationFinished(_ outcome: StoredOutcome, now: LeaseInstant) -> [FlightAction] {
+        switch self.state {
+        case .leading(let leading):
+            return self.complete(outcome, override: nil, leading: leading, now: now)
+        case .confirming, .completing, .ended:
+            // The callers were told already, or nobody is left to tell.
+            return []
+        }
+    }
+
+    private mutating func complete(
+        _ outcome: StoredOutcome,
+        override: FlightResolution?,
+        leading: Leading,
+        now: LeaseInstant
+    ) -> [FlightAction] {
+        let leaseEnd = leading.deadline.advanced(by: self.terms.margin)
+        self.state = .completing(
+            Completing(
+                outcome: outcome,
+                mustResolve: !leading.isAbandoned,
+                override: override,
+                backoff: Self.retryBackoff(self.terms),
+                verdictBy: now.advanced(by: self.terms.commandTimeout),
+                giveUpAt: leaseEnd.advanced(by: self.terms.lease.grace)
+            )
+        )
+        return [.complete(self.token, outcome)]
+    }
+
+    package mutating func completeReplied(
+        _ reply: Result<CompleteReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.state {
+        case .completing(var completing):
+            guard completing.isSent else { return [] }
+            completing.isSent = false
+            switch reply {
+            case .success(.accepted(let waiters)):
+                return self.end(completing, with: .led(self.token, .accepted(waiters: waiters), attempt: self.attempt))
+            case .success(.duplicate):
+                return self.end(completing, with: .led(self.token, .accepted(waiters: nil), attempt: self.attempt))
+            case .success(.stale):
+                return self.end(completing, with: .leaseLost(self.token, nil))
+            case .success(.unknown):
+                guard completing.mayHaveExecuted else {
+                    return self.end(completing, with: .leaseLost(self.token, nil))
+                }
+                let error = LeaseStoreError(
+                    .unavailable,
+                    "the store's answer to the result was lost, and it no longer knows the flight"
+                )
+                return self.end(completing, with: self.unverified(error))
+            case .failure(let error):
+                return self.completeFailed(error, completing, now: now, using: &generator)
+            }
+        case .confirming, .leading, .ended:
+            return []
+        }
+    }
+
+    private mutating func completeFailed(
+        _ error: LeaseStoreError,
+        _ failed: Completing,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        var completing = failed
+        completing.mayHaveExecuted = completing.mayHaveExecuted || error.mayHaveExecuted
+        let retryAt = now.advanced(by: completing.backoff.next(using: &generator))
+        guard error.isTransient, retryAt < completing.giveUpAt else {
+            let release = FlightAction.release(self.token, self.terms.releaseMode)
+            return [release] + self.end(completing, with: self.unverified(error))
+        }
+        var actions: [FlightAction] = []
+        if completing.mustResolve, retryAt >= completing.verdictBy {
+            // The local callers have waited long enough; those elsewhere may still get the result.
+            completing.mustResolve = false
+            actions.append(.resolve(completing.override ?? self.unverified(error)))
+        }
+        self.state = .completing(completing)
+        return actions + [.wake(at: retryAt)]
+    }
+
+    private func unverified(_ error: LeaseStoreError) -> FlightResolution {
+        .led(self.token, .unverified(FlightUnavailable(error)), attempt: self.attempt)
+    }
+
+    private mutating func end(_ completing: Completing, with resolution: FlightResolution) -> [FlightAction] {
+        self.state = .ended
+        return (completing.mustResolve ? [.resolve(completing.override ?? resolution)] : []) + [.finish]
+    }
+
+    // MARK: - Shutting down
+
+    /// This process shuts down: the lease is handed back at once, and the local callers are told.
+    package mutating func shutDown() -> [FlightAction] {
+        switch self.state {
+        case .confirming:
+            self.state = .ended
+            return [.finish]
+        case .leading(let leading):
+            self.state = .ended
+            return [.cancelOperation(.shutDown), .release(self.token, self.terms.releaseMode)]
+                + (leading.isAbandoned ? [] : [.resolve(.shutDown)])
+                + [.finish]
+        case .completing(let completing):
+            // The result is on its way, and may still arrive; nobody here waits for the answer.
+            self.state = .ended
+            return (completing.mustResolve ? [.resolve(completing.override ?? .shutDown)] : []) + [.finish]
+        case .ended:
+            return []
+        }
+    }
+
+    private static func retryBackoff(_ terms: FlightTerms) -> Backoff {
+        Backoff(first: .milliseconds(20), limit: terms.lease.duration / 10)
+    }
+}

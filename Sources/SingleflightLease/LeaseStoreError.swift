@@ -1,0 +1,60 @@
+/// Why a lease store could not carry out a request.
+///
+/// It is about the store, never about the flight: an answer such as "somebody else leads" is a reply, not an error.
+public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
+    /// The kinds of failure; more may come.
+    public struct Code: Hashable, Sendable, CustomStringConvertible {
+        private enum Kind: String {
+            case unavailable, timedOut, refused, invalidRequest, protocolViolation, shutDown
+        }
+
+        private let kind: Kind
+
+        private init(_ kind: Kind) {
+            self.kind = kind
+        }
+
+        /// The store could not be reached, or cannot serve writes just now.
+        public static let unavailable = Code(.unavailable)
+        /// No answer came within the command timeout.
+        public static let timedOut = Code(.timedOut)
+        /// The store does not let us: authentication or permission.
+        public static let refused = Code(.refused)
+        /// The request itself is wrong, and would be wrong again.
+        public static let invalidRequest = Code(.invalidRequest)
+        /// The store answered something that this version does not understand.
+        public static let protocolViolation = Code(.protocolViolation)
+        /// The store object was shut down in this process.
+        public static let shutDown = Code(.shutDown)
+
+        /// The code's name; one of few, fit for a metric's label.
+        public var description: String { self.kind.rawValue }
+    }
+
+    /// What kind of failure it is.
+    public var code: Code
+    /// What happened, and to what; holds no secret.
+    public var message: String
+    /// Whether the request may have been carried out although no answer came.
+    public var mayHaveExecuted: Bool
+    /// The error beneath, if there is one.
+    public var underlying: (any Error)?
+
+    /// Creates an error.
+    public init(_ code: Code, _ message: String, mayHaveExecuted: Bool = false, underlying: (any Error)? = nil) {
+        self.code = code
+        self.message = message
+        self.mayHaveExecuted = mayHaveExecuted
+        self.underlying = underlying
+    }
+
+    /// Whether the same request may succeed a little later.
+    public var isTransient: Bool {
+        self.code == .unavailable || self.code == .timedOut
+    }
+
+    /// The code and the message.
+    public var description: String {
+        "\(self.code): \(self.message)"
+    }
+}

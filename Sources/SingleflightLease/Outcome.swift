@@ -1,0 +1,44 @@
+/// How a flight ended, as the store keeps it and every follower gets it.
+public enum StoredOutcome: Hashable, Sendable {
+    /// The operation returned; the payload is an encoded value.
+    case value([UInt8])
+    /// The operation threw; the payload is an encoded failure.
+    case failure([UInt8])
+    /// No result will come.
+    case canceled(CanceledFlight)
+}
+
+/// Why no result of a flight will come: a fact about the flight, equal for everybody who waits for it.
+public enum CanceledFlight: Hashable, Sendable {
+    /// The leader's lease ran out: it died, was cut off, or was paused for too long.
+    case leaseExpired
+    /// As often as the group allows somebody took over from a leader that was lost, and the last one was lost, too.
+    case supersededTooOften
+    /// The leader's process shut down.
+    case leaderShutDown
+    /// Somebody ended the flight from outside.
+    case revoked(by: String, reason: String)
+}
+
+extension CanceledFlight {
+    /// The form in which the reason is stored; see docs/protocol.md.
+    package var wireForm: String {
+        switch self {
+        case .leaseExpired: "expired"
+        case .supersededTooOften: "exhausted"
+        case .leaderShutDown: "shutdown"
+        case .revoked(let by, let reason): "revoked\n\(by.filter { !$0.isNewline })\n\(reason)"
+        }
+    }
+
+    /// Reads a stored reason. A reason that only a later version knows counts as an expiry: no result will come either way.
+    package init(wireForm: String) {
+        let parts = wireForm.split(separator: "\n", maxSplits: 2, omittingEmptySubsequences: false)
+        switch parts[0] {
+        case "exhausted": self = .supersededTooOften
+        case "shutdown": self = .leaderShutDown
+        case "revoked" where parts.count == 3: self = .revoked(by: String(parts[1]), reason: String(parts[2]))
+        default: self = .leaseExpired
+        }
+    }
+}

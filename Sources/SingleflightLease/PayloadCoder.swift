@@ -1,0 +1,125 @@
+/// Turns the results of a group's operations into stored outcomes and back.
+struct PayloadCoder<Value: Sendable>: Sendable {
+    let codec: any FlightCodec<Value>
+    let typedFailures: TypedFailures?
+    let maximumResultBytes: Int
+    /// This process's label, for the outcomes that it stores.
+    let label: String
+
+    /// A result as everybody else gets it, and as the callers in this process do.
+    struct Encoded {
+        var outcome: StoredOutcome
+        var local: Result<Value, any Error>
+    }
+
+    func encode(_ result: Result<Value, any Error>) -> Encoded {
+        switch result {
+        case .success(let value):
+            do {
+                let envelope = Envelope(
+                    codec: self.codec.identifier,
+                    leader: self.label,
+                    body: try self.codec.encode(value)
+                )
+                let bytes = envelope.bytes
+                guard bytes.count <= self.maximumResultBytes else {
+                    let error = DistributedGroupError(
+                        .resultTooLarge,
+                        "the encoded result has \(bytes.count) bytes, the group allows \(self.maximumResultBytes)"
+                    )
+                    return Encoded(outcome: self.encode(error), local: .failure(error))
+                }
+                return Encoded(outcome: .value(bytes), local: result)
+            } catch {
+                // The callers here have the value and need no bytes; only the others go without.
+                let error = DistributedGroupError(
+                    .encodingFailed,
+                    "the result could not be encoded: \(error)",
+                    underlying: error
+                )
+                return Encoded(outcome: self.encode(error), local: result)
+            }
+        case .failure(let error):
+            let body = FailureBody(error, typedFailures: self.typedFailures)
+            let envelope = Envelope(codec: ReservedCodec.failure, leader: self.label, body: body.bytes)
+            return Encoded(outcome: .failure(envelope.bytes), local: result)
+        }
+    }
+
+    func encode(_ error: DistributedGroupError) -> StoredOutcome {
+        let text = "\(error.code)\n\(error.message)"
+        return .failure(Envelope(codec: ReservedCodec.groupError, leader: self.label, body: Array(text.utf8)).bytes)
+    }
+
+    /// A stored result, and the label of the process that led.
+    struct Decoded {
+        var result: Result<Value, any Error>
+        var leader: String?
+    }
+
+    func decode(value bytes: [UInt8]) -> Decoded {
+        self.decode(bytes) { envelope, _ in
+            guard envelope.codec == self.codec.identifier else {
+                throw DistributedGroupError(
+                    .decodingFailed,
+                    "the result was encoded by \(envelope.codec) in \(envelope.leader), this group reads \(self.codec.identifier)"
+                )
+            }
+            do {
+                return .success(try self.codec.decode(envelope.body))
+            } catch {
+                throw DistributedGroupError(
+                    .decodingFailed,
+                    "the result could not be decoded: \(error)",
+                    underlying: error
+                )
+            }
+        }
+    }
+
+    func decode(failure bytes: [UInt8], token: LeaseToken) -> Decoded {
+        self.decode(bytes) { envelope, leader in
+            switch envelope.codec {
+            case ReservedCodec.failure:
+                guard let body = FailureBody(bytes: envelope.body) else {
+                    throw DistributedGroupError(.decodingFailed, "the failure of \(leader) is truncated")
+                }
+                return .failure(body.error(leader: leader, token: token, typedFailures: self.typedFailures))
+            case ReservedCodec.groupError:
+                let text = String(decoding: envelope.body, as: UTF8.self)
+                let parts = text.split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
+                guard parts.count == 2, let code = DistributedGroupError.Code(description: String(parts[0])) else {
+                    throw DistributedGroupError(.decodingFailed, "the failure of \(leader) is of an unknown kind")
+                }
+                return .failure(DistributedGroupError(code, "in \(leader): \(parts[1])"))
+            default:
+                throw DistributedGroupError(
+                    .decodingFailed,
+                    "the failure of \(leader) is of an unknown kind: \(envelope.codec)"
+                )
+            }
+        }
+    }
+
+    private func decode(
+        _ bytes: [UInt8],
+        _ body: (Envelope, _ leader: String) throws -> Result<Value, any Error>
+    ) -> Decoded {
+        var leader: String?
+        do {
+            let envelope = try Envelope(bytes: bytes)
+            leader = envelope.leader
+            return Decoded(result: try body(envelope, envelope.leader), leader: leader)
+        } catch {
+            return Decoded(result: .failure(error), leader: leader)
+        }
+    }
+}
+
+/// Codec identifiers that every group uses for its failures.
+private enum ReservedCodec {
+    /// An error that the operation threw.
+    static let failure = "failure/1"
+    /// An error of the group itself: a code, a line feed, a message.
+    static let groupError = "group-error/1"
+}

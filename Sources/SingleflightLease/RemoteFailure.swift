@@ -1,0 +1,91 @@
+/// An error that the operation threw in another process, as far as it can be told here.
+///
+/// A group that was given ``TypedFailures`` throws the error itself where it knows the type.
+public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The error's type in the leader's process.
+    public var type: String
+    /// The error's description, at most 4096 bytes of it.
+    public var message: String
+    /// The label of the process that led.
+    public var leader: String
+    /// The flight that failed.
+    public var token: LeaseToken
+
+    /// Creates a failure.
+    public init(type: String, message: String, leader: String, token: LeaseToken) {
+        self.type = type
+        self.message = message
+        self.leader = leader
+        self.token = token
+    }
+
+    /// The type, the message and who led.
+    public var description: String {
+        "\(self.type) in \(self.leader): \(self.message)"
+    }
+}
+
+/// How errors of known types cross processes as themselves.
+public struct TypedFailures: Sendable {
+    let encode: @Sendable (any Error) -> [UInt8]?
+    let decode: @Sendable ([UInt8]) -> (any Error)?
+
+    /// Creates a rule from its two halves; each answers `nil` for what it does not know, which then crosses as a ``RemoteFailure``.
+    public init(
+        encode: @escaping @Sendable (any Error) -> [UInt8]?,
+        decode: @escaping @Sendable ([UInt8]) -> (any Error)?
+    ) {
+        self.encode = encode
+        self.decode = decode
+    }
+
+    /// Errors of one `Codable` type cross as JSON.
+    public static func codable<Failure: Error & Codable>(_ type: Failure.Type) -> TypedFailures {
+        let codec = JSONCodec<Failure>()
+        return TypedFailures(
+            encode: { error in (error as? Failure).flatMap { try? codec.encode($0) } },
+            decode: { bytes in try? codec.decode(bytes) }
+        )
+    }
+}
+
+/// The body of a stored failure.
+struct FailureBody: Hashable, Sendable {
+    var type: String
+    var message: String
+    /// The error itself, where the group has a rule for its type.
+    var typed: [UInt8]?
+
+    private static let maximumMessageBytes = 4096
+
+    init(_ error: any Error, typedFailures: TypedFailures?) {
+        self.type = String(reflecting: Swift.type(of: error))
+        self.message = String(decoding: String(describing: error).utf8.prefix(Self.maximumMessageBytes), as: UTF8.self)
+        self.typed = typedFailures?.encode(error)
+    }
+
+    init?(bytes: [UInt8]) {
+        var reader = ByteReader(bytes[...])
+        guard let type = reader.longBytes(), let message = reader.longBytes() else { return nil }
+        self.type = String(decoding: type, as: UTF8.self)
+        self.message = String(decoding: message, as: UTF8.self)
+        self.typed = reader.longBytes().map { Array($0) }
+    }
+
+    var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(longBytes: self.type.utf8)
+        bytes.append(longBytes: self.message.utf8)
+        if let typed {
+            bytes.append(longBytes: typed)
+        }
+        return bytes
+    }
+
+    func error(leader: String, token: LeaseToken, typedFailures: TypedFailures?) -> any Error {
+        if let typed, let error = typedFailures?.decode(typed) {
+            return error
+        }
+        return RemoteFailure(type: self.type, message: self.message, leader: leader, token: token)
+    }
+}

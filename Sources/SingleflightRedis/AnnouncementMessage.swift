@@ -1,0 +1,58 @@
+import SingleflightLease
+
+/// An announcement as it arrives in an inbox; the layout is in docs/protocol.md.
+///
+/// ```
+/// 0  1  version, "1"      2   1  "i": the payload follows, "h": it does not    35  name of the flight's key, line feed
+/// 1  1  status            3  32  token                                             payload
+/// ```
+struct AnnouncementMessage: Hashable {
+    /// The flight's key, as it stands in the names of its keys.
+    var name: String
+    var announcement: Announcement
+
+    private static let fixedLength = 35
+
+    /// `nil` for whatever this version does not understand: the flights concerned poll in any case.
+    init?(bytes: [UInt8]) {
+        guard bytes.count > Self.fixedLength, bytes[0] == UInt8(ascii: "1"),
+            let token = LeaseToken(bytes: bytes[3..<Self.fixedLength]),
+            let nameEnd = bytes[Self.fixedLength...].firstIndex(of: UInt8(ascii: "\n"))
+        else { return nil }
+        self.name = String(decoding: bytes[Self.fixedLength..<nameEnd], as: UTF8.self)
+        let news: Announcement.News
+        switch (bytes[1], bytes[2]) {
+        case (UInt8(ascii: "u"), _):
+            news = .unawaited
+        case (let status, UInt8(ascii: "i")):
+            guard let outcome = StoredOutcome(status: status, payload: Array(bytes[(nameEnd + 1)...])) else {
+                return nil
+            }
+            news = .outcome(outcome)
+        default:
+            news = .hint
+        }
+        self.announcement = Announcement(token: token, news: news)
+    }
+}
+
+extension StoredOutcome {
+    /// The letter that stands for the kind of outcome, and what follows it.
+    var wireForm: (status: String, payload: [UInt8]) {
+        switch self {
+        case .value(let payload): ("v", payload)
+        case .failure(let payload): ("e", payload)
+        case .canceled(let reason): ("c", Array(reason.wireForm.utf8))
+        }
+    }
+
+    /// `nil` for a status that this version does not know.
+    init?(status: UInt8, payload: [UInt8]) {
+        switch status {
+        case UInt8(ascii: "v"): self = .value(payload)
+        case UInt8(ascii: "e"): self = .failure(payload)
+        case UInt8(ascii: "c"): self = .canceled(CanceledFlight(wireForm: String(decoding: payload, as: UTF8.self)))
+        default: return nil
+        }
+    }
+}

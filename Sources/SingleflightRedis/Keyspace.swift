@@ -1,0 +1,126 @@
+import SingleflightLease
+
+/// The names of a flight's keys and channels; docs/protocol.md has the table.
+struct Keyspace: Sendable {
+    let namespace: String
+    /// What an inbox's id is appended to.
+    let inboxPrefix: String
+
+    /// Longer encoded keys are named by their digest.
+    private static let maximumEncodedBytes = 256
+
+    init(namespace: String) {
+        self.namespace = namespace
+        self.inboxPrefix = "sf1:in:\(namespace):"
+    }
+
+    /// The keys of one flight. All lie in one slot of a cluster, because of the hash tag.
+    struct Names: Sendable {
+        var lease: String
+        var wait: String
+        /// What a token is appended to.
+        var done: String
+        var last: String
+        var fence: String
+        /// Whether the key's name is a digest of the key.
+        var isDigest: Bool
+    }
+
+    func names(of key: FlightKey) -> Names {
+        let encoded = Self.encode(key.bytes)
+        let tag = "sf1:{\(self.namespace):\(Self.partition(of: key))}:"
+        let name = ":\(key.group):\(encoded.text)"
+        return Names(
+            lease: tag + "lease" + name,
+            wait: tag + "wait" + name,
+            done: tag + "done" + name + ":",
+            last: tag + "last" + name,
+            fence: tag + "fence",
+            isDigest: encoded.isDigest
+        )
+    }
+
+    /// The name by which announcements call the flight's key: what follows `lease:` in its lease's name.
+    static func announcedName(of key: FlightKey) -> String {
+        "\(key.group):\(Self.encode(key.bytes).text)"
+    }
+
+    /// One of 256 partitions; spreads the keys of a namespace over a cluster's slots.
+    static func partition(of key: FlightKey) -> Int {
+        var crc: UInt16 = 0
+        crc.addCRC16(key.group.utf8)
+        crc.addCRC16(CollectionOfOne(UInt8(ascii: ":")))
+        crc.addCRC16(key.bytes)
+        return Int(crc % 256)
+    }
+
+    /// Printable ASCII stands as it is, but for `%`, `{`, `}` and space; a leading `~` marks a digest and is escaped, too.
+    static func encode(_ bytes: [UInt8]) -> (text: String, isDigest: Bool) {
+        var encoded: [UInt8] = []
+        encoded.reserveCapacity(bytes.count)
+        for (index, byte) in bytes.enumerated() {
+            switch byte {
+            case UInt8(ascii: "%"), UInt8(ascii: "{"), UInt8(ascii: "}"):
+                encoded.append(percent: byte)
+            case UInt8(ascii: "~") where index == 0:
+                encoded.append(percent: byte)
+            case 0x21...0x7E:
+                encoded.append(byte)
+            default:
+                encoded.append(percent: byte)
+            }
+        }
+        guard encoded.count > Self.maximumEncodedBytes else {
+            return (String(decoding: encoded, as: UTF8.self), false)
+        }
+        return ("~" + SHA256.hexadecimalDigest(of: bytes), true)
+    }
+
+    /// The bytes that `text` stands for; `nil` where it stands for none, or is a digest.
+    static func decode(_ text: Substring.UTF8View) -> [UInt8]? {
+        guard text.first != UInt8(ascii: "~") else { return nil }
+        var bytes: [UInt8] = []
+        var rest = text[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard let high = rest.popFirst().flatMap(UInt8.init(hexadecimalDigit:)),
+                let low = rest.popFirst().flatMap(UInt8.init(hexadecimalDigit:))
+            else { return nil }
+            bytes.append(high << 4 | low)
+        }
+        return bytes
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append(percent byte: UInt8) {
+        let digits = Array("0123456789ABCDEF".utf8)
+        self += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 0xF)]]
+    }
+}
+
+extension UInt8 {
+    fileprivate init?(hexadecimalDigit digit: UInt8) {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): self = digit - UInt8(ascii: "0")
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): self = digit - UInt8(ascii: "A") + 10
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): self = digit - UInt8(ascii: "a") + 10
+        default: return nil
+        }
+    }
+}
+
+extension UInt16 {
+    /// CRC-16/XMODEM (polynomial 0x1021), the one that Redis Cluster uses for its slots.
+    fileprivate mutating func addCRC16(_ bytes: some Sequence<UInt8>) {
+        for byte in bytes {
+            self ^= UInt16(byte) << 8
+            for _ in 0..<8 {
+                self = self & 0x8000 != 0 ? self << 1 ^ 0x1021 : self << 1
+            }
+        }
+    }
+}

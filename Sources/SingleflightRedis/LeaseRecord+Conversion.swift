@@ -1,0 +1,62 @@
+import HiredisClient
+import SingleflightLease
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+extension LeaseRecord.Note {
+    /// - Parameter key: the flight's key, where its name does not tell it.
+    init(_ note: LeaseNote, key: FlightKey?, now: Date) {
+        self.init(
+            label: note.label,
+            startedAt: Int64(now.timeIntervalSince1970 * 1000) - note.age.milliseconds,
+            renewals: note.renewals,
+            fraction: note.progress?.fraction,
+            message: note.progress?.message,
+            key: key.map { String(decoding: $0.bytes.prefix(1024), as: UTF8.self) }
+        )
+    }
+
+    func leaseNote(now: Date) -> LeaseNote {
+        let progress = self.fraction != nil || self.message != nil
+        return LeaseNote(
+            label: self.label,
+            age: .milliseconds(max(Int64(now.timeIntervalSince1970 * 1000) - self.startedAt, 0)),
+            renewals: self.renewals,
+            progress: progress ? FlightProgress(fraction: self.fraction, message: self.message ?? "") : nil
+        )
+    }
+}
+
+extension LeaseInspection {
+    /// Reads the answer of the `inspect` script.
+    init(reply: RESPValue) throws(LeaseStoreError) {
+        guard let fields = reply.array, fields.count == 3, let bytes = fields[0].bytes, let left = fields[1].integer,
+            let members = fields[2].array
+        else {
+            throw LeaseStoreError(.protocolViolation, "unexpected reply to an inspection")
+        }
+        let waiters = members.compactMap { $0.string.flatMap { InboxID($0) } }
+        let lease = LeaseRecord(bytes: bytes).map { record in
+            LeaseInspection.Lease(record, keyLife: .milliseconds(left))
+        }
+        self.init(lease: lease, waiters: waiters)
+    }
+}
+
+extension LeaseInspection.Lease {
+    /// - Parameter keyLife: how long the lease's key has to live: the lease's rest, and the grace.
+    init(_ record: LeaseRecord, keyLife: Duration) {
+        self.init(
+            token: record.token,
+            inbox: record.inbox,
+            duration: record.duration,
+            remaining: keyLife - record.grace,
+            attempt: record.attempt,
+            note: record.note.leaseNote(now: .now)
+        )
+    }
+}

@@ -1,0 +1,108 @@
+import SingleflightLease
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// What the lease key holds. Fixed fields first, at offsets that the scripts know, then a note for people, in JSON.
+///
+/// ```
+///  0  32  token            64   8  lease in ms, decimal      80   3  takeovers so far, decimal
+/// 32  32  leader's inbox   72   8  grace in ms, decimal      83      note
+/// ```
+struct LeaseRecord {
+    /// The part that no script reads.
+    struct Note: Codable {
+        var label: String
+        /// Milliseconds since 1970 by the leader's clock; for display only.
+        var startedAt: Int64
+        var renewals: Int
+        var fraction: Double?
+        var message: String?
+        /// The key as text, where the key's name holds only its digest.
+        var key: String?
+
+        /// Written by hand: an encoder costs more than all the rest of an uncontended flight, twice over.
+        fileprivate var json: String {
+            var json =
+                "{\"label\":\(self.label.jsonQuoted),\"startedAt\":\(self.startedAt),\"renewals\":\(self.renewals)"
+            if let fraction { json += ",\"fraction\":\(fraction)" }
+            if let message { json += ",\"message\":\(message.jsonQuoted)" }
+            if let key { json += ",\"key\":\(key.jsonQuoted)" }
+            return json + "}"
+        }
+    }
+
+    var token: LeaseToken
+    var inbox: InboxID
+    var duration: Duration
+    var grace: Duration
+    var attempt: Int
+    var note: Note
+
+    private static let fixedLength = 83
+
+    var text: String {
+        self.token.description + self.inbox.description + Self.padded(self.duration.milliseconds, to: 8)
+            + Self.padded(self.grace.milliseconds, to: 8) + Self.padded(Int64(self.attempt), to: 3) + self.note.json
+    }
+
+    init(token: LeaseToken, inbox: InboxID, duration: Duration, grace: Duration, attempt: Int, note: Note) {
+        self.token = token
+        self.inbox = inbox
+        self.duration = duration
+        self.grace = grace
+        self.attempt = attempt
+        self.note = note
+    }
+
+    init?(bytes: [UInt8]) {
+        guard bytes.count >= Self.fixedLength else { return nil }
+        func number(_ range: Range<Int>) -> Int64? { Int64(String(decoding: bytes[range], as: UTF8.self)) }
+        guard let token = LeaseToken(bytes: bytes[0..<32]),
+            let inbox = InboxID(String(decoding: bytes[32..<64], as: UTF8.self)),
+            let duration = number(64..<72), let grace = number(72..<80), let attempt = number(80..<83)
+        else { return nil }
+        self.token = token
+        self.inbox = inbox
+        self.duration = .milliseconds(duration)
+        self.grace = .milliseconds(grace)
+        self.attempt = Int(attempt)
+        // A note that a later version writes differently must not hide the lease.
+        let note = try? JSONDecoder().decode(Note.self, from: Data(bytes[Self.fixedLength...]))
+        self.note = note ?? Note(label: "?", startedAt: 0, renewals: 0)
+    }
+
+    private static func padded(_ number: Int64, to width: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded up: a lease is never shorter than asked for.
+    var milliseconds: Int64 {
+        let (seconds, attoseconds) = self.components
+        return seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+    }
+}
+
+extension String {
+    /// The string as a JSON string, quotes included.
+    fileprivate var jsonQuoted: String {
+        var quoted = "\""
+        for scalar in self.unicodeScalars {
+            switch scalar {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\u{0}"..."\u{1F}":
+                let digits = String(scalar.value, radix: 16)
+                quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
+    }
+}

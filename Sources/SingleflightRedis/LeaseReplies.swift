@@ -1,0 +1,169 @@
+import HiredisClient
+import SingleflightLease
+
+/// Reads the scripts' answers; throws where an answer is none that this version knows.
+struct ScriptReply {
+    let word: String
+    private let fields: ArraySlice<RESPValue>
+
+    init(_ value: RESPValue) throws(LeaseStoreError) {
+        guard let fields = value.array, let word = fields.first?.string else {
+            throw Self.unexpected("no array with a word in front")
+        }
+        self.word = word
+        self.fields = fields.dropFirst()
+    }
+
+    func string(_ index: Int) throws(LeaseStoreError) -> String {
+        guard let string = self.field(index)?.string else { throw self.unexpectedField(index) }
+        return string
+    }
+
+    func bytes(_ index: Int) throws(LeaseStoreError) -> [UInt8] {
+        guard let bytes = self.field(index)?.bytes else { throw self.unexpectedField(index) }
+        return bytes
+    }
+
+    func integer(_ index: Int) throws(LeaseStoreError) -> Int {
+        guard let integer = self.field(index)?.integer else { throw self.unexpectedField(index) }
+        return Int(integer)
+    }
+
+    func token(_ index: Int) throws(LeaseStoreError) -> LeaseToken {
+        guard let token = LeaseToken(try self.string(index)) else { throw self.unexpectedField(index) }
+        return token
+    }
+
+    /// A token, or `nil` for the empty string.
+    func optionalToken(_ index: Int) throws(LeaseStoreError) -> LeaseToken? {
+        try self.string(index).isEmpty ? nil : try self.token(index)
+    }
+
+    func milliseconds(_ index: Int) throws(LeaseStoreError) -> Duration {
+        .milliseconds(try self.integer(index))
+    }
+
+    /// A status and a payload in two fields.
+    func outcome(_ index: Int) throws(LeaseStoreError) -> StoredOutcome {
+        guard let status = try self.string(index).utf8.first,
+            let outcome = StoredOutcome(status: status, payload: try self.bytes(index + 1))
+        else { throw self.unexpectedField(index) }
+        return outcome
+    }
+
+    var unexpected: LeaseStoreError { Self.unexpected("\(self.word) is no answer to this request") }
+
+    private func field(_ index: Int) -> RESPValue? {
+        let position = self.fields.startIndex + index
+        return position < self.fields.endIndex ? self.fields[position] : nil
+    }
+
+    private func unexpectedField(_ index: Int) -> LeaseStoreError {
+        Self.unexpected("\(self.word) has an unexpected field \(index)")
+    }
+
+    private static func unexpected(_ what: String) -> LeaseStoreError {
+        LeaseStoreError(.protocolViolation, "unexpected reply: \(what)")
+    }
+}
+
+extension ScriptReply {
+    func enterReply() throws(LeaseStoreError) -> EnterReply {
+        switch self.word {
+        case "LEAD": .lead(attempt: try self.integer(0))
+        case "FOLLOW": .follow(try self.token(0), remaining: try self.milliseconds(1))
+        case "DONE": .reuse(try self.token(0), try self.outcome(1))
+        case "LATE": .late
+        default: throw self.unexpected
+        }
+    }
+
+    func renewReply() throws(LeaseStoreError) -> RenewReply {
+        switch self.word {
+        case "OK": .renewed(waiters: try self.integer(0))
+        case "LOST": .lost
+        case "EXPIRED": .expired
+        default: throw self.unexpected
+        }
+    }
+
+    func completeReply() throws(LeaseStoreError) -> CompleteReply {
+        switch self.word {
+        case "OK": .accepted(waiters: try self.integer(0))
+        case "DUP": .duplicate
+        case "STALE": .stale(current: try self.optionalToken(0))
+        case "UNKNOWN": .unknown(current: try self.optionalToken(0))
+        default: throw self.unexpected
+        }
+    }
+
+    func releaseReply() throws(LeaseStoreError) -> ReleaseReply {
+        switch self.word {
+        case "OK": .released(waiters: try self.integer(0))
+        case "WAITED": .awaited(waiters: try self.integer(0))
+        case "LOST": .notHeld
+        default: throw self.unexpected
+        }
+    }
+
+    func pollReply() throws(LeaseStoreError) -> PollReply {
+        switch self.word {
+        case "DONE":
+            // A flight that was taken over is kept like an outcome: its payload is the token that took over.
+            try self.string(0) == "s" ? .superseded(by: try self.token(1)) : .done(try self.outcome(0))
+        case "RUN": .running(remaining: try self.milliseconds(0))
+        case "EXPIRED": .expired
+        case "GONE": .gone
+        default: throw self.unexpected
+        }
+    }
+
+    func leaveReply() throws(LeaseStoreError) -> LeaveReply {
+        guard self.word == "OK" else { throw self.unexpected }
+        return LeaveReply(waiters: try self.integer(0))
+    }
+
+    func fenceReply() throws(LeaseStoreError) -> FenceReply {
+        switch self.word {
+        case "OK":
+            guard let number = UInt64(try self.string(0)) else { throw self.unexpected }
+            return .drawn(Fence(rawValue: number))
+        case "LOST": return .lost
+        default: throw self.unexpected
+        }
+    }
+
+    func revokeReply() throws(LeaseStoreError) -> RevokeReply {
+        switch self.word {
+        case "OK": .revoked(try self.token(0), waiters: try self.integer(1))
+        case "NOOP": .nothing
+        default: throw self.unexpected
+        }
+    }
+}
+
+extension LeaseStoreError {
+    /// What a failure of the client means for a lease.
+    init(_ error: RedisClientError) {
+        let code: Code =
+            switch error.code {
+            case .timedOut: .timedOut
+            case .authenticationFailed: .refused
+            case .shutDown: .shutDown
+            case .protocolViolation: .protocolViolation
+            case .server: Self.code(of: error.serverError)
+            default: .unavailable
+            }
+        self.init(code, error.description, mayHaveExecuted: error.mayHaveExecuted, underlying: error)
+    }
+
+    private static func code(of error: RedisServerError?) -> Code {
+        guard let error else { return .unavailable }
+        if error.isTransient { return .unavailable }
+        switch error.code {
+        case "NOAUTH", "NOPERM", "WRONGPASS": return .refused
+        // A channel that the user may not publish to does not get here: scripts publish through `pcall`.
+        default: return .invalidRequest
+        }
+    }
+}

@@ -1,0 +1,419 @@
+import HiredisClient
+public import Logging
+public import NIOCore
+import NIOPosix
+public import ServiceLifecycle
+public import SingleflightLease
+import Synchronization
+
+/// Keeps leases in Redis: one store per process and Redis, shared by all of the process's groups.
+///
+/// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they break. As a `Service` it lives
+/// in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands its leases back so that nobody
+/// waits for their expiry. For scripts and tests there is ``withConnection(to:configuration:logger:_:)``.
+///
+/// The protocol is docs/protocol.md. SwiftNIO, which does the transport, sets SIGPIPE to ignored in the whole process.
+public final class RedisLeaseStore: LeaseStore, Service {
+    /// The calls' clock; it runs on the event loop of the connections.
+    public var clock: any LeaseClock { self.eventLoopClock }
+    /// The time within which every request is answered.
+    public var commandTimeout: Duration { self.configuration.commandTimeout }
+    /// This process's inbox.
+    public let inbox: InboxID
+    /// This process's label.
+    public var label: String { self.configuration.label }
+
+    /// How the store was set up.
+    public let configuration: RedisLeaseStoreConfiguration
+
+    let client: RedisClient
+    let keyspace: Keyspace
+    private let subscription: InboxSubscription
+    private let eventLoopClock: EventLoopClock
+    private let router: InboxRouter<String>
+    private let outstanding = OutstandingRequests()
+
+    /// Sets a store up; nothing is connected before ``run()``.
+    ///
+    /// - Parameters:
+    ///   - url: `redis://[user[:password]@]host[:port][/database]` or `redis+unix://[user[:password]@]/path[?db=database]`.
+    ///   - configuration: names and limits.
+    ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
+    ///   - logger: where connection trouble is told, at debug level and below.
+    /// - Throws: ``LeaseStoreError`` of the code `invalidRequest` for a URL or a configuration that cannot be used.
+    public init(
+        url: String,
+        configuration: RedisLeaseStoreConfiguration = .init(),
+        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
+    ) throws(LeaseStoreError) {
+        try configuration.check()
+        var generator = SystemRandomNumberGenerator()
+        let inbox = InboxID(using: &generator)
+        let keyspace = Keyspace(namespace: configuration.namespace)
+        let clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        let client = RedisClient(configuration: clientConfiguration, eventLoopGroup: eventLoopGroup, logger: logger)
+        let router = InboxRouter<String>()
+
+        self.configuration = configuration
+        self.inbox = inbox
+        self.keyspace = keyspace
+        self.client = client
+        self.router = router
+        self.eventLoopClock = EventLoopClock(eventLoop: client.eventLoop)
+        self.subscription = InboxSubscription(
+            channel: keyspace.inboxPrefix + inbox.description,
+            configuration: clientConfiguration,
+            eventLoop: client.eventLoop,
+            logger: logger
+        ) { event in
+            switch event {
+            case .subscribed:
+                router.deliverToAll(.resumed)
+            case .message(let bytes):
+                guard let message = AnnouncementMessage(bytes: bytes) else { return }
+                router.deliver(.announced(message.announcement), for: message.name)
+            case .disconnected:
+                break
+            }
+        }
+    }
+
+    // MARK: - Life
+
+    /// Connects, keeps connected, and returns after a graceful shutdown, or throws `CancellationError` when its task is canceled.
+    /// In both cases the leases of this process are handed back first.
+    public func run() async throws {
+        self.start()
+        do {
+            try await gracefulShutdown()
+        } catch {
+            await self.shutDown()
+            throw error
+        }
+        await self.shutDown()
+    }
+
+    /// Connects in the background. Idempotent.
+    func start() {
+        self.client.start()
+        self.subscription.start()
+    }
+
+    /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects. Idempotent.
+    func shutDown() async {
+        self.router.deliverToAll(.shuttingDown)
+        await self.outstanding.close()
+        await self.subscription.shutdown()
+        await self.client.shutdown()
+    }
+
+    /// Returns once Redis was reached and let us in.
+    ///
+    /// - Throws: ``LeaseStoreError`` that says what is wrong, after the command timeout.
+    public func untilConnected() async throws(LeaseStoreError) {
+        do {
+            try await self.client.connected(within: self.configuration.commandTimeout)
+        } catch let error as RedisClientError {
+            throw LeaseStoreError(error)
+        } catch {
+            throw LeaseStoreError(.unavailable, "\(error)", underlying: error)
+        }
+    }
+
+    /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
+    ///
+    /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
+    public static func withConnection<Result: Sendable>(
+        to url: String,
+        configuration: RedisLeaseStoreConfiguration = .init(),
+        logger: Logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() }),
+        _ body: (RedisLeaseStore) async throws -> Result
+    ) async throws -> Result {
+        let store = try RedisLeaseStore(url: url, configuration: configuration, logger: logger)
+        store.start()
+        do {
+            try await store.untilConnected()
+            let result = try await body(store)
+            await store.shutDown()
+            return result
+        } catch {
+            await store.shutDown()
+            throw error
+        }
+    }
+
+    // MARK: - LeaseStore
+
+    /// See `LeaseStore`.
+    public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
+        self.router.listen(for: Keyspace.announcedName(of: key), handler)
+    }
+
+    /// See `LeaseStore`. One native command if nobody leads; else the script, which also registers this process as a waiter.
+    public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
+        let names = self.keyspace.names(of: request.key)
+        let record = self.record(
+            token: request.token,
+            terms: request.terms,
+            attempt: 0,
+            note: request.note,
+            key: names.isDigest ? request.key : nil
+        ).text
+        let deadline = self.clock.now.advanced(by: self.commandTimeout)
+        guard !request.terms.acceptsReuse else {
+            return self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
+        }
+        let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
+        let acquire = RedisCommand("SET", .string(names.lease), .string(record), "NX", "PX", .integer(keyLife))
+        self.submit(reply) { done in
+            self.client.send(acquire, timeout: self.commandTimeout) { result in
+                switch result {
+                case .success(.null):
+                    done(nil)
+                    self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
+                case .success(.simpleString):
+                    done(.success(.lead(attempt: 0)))
+                case .success:
+                    done(.failure(LeaseStoreError(.protocolViolation, "unexpected reply to SET NX")))
+                case .failure(let error):
+                    done(.failure(LeaseStoreError(error)))
+                }
+            }
+        }
+    }
+
+    private func enter(
+        _ request: EnterRequest,
+        names: Keyspace.Names,
+        record: String,
+        deadline: LeaseInstant,
+        reply: @escaping LeaseReply<EnterReply>
+    ) {
+        let remaining = self.clock.now.duration(to: deadline)
+        guard remaining > .zero else {
+            return reply(
+                .failure(LeaseStoreError(.timedOut, "no answer within the command timeout", mayHaveExecuted: true))
+            )
+        }
+        let policy = Self.policy(request.terms.leaderLoss)
+        self.evaluate(
+            LeaseScripts.enter,
+            keys: [names.lease, names.wait, names.done, names.last],
+            arguments: [
+                .string(request.token.description), .string(record), .string(self.inbox.description),
+                .integer(request.terms.duration.milliseconds), .integer(request.terms.grace.milliseconds),
+                policy.letter, policy.attempts, .integer(request.terms.retention.milliseconds),
+                request.terms.acceptsReuse ? "1" : "0", "0", .string(self.keyspace.inboxPrefix),
+            ],
+            timeout: remaining,
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.enterReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
+        let names = self.keyspace.names(of: request.key)
+        let record = self.record(
+            token: request.token,
+            terms: request.terms,
+            attempt: request.attempt,
+            note: request.note,
+            key: names.isDigest ? request.key : nil
+        )
+        let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
+        self.evaluate(
+            LeaseScripts.renew,
+            keys: [names.lease, names.wait],
+            arguments: [.string(request.token.description), .string(record.text), .integer(keyLife)],
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.renewReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
+        let names = self.keyspace.names(of: request.key)
+        let (status, payload) = request.outcome.wireForm
+        self.evaluate(
+            LeaseScripts.complete,
+            keys: [names.lease, names.wait, names.done, names.last],
+            arguments: [
+                .string(request.token.description), .string(status), .bytes(payload),
+                .integer(request.retention.milliseconds), .integer(request.reuse.milliseconds),
+                .string(self.keyspace.inboxPrefix),
+            ],
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.completeReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
+        let names = self.keyspace.names(of: request.key)
+        let mode: RedisArgument =
+            switch request.mode {
+            case .unlessAwaited: "u"
+            case .cancelWaiters: "c"
+            case .handOver: "h"
+            }
+        self.evaluate(
+            LeaseScripts.release,
+            keys: [names.lease, names.wait, names.done],
+            arguments: [
+                .string(request.token.description), mode, .integer(request.retention.milliseconds),
+                .string(self.keyspace.inboxPrefix),
+            ],
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.releaseReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
+        let names = self.keyspace.names(of: request.key)
+        let policy = Self.policy(request.leaderLoss)
+        self.evaluate(
+            LeaseScripts.poll,
+            keys: [names.lease, names.wait, names.done],
+            arguments: [
+                .string(request.token.description), .string(self.inbox.description), policy.letter, policy.attempts,
+                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix),
+            ],
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.pollReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
+        // Registration is per process: as long as another flight of this process waits for the key, it stays.
+        guard self.router.listenerCount(for: Keyspace.announcedName(of: key)) == 0 else {
+            return reply(.success(LeaveReply(waiters: 1)))
+        }
+        let names = self.keyspace.names(of: key)
+        self.evaluate(
+            LeaseScripts.leave,
+            keys: [names.lease, names.wait],
+            arguments: [.string(self.inbox.description), .string(self.keyspace.inboxPrefix)],
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.leaveReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
+        let names = self.keyspace.names(of: key)
+        self.evaluate(
+            LeaseScripts.fence,
+            keys: [names.lease, names.wait, names.done, names.fence],
+            arguments: [.string(token.description)],
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.fenceReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
+        let names = self.keyspace.names(of: request.key)
+        let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
+        self.evaluate(
+            LeaseScripts.revoke,
+            keys: [names.lease, names.wait, names.done],
+            arguments: [
+                .string(request.token?.description ?? ""), .bytes(outcome.wireForm.payload),
+                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix),
+            ],
+            reply
+        ) { reply throws(LeaseStoreError) in try reply.revokeReply() }
+    }
+
+    /// See `LeaseStore`.
+    public func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
+        let names = self.keyspace.names(of: key)
+        self.submit(reply) { done in
+            self.client.evaluate(
+                LeaseScripts.inspect,
+                keys: [.string(names.lease), .string(names.wait)],
+                arguments: [],
+                timeout: self.commandTimeout
+            ) { result in
+                done(Self.read(result) { value throws(LeaseStoreError) in try LeaseInspection(reply: value) })
+            }
+        }
+    }
+
+    // MARK: - Requests
+
+    private func evaluate<Reply: Sendable>(
+        _ script: RedisScript,
+        keys: [String],
+        arguments: [RedisArgument],
+        timeout: Duration? = nil,
+        _ reply: @escaping LeaseReply<Reply>,
+        read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> Reply
+    ) {
+        self.submit(reply) { done in
+            self.client.evaluate(
+                script,
+                keys: keys.map { .string($0) },
+                arguments: arguments,
+                timeout: timeout ?? self.commandTimeout
+            ) { result in
+                done(Self.read(result) { value throws(LeaseStoreError) in try read(try ScriptReply(value)) })
+            }
+        }
+    }
+
+    /// Sends a request, unless the store is shut down, and keeps count of it until it is answered.
+    ///
+    /// `send` gets what it must call once: with the reply, or with `nil` if somebody else answers.
+    private func submit<Reply: Sendable>(
+        _ reply: @escaping LeaseReply<Reply>,
+        _ send: (@escaping @Sendable (Result<Reply, LeaseStoreError>?) -> Void) -> Void
+    ) {
+        guard self.outstanding.begin() else {
+            return reply(.failure(LeaseStoreError(.shutDown, "the store is shut down")))
+        }
+        send { result in
+            if let result {
+                reply(result)
+            }
+            self.outstanding.end()
+        }
+    }
+
+    private static func read<Reply>(
+        _ result: Result<RESPValue, RedisClientError>,
+        _ body: (RESPValue) throws(LeaseStoreError) -> Reply
+    ) -> Result<Reply, LeaseStoreError> {
+        switch result {
+        case .success(let value):
+            do {
+                return .success(try body(value))
+            } catch {
+                return .failure(error)
+            }
+        case .failure(let error):
+            return .failure(LeaseStoreError(error))
+        }
+    }
+
+    private static func policy(_ policy: LeaderLossPolicy) -> (letter: RedisArgument, attempts: RedisArgument) {
+        switch policy {
+        case .cancel: ("c", 0)
+        case .takeOver(let attempts): ("t", .integer(Int64(attempts)))
+        }
+    }
+
+    private func record(
+        token: LeaseToken,
+        terms: LeaseTerms,
+        attempt: Int,
+        note: LeaseNote,
+        key: FlightKey?
+    ) -> LeaseRecord {
+        LeaseRecord(
+            token: token,
+            inbox: self.inbox,
+            duration: terms.duration,
+            grace: terms.grace,
+            attempt: attempt,
+            note: LeaseRecord.Note(note, key: key, now: .now)
+        )
+    }
+}

@@ -1,0 +1,67 @@
+import HiredisClient
+public import SingleflightLease
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// Names and limits of a ``RedisLeaseStore``.
+public struct RedisLeaseStoreConfiguration: Sendable {
+    /// Tells the flights of one application from those of another in the same Redis: 1 to 64 of `A-Za-z0-9._-`.
+    public var namespace: String
+    /// What people see of this process when they inspect its leases; `host:pid` unless chosen otherwise.
+    public var label: String
+    /// The time within which every request to Redis is answered, if need be with an error. 10 ms to 1 min.
+    public var commandTimeout: Duration
+
+    /// Creates a configuration; it is checked when a store is made with it.
+    public init(
+        namespace: String = "default",
+        label: String = RedisLeaseStoreConfiguration.defaultLabel,
+        commandTimeout: Duration = .seconds(1)
+    ) {
+        self.namespace = namespace
+        self.label = label
+        self.commandTimeout = commandTimeout
+    }
+
+    /// `host:pid` of this process.
+    public static var defaultLabel: String {
+        var name = [CChar](repeating: 0, count: 256)
+        let isKnown = gethostname(&name, name.count - 1) == 0
+        let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return "\(isKnown && !host.isEmpty ? host : "unknown"):\(getpid())"
+    }
+
+    func check() throws(LeaseStoreError) {
+        guard FlightKey.isName(self.namespace) else {
+            throw LeaseStoreError(
+                .invalidRequest,
+                "the namespace \(self.namespace.debugDescription) is not 1 to 64 of A-Z a-z 0-9 . _ -"
+            )
+        }
+        guard (Duration.milliseconds(10)...Duration.seconds(60)).contains(self.commandTimeout) else {
+            throw LeaseStoreError(.invalidRequest, "commandTimeout is \(self.commandTimeout), not 10 ms to 1 min")
+        }
+        guard self.label.utf8.count <= 200 else {
+            throw LeaseStoreError(.invalidRequest, "the label has \(self.label.utf8.count) bytes, more than 200")
+        }
+    }
+
+    func client(url: String, inbox: InboxID) throws(LeaseStoreError) -> RedisClientConfiguration {
+        let parsed: RedisURL
+        do {
+            parsed = try RedisURL(url)
+        } catch {
+            throw LeaseStoreError(.invalidRequest, "\(error)", underlying: error)
+        }
+        var client = RedisClientConfiguration(url: parsed)
+        client.clientName = "sf:\(inbox)"
+        client.commandTimeout = self.commandTimeout
+        return client
+    }
+}

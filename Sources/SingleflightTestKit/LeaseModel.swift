@@ -1,0 +1,313 @@
+public import SingleflightLease
+
+/// The rules of a lease store as a value without I/O: what each request answers, changes and announces.
+///
+/// It follows the scripts of docs/protocol.md step by step; a test compares the two. Time comes in with each request.
+public struct LeaseModel: Sendable {
+    /// An announcement, and whose inbox it goes to.
+    public struct Delivery: Hashable, Sendable {
+        /// The inbox that it goes to.
+        public var inbox: InboxID
+        /// The key that it is about.
+        public var key: FlightKey
+        /// What it says.
+        public var announcement: Announcement
+    }
+
+    /// How many processes can be registered on one flight; those beyond it learn of its outcome by polling.
+    public static let maximumWaiters = 4096
+
+    private struct Lease {
+        var token: LeaseToken
+        var inbox: InboxID
+        var duration: Duration
+        var expiry: LeaseInstant
+        var grace: Duration
+        var attempt: Int
+        var note: LeaseNote
+
+        /// When the store forgets even the expired lease.
+        var end: LeaseInstant { self.expiry.advanced(by: self.grace) }
+    }
+
+    private enum Kept {
+        case outcome(StoredOutcome)
+        case superseded(by: LeaseToken)
+    }
+
+    private struct Entry {
+        var lease: Lease?
+        /// In the order of their registration, so that runs repeat exactly.
+        var waiters: [InboxID] = []
+        var kept: [LeaseToken: (record: Kept, until: LeaseInstant)] = [:]
+        var last: (token: LeaseToken, until: LeaseInstant)?
+        var lastFence: UInt64 = 0
+
+        mutating func purge(now: LeaseInstant) {
+            if let lease, lease.end <= now {
+                self.lease = nil
+                self.waiters = []
+            }
+            self.kept = self.kept.filter { $0.value.until > now }
+            if let last, last.until <= now {
+                self.last = nil
+            }
+        }
+
+        mutating func register(_ inbox: InboxID) {
+            if !self.waiters.contains(inbox), self.waiters.count < LeaseModel.maximumWaiters {
+                self.waiters.append(inbox)
+            }
+        }
+    }
+
+    private var entries: [FlightKey: Entry] = [:]
+    private var deliveries: [Delivery] = []
+
+    /// Creates an empty store.
+    public init() {}
+
+    /// Takes the announcements that the requests since the last call made, in order.
+    public mutating func takeDeliveries() -> [Delivery] {
+        defer { self.deliveries = [] }
+        return self.deliveries
+    }
+
+    /// Loses everything, as a server does that restarts without persistence.
+    public mutating func removeAll() {
+        self.entries = [:]
+    }
+
+    /// Whether nothing is left: no lease, no waiter, no outcome.
+    public mutating func isEmpty(now: LeaseInstant) -> Bool {
+        for key in self.entries.keys {
+            self.entries[key]?.purge(now: now)
+        }
+        return self.entries.values.allSatisfy {
+            $0.lease == nil && $0.waiters.isEmpty && $0.kept.isEmpty && $0.last == nil
+        }
+    }
+
+    /// See `LeaseStore.enter`.
+    public mutating func enter(_ request: EnterRequest, inbox: InboxID, now: LeaseInstant) -> EnterReply {
+        self.withEntry(request.key, now: now) { entry, announce in
+            var attempt = 0
+            if let lease = entry.lease {
+                if lease.token == request.token {
+                    return .lead(attempt: lease.attempt)
+                }
+                if lease.expiry > now {
+                    entry.register(inbox)
+                    return .follow(lease.token, remaining: now.duration(to: lease.expiry))
+                }
+                switch request.terms.leaderLoss {
+                case .takeOver(let attempts) where lease.attempt < attempts:
+                    attempt = lease.attempt + 1
+                    let until = now.advanced(by: request.terms.duration + request.terms.grace + request.terms.retention)
+                    entry.kept[lease.token] = (.superseded(by: request.token), until)
+                case .takeOver, .cancel:
+                    let reason: CanceledFlight = lease.attempt > 0 ? .supersededTooOften : .leaseExpired
+                    Self.decide(
+                        .canceled(reason),
+                        of: lease.token,
+                        retention: request.terms.retention,
+                        &entry,
+                        now,
+                        announce
+                    )
+                }
+            } else if request.terms.acceptsReuse, let last = entry.last,
+                case .outcome(let outcome) = entry.kept[last.token]?.record
+            {
+                return .reuse(last.token, outcome)
+            }
+            entry.waiters.removeAll { $0 == inbox }
+            entry.lease = Lease(
+                token: request.token,
+                inbox: inbox,
+                duration: request.terms.duration,
+                expiry: now.advanced(by: request.terms.duration),
+                grace: request.terms.grace,
+                attempt: attempt,
+                note: request.note
+            )
+            return .lead(attempt: attempt)
+        }
+    }
+
+    /// See `LeaseStore.renew`.
+    public mutating func renew(_ request: RenewRequest, now: LeaseInstant) -> RenewReply {
+        self.withEntry(request.key, now: now) { entry, _ in
+            guard var lease = entry.lease, lease.token == request.token else { return .lost }
+            guard lease.expiry > now else { return .expired }
+            lease.duration = request.terms.duration
+            lease.expiry = now.advanced(by: request.terms.duration)
+            lease.grace = request.terms.grace
+            lease.note = request.note
+            entry.lease = lease
+            return .renewed(waiters: entry.waiters.count)
+        }
+    }
+
+    /// See `LeaseStore.complete`.
+    public mutating func complete(_ request: CompleteRequest, now: LeaseInstant) -> CompleteReply {
+        self.withEntry(request.key, now: now) { entry, announce in
+            guard let lease = entry.lease, lease.token == request.token else {
+                switch entry.kept[request.token]?.record {
+                case .outcome(.canceled), .superseded: return .stale(current: entry.lease?.token)
+                case .outcome: return .duplicate
+                case nil: return .unknown(current: entry.lease?.token)
+                }
+            }
+            let waiters = entry.waiters.count
+            if waiters > 0 || request.reuse > .zero {
+                let retention = max(request.retention, request.reuse)
+                Self.decide(request.outcome, of: request.token, retention: retention, &entry, now, announce)
+                if request.reuse > .zero {
+                    entry.last = (request.token, now.advanced(by: request.reuse))
+                }
+            }
+            entry.lease = nil
+            return .accepted(waiters: waiters)
+        }
+    }
+
+    /// See `LeaseStore.release`.
+    public mutating func release(_ request: ReleaseRequest, now: LeaseInstant) -> ReleaseReply {
+        self.withEntry(request.key, now: now) { entry, announce in
+            guard let lease = entry.lease, lease.token == request.token else { return .notHeld }
+            let waiters = entry.waiters.count
+            guard waiters > 0 else {
+                entry.lease = nil
+                return .released(waiters: 0)
+            }
+            switch request.mode {
+            case .unlessAwaited:
+                return .awaited(waiters: waiters)
+            case .cancelWaiters:
+                let outcome = StoredOutcome.canceled(.leaderShutDown)
+                Self.decide(outcome, of: request.token, retention: request.retention, &entry, now, announce)
+                entry.lease = nil
+            case .handOver:
+                entry.lease?.expiry = now
+                for waiter in entry.waiters {
+                    announce(waiter, Announcement(token: request.token, news: .hint))
+                }
+            }
+            return .released(waiters: waiters)
+        }
+    }
+
+    /// See `LeaseStore.poll`.
+    public mutating func poll(_ request: PollRequest, inbox: InboxID, now: LeaseInstant) -> PollReply {
+        self.withEntry(request.key, now: now) { entry, announce in
+            switch entry.kept[request.token]?.record {
+            case .outcome(let outcome): return .done(outcome)
+            case .superseded(let token): return .superseded(by: token)
+            case nil: break
+            }
+            guard let lease = entry.lease, lease.token == request.token else { return .gone }
+            if lease.expiry > now {
+                entry.register(inbox)
+                return .running(remaining: now.duration(to: lease.expiry))
+            }
+            if case .takeOver(let attempts) = request.leaderLoss, lease.attempt < attempts {
+                return .expired
+            }
+            let outcome = StoredOutcome.canceled(lease.attempt > 0 ? .supersededTooOften : .leaseExpired)
+            Self.decide(outcome, of: lease.token, retention: request.retention, &entry, now, announce)
+            entry.lease = nil
+            return .done(outcome)
+        }
+    }
+
+    /// See `LeaseStore.leave`.
+    public mutating func leave(_ key: FlightKey, token: LeaseToken, inbox: InboxID, now: LeaseInstant) -> LeaveReply {
+        self.withEntry(key, now: now) { entry, announce in
+            let before = entry.waiters.count
+            entry.waiters.removeAll { $0 == inbox }
+            if before > 0, entry.waiters.isEmpty, let lease = entry.lease {
+                announce(lease.inbox, Announcement(token: lease.token, news: .unawaited))
+            }
+            return LeaveReply(waiters: entry.waiters.count)
+        }
+    }
+
+    /// See `LeaseStore.fence`.
+    public mutating func fence(_ key: FlightKey, token: LeaseToken, now: LeaseInstant) -> FenceReply {
+        self.withEntry(key, now: now) { entry, _ in
+            guard let lease = entry.lease, lease.token == token, lease.expiry > now else { return .lost }
+            let microseconds = UInt64(max(now.sinceOrigin / .microseconds(1), 0))
+            entry.lastFence = max(entry.lastFence + 1, microseconds)
+            return .drawn(Fence(rawValue: entry.lastFence))
+        }
+    }
+
+    /// See `LeaseStore.revoke`.
+    public mutating func revoke(_ request: RevokeRequest, now: LeaseInstant) -> RevokeReply {
+        self.withEntry(request.key, now: now) { entry, announce in
+            guard let lease = entry.lease, request.token == nil || request.token == lease.token else { return .nothing }
+            let waiters = entry.waiters.count
+            let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
+            Self.decide(outcome, of: lease.token, retention: request.retention, &entry, now, announce)
+            entry.lease = nil
+            announce(lease.inbox, Announcement(token: lease.token, news: .outcome(outcome)))
+            return .revoked(lease.token, waiters: waiters)
+        }
+    }
+
+    /// See `LeaseStore.inspect`.
+    public mutating func inspect(_ key: FlightKey, now: LeaseInstant) -> LeaseInspection {
+        self.withEntry(key, now: now) { entry, _ in
+            LeaseInspection(
+                lease: entry.lease.map { lease in
+                    LeaseInspection.Lease(
+                        token: lease.token,
+                        inbox: lease.inbox,
+                        duration: lease.duration,
+                        remaining: now.duration(to: lease.expiry),
+                        attempt: lease.attempt,
+                        note: lease.note
+                    )
+                },
+                waiters: entry.waiters
+            )
+        }
+    }
+
+    // MARK: - Steps
+
+    private typealias Announce = (InboxID, Announcement) -> Void
+
+    private mutating func withEntry<Reply>(
+        _ key: FlightKey,
+        now: LeaseInstant,
+        _ body: (inout Entry, Announce) -> Reply
+    ) -> Reply {
+        var entry = self.entries[key] ?? Entry()
+        entry.purge(now: now)
+        var made: [Delivery] = []
+        let reply = body(&entry) { inbox, announcement in
+            made.append(Delivery(inbox: inbox, key: key, announcement: announcement))
+        }
+        self.entries[key] = entry
+        self.deliveries += made
+        return reply
+    }
+
+    /// The one place where an outcome is decided: stored first, then announced to everybody who is registered.
+    private static func decide(
+        _ outcome: StoredOutcome,
+        of token: LeaseToken,
+        retention: Duration,
+        _ entry: inout Entry,
+        _ now: LeaseInstant,
+        _ announce: Announce
+    ) {
+        entry.kept[token] = (.outcome(outcome), now.advanced(by: retention))
+        for waiter in entry.waiters {
+            announce(waiter, Announcement(token: token, news: .outcome(outcome)))
+        }
+        entry.waiters = []
+    }
+}

@@ -1,0 +1,85 @@
+public import SingleflightLease
+import Synchronization
+
+/// A clock that a test moves by hand.
+///
+/// Time stands still until ``advance(by:)`` moves it; timers fire inside of that call, in the order of their deadlines, each at
+/// exactly its deadline.
+public final class ManualLeaseClock: LeaseClock {
+    private struct Waiter: Sendable {
+        var count: Int
+        var continuation: CheckedContinuation<Void, Never>
+    }
+
+    private struct State {
+        var now = LeaseInstant(sinceOrigin: .zero)
+        var timers = TimerQueue()
+        var waiters: [Waiter] = []
+
+        mutating func takeSatisfied() -> [Waiter] {
+            let satisfied = self.waiters.filter { $0.count <= self.timers.count }
+            self.waiters.removeAll { $0.count <= self.timers.count }
+            return satisfied
+        }
+    }
+
+    private let state = Mutex(State())
+
+    /// Creates a clock that stands at its origin.
+    public init() {}
+
+    /// Where the clock stands.
+    public var now: LeaseInstant { self.state.withLock { $0.now } }
+
+    /// The number of calls that are scheduled.
+    public var timerCount: Int { self.state.withLock { $0.timers.count } }
+
+    /// The deadline of the next scheduled call.
+    public var nextDeadline: LeaseInstant? { self.state.withLock { $0.timers.nextDeadline() } }
+
+    /// Schedules a call; it is made by ``advance(by:)``.
+    public func schedule(at deadline: LeaseInstant, _ work: @escaping @Sendable () -> Void) -> LeaseTimer {
+        let (timer, satisfied) = self.state.withLock { state in
+            (state.timers.insert(at: deadline, work), state.takeSatisfied())
+        }
+        for waiter in satisfied {
+            waiter.continuation.resume()
+        }
+        return timer
+    }
+
+    /// Forgets a scheduled call.
+    public func cancel(_ timer: LeaseTimer) {
+        self.state.withLock { $0.timers.cancel(timer) }
+    }
+
+    /// Moves the clock, and makes the calls that become due on the way, those included that they schedule in turn.
+    public func advance(by duration: Duration) {
+        let end = self.now.advanced(by: duration)
+        while let work = self.takeDue(until: end) {
+            work()
+        }
+        self.state.withLock { $0.now = max($0.now, end) }
+    }
+
+    /// Waits until at least `count` calls are scheduled.
+    public func untilScheduled(_ count: Int = 1) async {
+        await withCheckedContinuation { continuation in
+            let satisfied = self.state.withLock { state in
+                state.waiters.append(Waiter(count: count, continuation: continuation))
+                return state.takeSatisfied()
+            }
+            for waiter in satisfied {
+                waiter.continuation.resume()
+            }
+        }
+    }
+
+    private func takeDue(until end: LeaseInstant) -> TimerQueue.Work? {
+        self.state.withLock { state in
+            guard let deadline = state.timers.nextDeadline(), deadline <= end else { return nil }
+            state.now = max(state.now, deadline)
+            return state.timers.popDue(now: state.now)
+        }
+    }
+}
