@@ -9,10 +9,10 @@ import SingleflightLease
 
 extension LeaseRecord.Note {
     /// - Parameter key: the flight's key, where its name does not tell it.
-    init(_ note: LeaseNote, key: FlightKey?, now: Date) {
+    init(_ note: LeaseNote, key: FlightKey?) {
         self.init(
             label: note.label,
-            startedAt: Int64(now.timeIntervalSince1970 * 1000) - note.age.milliseconds,
+            startedAt: Self.nowInMilliseconds - note.age.milliseconds,
             renewals: note.renewals,
             fraction: note.progress?.fraction,
             message: note.progress?.message,
@@ -20,11 +20,16 @@ extension LeaseRecord.Note {
         )
     }
 
-    func leaseNote(now: Date) -> LeaseNote {
+    /// Milliseconds since 1970 by this process's wall clock; for display only.
+    private static var nowInMilliseconds: Int64 {
+        Int64(Date().timeIntervalSince1970 * 1000)
+    }
+
+    var leaseNote: LeaseNote {
         let progress = self.fraction != nil || self.message != nil
         return LeaseNote(
             label: self.label,
-            age: .milliseconds(max(Int64(now.timeIntervalSince1970 * 1000) - self.startedAt, 0)),
+            age: .milliseconds(max(Self.nowInMilliseconds - self.startedAt, 0)),
             renewals: self.renewals,
             progress: progress ? FlightProgress(fraction: self.fraction, message: self.message ?? "") : nil
         )
@@ -56,7 +61,7 @@ extension LeaseInspection.Lease {
             duration: record.duration,
             remaining: keyLife - record.grace,
             attempt: record.attempt,
-            note: record.note.leaseNote(now: .now)
+            note: record.note.leaseNote
         )
     }
 }

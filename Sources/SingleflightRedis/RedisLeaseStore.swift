@@ -1,7 +1,7 @@
 import HiredisClient
 public import Logging
 public import NIOCore
-import NIOPosix
+public import NIOPosix
 public import ServiceLifecycle
 public import SingleflightLease
 import Synchronization
@@ -52,7 +52,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let inbox = InboxID(using: &generator)
         let keyspace = Keyspace(namespace: configuration.namespace)
         let clientConfiguration = try configuration.client(url: url, inbox: inbox)
-        let client = RedisClient(configuration: clientConfiguration, eventLoopGroup: eventLoopGroup, logger: logger)
+        let client = RedisClient(configuration: clientConfiguration, group: eventLoopGroup, logger: logger)
         let router = InboxRouter<String>()
 
         self.configuration = configuration
@@ -413,7 +413,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             duration: terms.duration,
             grace: terms.grace,
             attempt: attempt,
-            note: LeaseRecord.Note(note, key: key, now: .now)
+            note: LeaseRecord.Note(note, key: key)
         )
     }
 }

@@ -1,5 +1,5 @@
 import HiredisClient
-public import SingleflightLease
+import SingleflightLease
 
 #if canImport(Glibc)
     import Glibc
