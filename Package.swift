@@ -101,6 +101,7 @@ let package = Package(
             dependencies: ["HiredisClient", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit"],
             swiftSettings: settings
         ),
+        .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",
             dependencies: [
