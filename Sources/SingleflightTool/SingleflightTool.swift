@@ -3,6 +3,6 @@ import SingleflightCLI
 @main
 enum SingleflightTool {
     static func main() async {
-        await SingleflightCommand.main(nil)
+        await CommandLineTool.main()
     }
 }

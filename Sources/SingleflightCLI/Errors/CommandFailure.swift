@@ -1,3 +1,5 @@
+import PrivateRedis
+
 /// Why a command ends without success: one line for the user and the status for the shell.
 package struct CommandFailure: Error, CustomStringConvertible, Sendable {
     package let status: ExitStatus
@@ -17,12 +19,13 @@ extension CommandFailure {
     package init(describing error: any Error) {
         switch error {
         case let failure as CommandFailure: self = failure
+        case let error as PrivateRedisError: self.init(Self.oneLine("\(error)"), status: .unavailable)
         case is CancellationError: self.init("canceled", status: .canceled)
         default: self.init(Self.oneLine("\(error)"))
         }
     }
 
     private static func oneLine(_ text: String) -> String {
-        text.split(whereSeparator: \.isNewline).joined(separator: " ")
+        text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
     }
 }

@@ -20,34 +20,24 @@ package final class ChildProcess: Sendable {
     ///
     /// - Throws: ``CommandFailure`` if it cannot be started.
     package init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) async throws {
-        let input = try PipeEnds()
-        let output: PipeEnds
-        do {
-            output = try PipeEnds()
-        } catch {
-            input.close()
-            throw error
-        }
+        let sockets = try SocketPair()
+        defer { sockets.closeChilds() }
         do {
             let id = try Spawn.start(
                 executable,
                 arguments,
                 environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
-                input: input.reading,
-                output: output.writing
+                socket: sockets.childs
             )
             reaper = Reaper(id: id)
         } catch {
-            input.close()
-            output.close()
+            sockets.closeOurs()
             throw error
         }
-        PipeEnds.close(input.reading)
-        PipeEnds.close(output.writing)
         do {
-            channel = try await LineChannel(input: output.reading, output: input.writing)
+            channel = try await LineChannel(socket: sockets.ours)
         } catch {
-            reaper.signal(SIGKILL)
+            _ = reaper.signal(SIGKILL)
             throw error
         }
     }

@@ -7,34 +7,48 @@ import NIOPosix
     import Glibc
 #endif
 
-/// Lines in, lines out, over a pair of pipe ends. What arrives is read at once, whether anybody looks or not, so that
-/// the process at the other end never blocks on a full pipe.
+/// Lines in, lines out, over a socket or a pair of pipe ends. What arrives is read at once, whether anybody looks or not, so that
+/// the process at the other end never blocks on a full buffer.
 package struct LineChannel: Sendable {
     /// The lines that arrive; ends when the other side closes.
     package let lines: AsyncStream<String>
 
     private let channel: any Channel
 
-    /// Takes over both descriptors and closes them in the end.
-    package init(input: CInt, output: CInt) async throws {
+    /// Takes over a connected socket and closes it in the end.
+    package init(socket: CInt) async throws {
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
         self.lines = lines
-        channel = try await NIOPipeBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(
-                        ByteToMessageHandler(LineDecoder(), maximumBufferSize: 16 << 20)
-                    )
-                    try channel.pipeline.syncOperations.addHandler(LineInbox(continuation))
-                }
-            }
-            .takingOwnershipOfDescriptors(input: input, output: output)
+        channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .channelInitializer { Self.prepare($0, continuation) }
+            .withConnectedSocket(socket)
             .get()
     }
 
-    /// This process's standard input and output.
+    /// This process's standard input and output, whatever they are.
     package static func standardStreams() async throws -> LineChannel {
-        try await LineChannel(input: duplicate(STDIN_FILENO), output: duplicate(STDOUT_FILENO))
+        let (lines, continuation) = AsyncStream.makeStream(of: String.self)
+        let channel = try await NIOPipeBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .channelInitializer { prepare($0, continuation) }
+            .takingOwnershipOfDescriptors(input: duplicate(STDIN_FILENO), output: duplicate(STDOUT_FILENO))
+            .get()
+        return LineChannel(lines: lines, channel: channel)
+    }
+
+    private init(lines: AsyncStream<String>, channel: any Channel) {
+        self.lines = lines
+        self.channel = channel
+    }
+
+    private static func prepare(
+        _ channel: any Channel,
+        _ lines: AsyncStream<String>.Continuation
+    ) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(ByteToMessageHandler(LineDecoder(), maximumBufferSize: 16 << 20))
+            try pipeline.addHandler(LineInbox(lines))
+        }
     }
 
     /// Called once when the other side is gone.
@@ -45,11 +59,6 @@ package struct LineChannel: Sendable {
     /// Sends `line`, from any thread, in the order of the calls; to a side that is gone it is sent in vain.
     package func send(_ line: String) {
         channel.writeAndFlush(channel.allocator.buffer(string: line + "\n"), promise: nil)
-    }
-
-    /// Waits until `line` is in the pipe.
-    package func sendAndFlush(_ line: String) async throws {
-        try await channel.writeAndFlush(channel.allocator.buffer(string: line + "\n")).get()
     }
 
     /// The other side sees the end of its input; what it still says is read.

@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 
 /// Splits bytes into lines; the newline, and a carriage return before it, are left out.
 package struct LineDecoder: NIOSingleStepByteToMessageDecoder {

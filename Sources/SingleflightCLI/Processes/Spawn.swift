@@ -1,48 +1,43 @@
 import Foundation
 
-/// A pipe that other children of ours do not inherit.
-struct PipeEnds {
-    let reading: CInt
-    let writing: CInt
+/// Two connected sockets, one to keep and one to give to a child, which no other child of ours inherits.
+///
+/// No pipe, because Swift on Linux sees no call that makes one without a moment in which another thread's child could
+/// inherit it; and a child that holds our end keeps its sibling from ever seeing the end of its input.
+struct SocketPair {
+    let ours: CInt
+    let childs: CInt
 
     init() throws {
         var ends: [CInt] = [-1, -1]
-        #if os(Linux)
-            // Set in the same step: another thread may be starting a child right now, and a child that holds the
-            // writing end keeps the reader from ever seeing the end.
-            let result = pipe2(&ends, O_CLOEXEC)
-        #else
-            let result = pipe(&ends)
-            for end in ends where result == 0 { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        #endif
-        guard result == 0 else { throw CommandFailure("cannot make a pipe: \(String(cString: strerror(errno)))") }
-        (reading, writing) = (ends[0], ends[1])
-    }
-
-    func close() {
-        Self.close(reading)
-        Self.close(writing)
-    }
-
-    static func close(_ descriptor: CInt) {
         #if canImport(Darwin)
-            _ = Darwin.close(descriptor)
+            let type = SOCK_STREAM
         #else
-            _ = Glibc.close(descriptor)
+            let type = CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
         #endif
+        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else {
+            throw CommandFailure("cannot make a socket: \(String(cString: strerror(errno)))")
+        }
+        #if canImport(Darwin)
+            for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        #endif
+        (ours, childs) = (ends[0], ends[1])
     }
+
+    func closeOurs() { _ = close(ours) }
+
+    func closeChilds() { _ = close(childs) }
 }
 
 /// `posix_spawn` with what a well-behaved child needs.
 enum Spawn {
-    /// Starts `executable` with `input` and `output` as its standard streams, in a process group of its own, with no
+    /// Starts `executable` with `socket` as its standard input and output, in a process group of its own, with no
     /// signal blocked or ignored.
     static func start(
         _ executable: String,
         _ arguments: [String],
         environment: [String: String],
-        input: CInt,
-        output: CInt
+        socket: CInt
     ) throws -> pid_t {
         #if canImport(Darwin)
             var actions: posix_spawn_file_actions_t?
@@ -53,12 +48,12 @@ enum Spawn {
         #endif
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+        posix_spawn_file_actions_adddup2(&actions, socket, STDIN_FILENO)
+        posix_spawn_file_actions_adddup2(&actions, socket, STDOUT_FILENO)
 
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        var flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
+        var flags = Int32(POSIX_SPAWN_SETPGROUP) | Int32(POSIX_SPAWN_SETSIGDEF) | Int32(POSIX_SPAWN_SETSIGMASK)
         #if canImport(Darwin)
             flags |= POSIX_SPAWN_CLOEXEC_DEFAULT
             posix_spawn_file_actions_addinherit_np(&actions, STDERR_FILENO)

@@ -17,7 +17,9 @@ package final class ProgressLine {
         if let lastUpdate, lastUpdate.duration(to: clock.now) < .milliseconds(50) { return }
         lastUpdate = clock.now
         let width = terminal.width ?? 80
-        try? stream.write("\r\u{1B}[2K" + SafeText.truncate(terminal.safe(text()), to: width - 1, ascii: terminal.isASCII))
+        try? stream.write(
+            "\r\u{1B}[2K" + SafeText.truncate(terminal.safe(text()), to: width - 1, ascii: terminal.isASCII)
+        )
         isDrawn = true
     }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import NIOCore
 import NIOPosix
 
 /// A worker's process: takes batches on standard input, tells what happens on standard output, ends with its input.
