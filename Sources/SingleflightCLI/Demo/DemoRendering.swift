@@ -38,12 +38,12 @@ enum DemoRendering {
                 let verdict = check.passed ? Verdict.ok : .failed
                 table.append([
                     title, .init(check.what), .init(check.expected), .init(check.seen),
-                    .init(verdict.rawValue, style(of: verdict)),
+                    .init(verdict.text, style(of: verdict)),
                 ])
                 title = ""
             }
             if let remark = scene.remark {
-                table.append([title, .init(remark), "", "", .init(scene.verdict.rawValue, style(of: scene.verdict))])
+                table.append([title, .init(remark), "", "", .init(scene.verdict.text, style(of: scene.verdict))])
             }
         }
         return table.render(for: terminal)

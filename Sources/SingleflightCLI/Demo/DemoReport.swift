@@ -24,9 +24,16 @@ struct Check: Codable, Equatable, Sendable {
 
 /// How a scene ended.
 enum Verdict: String, Codable, Sendable {
-    case ok
-    case failed = "FAILED"
-    case notRun = "not run"
+    case ok, failed, notRun
+
+    /// As people read it: what went wrong must not be overlooked.
+    var text: String {
+        switch self {
+        case .ok: "ok"
+        case .failed: "FAILED"
+        case .notRun: "not run"
+        }
+    }
 }
 
 struct SceneReport: Codable, Sendable {

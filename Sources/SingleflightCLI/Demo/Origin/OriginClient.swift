@@ -31,6 +31,9 @@ package struct OriginClient: Sendable {
     package func fail(_ prefix: String) async throws { try await command("FAIL", prefix) }
     package func mend(_ prefix: String) async throws { try await command("MEND", prefix) }
 
+    /// Returns as soon as the origin holds a request for a key that begins with `prefix`.
+    package func waitUntilHeld(_ prefix: String) async throws { try await command("HELD", prefix) }
+
     /// Hits of every key that begins with `prefix`.
     package func hits(under prefix: String) async throws -> [String: Int] {
         try JSONText.decode([String: Int].self, from: try await ask("STATS \(prefix)", within: .seconds(5)))

@@ -4,7 +4,8 @@ import NIOPosix
 /// The expensive thing behind the demo: a TCP server on the loopback that counts how often it is asked.
 ///
 /// A line is a request and is answered by a line: `GET key` by `OK key hit` or `FAIL key hit`, after the latency; `HOLD`,
-/// `RELEASE`, `FAIL` and `MEND`, each with a prefix of keys, by `OK`; `STATS prefix` by a JSON object of hits by key.
+/// `RELEASE`, `FAIL` and `MEND`, each with a prefix of keys, by `OK`; `HELD prefix` by `OK` as soon as a GET is held;
+/// `STATS prefix` by a JSON object of hits by key.
 package final class OriginServer: Sendable {
     private let channel: any Channel
 
@@ -39,9 +40,16 @@ private struct OriginDesk {
         let channel: any Channel
     }
 
+    /// Somebody who wants to know when a GET is held.
+    struct Watcher {
+        let prefix: String
+        let channel: any Channel
+    }
+
     let latency: TimeAmount
     var state = OriginState()
     var held: [Held] = []
+    var watchers: [Watcher] = []
 }
 
 private final class OriginConnection: ChannelInboundHandler {
@@ -60,6 +68,7 @@ private final class OriginConnection: ChannelInboundHandler {
         case "FAIL": change(context.channel) { $0.fail(argument) }
         case "MEND": change(context.channel) { $0.mend(argument) }
         case "RELEASE": release(argument, context.channel)
+        case "HELD": watch(argument, context.channel)
         case "STATS": reply((try? JSONText.line(desk.value.state.hits(under: argument))) ?? "{}", context.channel)
         default: reply("ERROR unknown request", context.channel)
         }
@@ -69,6 +78,7 @@ private final class OriginConnection: ChannelInboundHandler {
         // A client that died or gave up is not answered when its key is released.
         let gone = ObjectIdentifier(context.channel)
         desk.value.held.removeAll { ObjectIdentifier($0.channel) == gone }
+        desk.value.watchers.removeAll { ObjectIdentifier($0.channel) == gone }
         context.fireChannelInactive()
     }
 
@@ -78,8 +88,19 @@ private final class OriginConnection: ChannelInboundHandler {
         let decision = desk.value.state.get(key)
         if case .hold(let hit) = decision {
             desk.value.held.append(OriginDesk.Held(key: key, hit: hit, channel: channel))
+            let told = desk.value.watchers.filter { key.hasPrefix($0.prefix) }
+            desk.value.watchers.removeAll { key.hasPrefix($0.prefix) }
+            for watcher in told { reply("OK", watcher.channel) }
         } else {
             answer(key, decision, channel)
+        }
+    }
+
+    private func watch(_ prefix: String, _ channel: any Channel) {
+        if desk.value.held.contains(where: { $0.key.hasPrefix(prefix) }) {
+            reply("OK", channel)
+        } else {
+            desk.value.watchers.append(OriginDesk.Watcher(prefix: prefix, channel: channel))
         }
     }
 

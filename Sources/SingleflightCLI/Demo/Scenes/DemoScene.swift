@@ -32,6 +32,8 @@ extension DemoStage {
         let batch = call([key], callers: followersPerWorker, policy: policy)
         let ledger = try await wait(for: batch, "a leader of \(key) and its followers") { $0.isInFlight(keys: 1) }
         guard let leader = ledger.leaders.first?.worker else { throw SceneStopped(description: "nobody leads \(key)") }
+        // A leader says that it begins before it asks: what happens to it next is to find it in the middle of its work.
+        try await origin.waitUntilHeld(key)
         return (batch, leader)
     }
 
