@@ -21,7 +21,7 @@ func isAlive(_ pid: Int32) -> Bool {
 }
 
 /// A bare TCP connection to 127.0.0.1. Times are in milliseconds.
-struct TestConnection: ~Copyable {
+final class TestConnection {
     struct Refused: Error {}
 
     private let descriptor: Int32
