@@ -32,7 +32,7 @@ struct ErrorTests {
 
     @Test("the numbers of the statuses are what the documentation says")
     func numbers() {
-        let numbers: [ExitStatus: Int32] = [
+        let numbers: [SingleflightCLI.ExitStatus: Int32] = [
             .success: 0, .failure: 1, .notFound: 2, .usage: 64, .unavailable: 69, .canceled: 75, .refused: 77,
             .timeout: 124, .interrupted: 130, .terminated: 143,
         ]

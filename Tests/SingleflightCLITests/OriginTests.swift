@@ -12,7 +12,7 @@ struct OriginTests {
 
     @Test("counts its hits by key")
     func hits() async throws {
-        try await withOrigin { origin in
+        try await withOrigin { (origin) async throws -> Void in
             #expect(try await origin.get("a/1") == 1)
             #expect(try await origin.get("a/1") == 2)
             #expect(try await origin.get("a/2") == 1)
@@ -23,7 +23,7 @@ struct OriginTests {
 
     @Test("fails where it is told to, and counts that as a hit")
     func failing() async throws {
-        try await withOrigin { origin in
+        try await withOrigin { (origin) async throws -> Void in
             try await origin.fail("a")
             await #expect(throws: OriginFailure(description: "the origin failed on a, hit 1")) {
                 try await origin.get("a")
@@ -35,7 +35,7 @@ struct OriginTests {
 
     @Test("holds a request until its key is released")
     func holding() async throws {
-        try await withOrigin { origin in
+        try await withOrigin { (origin) async throws -> Void in
             try await origin.hold("a")
             async let held = origin.get("a")
             try await origin.waitUntilHeld("a")
@@ -47,7 +47,7 @@ struct OriginTests {
 
     @Test("a canceled request hangs up at once, and its hit stays counted")
     func canceling() async throws {
-        try await withOrigin { origin in
+        try await withOrigin { (origin) async throws -> Void in
             try await origin.hold("a")
             let request = Task { try await origin.get("a") }
             try await origin.waitUntilHeld("a")
