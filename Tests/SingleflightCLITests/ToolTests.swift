@@ -32,6 +32,13 @@ struct ToolTests {
         #expect(run.output.contains("  singleflight \(command)"))
     }
 
+    @Test("a process of the demo that is started by hand says so")
+    func byHand() async throws {
+        let run = try await Tool.run("demo-origin")
+        #expect(run.status == 1)
+        #expect(run.messages.contains("`singleflight demo` starts this"))
+    }
+
     @Test("a password in the environment's URL is never printed")
     func secrets() async throws {
         let run = try await Tool.run("leases", environment: ["SINGLEFLIGHT_URL": "http://user:secret@127.0.0.1:1"])

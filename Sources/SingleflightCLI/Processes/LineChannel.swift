@@ -25,7 +25,10 @@ package struct LineChannel: Sendable {
             .get()
     }
 
-    /// This process's standard input and output, whatever they are.
+    /// This process's standard input and output.
+    ///
+    /// - Throws: ``CommandFailure`` if they are no pipes or sockets: epoll refuses files and `/dev/null`, and NIO takes that
+    ///   for impossible.
     package static func standardStreams() async throws -> LineChannel {
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
         let channel = try await NIOPipeBootstrap(group: .singletonMultiThreadedEventLoopGroup)
@@ -66,7 +69,10 @@ package struct LineChannel: Sendable {
 
     private static func duplicate(_ descriptor: CInt) throws -> CInt {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
-        guard copy >= 0 else { throw CommandFailure("standard input and output are needed") }
+        var status = stat()
+        guard copy >= 0, fstat(copy, &status) == 0, [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT) else {
+            throw CommandFailure("standard input and output must be pipes; `singleflight demo` starts this by itself")
+        }
         return copy
     }
 }
