@@ -1,4 +1,8 @@
+import SingleflightCLI
+
 @main
 enum SingleflightTool {
-    static func main() {}
+    static func main() async {
+        await CommandLineTool.main()
+    }
 }

@@ -1,0 +1,35 @@
+# `make demo` and `make test` are all that a fresh machine with Swift needs.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean swift dependencies
+
+SOURCES := Package.swift Sources Tests
+# Further arguments: of the demo, of every `swift build` and `swift test`.
+ARGS ?=
+SWIFTFLAGS ?=
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: dependencies ## build the tool and show it at work, on a private Redis (ARGS="..." for its options)
+	swift build -c release --product singleflight
+	.build/release/singleflight demo $(ARGS)
+
+test: dependencies ## build and run all tests
+	swift build --build-tests $(SWIFTFLAGS)
+	swift test --skip-build $(SWIFTFLAGS)
+
+lint: swift ## check the format of all sources
+	swift format lint --strict --parallel --recursive $(SOURCES)
+
+format: swift ## format all sources
+	swift format --in-place --parallel --recursive $(SOURCES)
+
+clean: swift ## remove everything that was built
+	swift package clean
+
+swift:
+	@command -v swift >/dev/null || { echo "swift was not found in PATH; install Swift 6.2 or later: https://www.swift.org/install" >&2; exit 1; }
+
+dependencies: swift
+	@scripts/install-dependencies

@@ -1,0 +1,21 @@
+import ArgumentParser
+
+/// The command `singleflight`.
+struct SingleflightCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "singleflight",
+        abstract: "One flight for each key in the whole cluster: see who leads it, who waits, and try it out.",
+        discussion: """
+            Examples:
+              singleflight demo
+              singleflight leases --url redis://127.0.0.1:6379
+              singleflight show pages:front-page
+
+            Results go to standard output, messages to standard error.
+            Exit status: 0 ok, 1 failure, 2 not found, 64 usage, 69 Redis unreachable, 75 canceled or lease lost,
+            77 refused (password, rights), 124 timeout.
+            """,
+        version: "0.1.0",
+        subcommands: [LeasesCommand.self, ShowCommand.self, DemoCommand.self, OriginCommand.self, WorkerCommand.self]
+    )
+}

@@ -1,0 +1,31 @@
+import PrivateRedis
+
+/// Why a command ends without success: one line for the user and the status for the shell.
+package struct CommandFailure: Error, CustomStringConvertible, Sendable {
+    package let status: ExitStatus
+    /// One line, without a password even if the cause carried one.
+    package let description: String
+
+    package init(_ message: String, status: ExitStatus = .failure) {
+        self.description = Redaction.withoutSecrets(message)
+        self.status = status
+    }
+}
+
+extension CommandFailure {
+    /// The one place that decides what an error means to the user.
+    ///
+    /// Errors of a layer that knows its own status belong here, above the last line.
+    package init(describing error: any Error) {
+        switch error {
+        case let failure as CommandFailure: self = failure
+        case let error as PrivateRedisError: self.init(Self.oneLine("\(error)"), status: .unavailable)
+        case is CancellationError: self.init("canceled", status: .canceled)
+        default: self.init(Self.oneLine("\(error)"))
+        }
+    }
+
+    private static func oneLine(_ text: String) -> String {
+        text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+}

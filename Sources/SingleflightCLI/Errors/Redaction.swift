@@ -1,0 +1,37 @@
+/// Takes passwords out of text before anybody reads it.
+package enum Redaction {
+    /// `text` with the password of every URL in it replaced by `***`.
+    ///
+    /// Reads generously: everything up to the last `@` of a word that holds `://` may be credentials, so a password
+    /// with an unescaped `/` or `@` is hidden as well, at the price of hiding an `@` in a path.
+    package static func withoutSecrets(_ text: String) -> String {
+        var redacted = ""
+        var word = ""
+        for character in text {
+            if character.isWhitespace {
+                redacted += withoutSecrets(word: word)
+                redacted.append(character)
+                word = ""
+            } else {
+                word.append(character)
+            }
+        }
+        return redacted + withoutSecrets(word: word)
+    }
+
+    private static func withoutSecrets(word: String) -> String {
+        guard let scheme = word.firstRange(of: "://") else { return word }
+        let tail = word[scheme.upperBound...]
+        guard let at = tail.lastIndex(of: "@") else { return withoutPasswordParameter(word) }
+        let credentials = tail[..<at]
+        guard let colon = credentials.firstIndex(of: ":") else { return withoutPasswordParameter(word) }
+        return withoutPasswordParameter(String(word[...colon] + "***" + word[at...]))
+    }
+
+    private static func withoutPasswordParameter(_ word: String) -> String {
+        guard let name = word.firstRange(of: "password=") else { return word }
+        let value = word[name.upperBound...]
+        let end = value.firstIndex(of: "&") ?? value.endIndex
+        return word[..<name.upperBound] + "***" + word[end...]
+    }
+}

@@ -1,0 +1,82 @@
+/// A lease as the commands show it.
+package struct LeaseSummary: Codable, Equatable, Sendable {
+    package var key: String
+    package var group: String
+    /// The label of the process that leads.
+    package var leader: String
+    /// The flight's name across processes.
+    package var token: String
+    package var age: Duration
+    /// Until the lease ends unless it is renewed; zero when it has.
+    package var remaining: Duration
+    package var renewals: Int
+    /// Processes that wait for the outcome.
+    package var waiters: Int
+    /// What the leader's operation last said of itself.
+    package var progress: String?
+
+    /// The lease has run out, and nobody has claimed the key since.
+    package var isExpired: Bool { remaining <= .zero }
+
+    package init(
+        key: String,
+        group: String,
+        leader: String,
+        token: String,
+        age: Duration,
+        remaining: Duration,
+        renewals: Int = 0,
+        waiters: Int = 0,
+        progress: String? = nil
+    ) {
+        self.key = key
+        self.group = group
+        self.leader = leader
+        self.token = token
+        self.age = age
+        self.remaining = remaining
+        self.renewals = renewals
+        self.waiters = waiters
+        self.progress = progress
+    }
+}
+
+extension LeaseSummary {
+    /// The unit is part of the name: a number of JSON has none of its own.
+    private enum CodingKeys: String, CodingKey {
+        case key, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress, expired
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        key = try values.decode(String.self, forKey: .key)
+        group = try values.decode(String.self, forKey: .group)
+        leader = try values.decode(String.self, forKey: .leader)
+        token = try values.decode(String.self, forKey: .token)
+        age = .milliseconds(try values.decode(Int64.self, forKey: .ageMilliseconds))
+        remaining = .milliseconds(try values.decode(Int64.self, forKey: .remainingMilliseconds))
+        renewals = try values.decode(Int.self, forKey: .renewals)
+        waiters = try values.decode(Int.self, forKey: .waiters)
+        progress = try values.decodeIfPresent(String.self, forKey: .progress)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(key, forKey: .key)
+        try values.encode(group, forKey: .group)
+        try values.encode(leader, forKey: .leader)
+        try values.encode(token, forKey: .token)
+        try values.encode(age.wholeMilliseconds, forKey: .ageMilliseconds)
+        try values.encode(remaining.wholeMilliseconds, forKey: .remainingMilliseconds)
+        try values.encode(renewals, forKey: .renewals)
+        try values.encode(waiters, forKey: .waiters)
+        try values.encodeIfPresent(progress, forKey: .progress)
+        try values.encode(isExpired, forKey: .expired)
+    }
+}
+
+extension Duration {
+    package var wholeMilliseconds: Int64 {
+        components.seconds * 1_000 + components.attoseconds / 1_000_000_000_000_000
+    }
+}

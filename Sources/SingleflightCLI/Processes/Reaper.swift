@@ -1,0 +1,80 @@
+import Foundation
+import Synchronization
+
+/// How a process ended.
+package enum ProcessExit: Equatable, Sendable, CustomStringConvertible {
+    case code(Int32)
+    case signal(Int32)
+
+    package var description: String {
+        switch self {
+        case .code(let code): "exit status \(code)"
+        case .signal(let number): "signal \(number)"
+        }
+    }
+}
+
+/// Waits for one process on a thread of its own: no other way works on every system and misses nothing.
+final class Reaper: Sendable {
+    let id: pid_t
+
+    private enum State {
+        case running(waiters: [CheckedContinuation<ProcessExit, Never>])
+        case ended(ProcessExit)
+    }
+
+    private let state = Mutex(State.running(waiters: []))
+
+    init(id: pid_t) {
+        self.id = id
+        Thread.detachNewThread { self.reap() }
+    }
+
+    func exit() async -> ProcessExit {
+        await withCheckedContinuation { continuation in
+            let ended: ProcessExit? = state.withLock { state in
+                switch state {
+                case .running(let waiters):
+                    state = .running(waiters: waiters + [continuation])
+                    return nil
+                case .ended(let exit): return exit
+                }
+            }
+            if let ended { continuation.resume(returning: ended) }
+        }
+    }
+
+    /// Under the lock, because a reaped process's number may soon belong to another.
+    func signal(_ number: Int32) -> Bool {
+        state.withLock { state in
+            switch state {
+            case .running: kill(id, number) == 0
+            case .ended: false
+            }
+        }
+    }
+
+    private func reap() {
+        // Waits without reaping, so that the number stays ours until the lock is held.
+        var info = siginfo_t()
+        while waitid(P_PID, id_t(id), &info, WEXITED | WNOWAIT) != 0, errno == EINTR {}
+        let (exit, waiters) = state.withLock { state in
+            var status: Int32 = 0
+            while waitpid(id, &status, 0) == -1, errno == EINTR {}
+            let exit = Self.decode(status)
+            switch state {
+            case .running(let waiters):
+                state = .ended(exit)
+                return (exit, waiters)
+            case .ended: return (exit, [])
+            }
+        }
+        for waiter in waiters { waiter.resume(returning: exit) }
+    }
+
+    /// WIFEXITED and its relatives are macros that Swift does not see.
+    private static func decode(_ status: Int32) -> ProcessExit {
+        let signal = status & 0x7F
+        return signal == 0 ? .code((status >> 8) & 0xFF) : .signal(signal)
+    }
+}

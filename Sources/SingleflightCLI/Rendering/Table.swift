@@ -1,0 +1,91 @@
+/// Columns of text that fit the terminal.
+package struct Table: Sendable {
+    package enum Alignment: Sendable { case left, right }
+
+    package struct Column: Sendable {
+        let title: String
+        let alignment: Alignment
+        /// A column that may be cut when the line is too long for the terminal.
+        let isFlexible: Bool
+
+        package init(_ title: String, _ alignment: Alignment = .left, isFlexible: Bool = false) {
+            self.title = title
+            self.alignment = alignment
+            self.isFlexible = isFlexible
+        }
+    }
+
+    package struct Cell: ExpressibleByStringInterpolation, Sendable {
+        let text: String
+        let style: TextStyle?
+
+        package init(_ text: String, _ style: TextStyle? = nil) {
+            self.text = text
+            self.style = style
+        }
+
+        package init(stringLiteral value: String) { self.init(value) }
+    }
+
+    private static let gap = 2
+    private static let narrowest = 8
+
+    private let columns: [Column]
+    private var rows: [[Cell]] = []
+
+    package init(_ columns: [Column]) { self.columns = columns }
+
+    /// Adds a row; cells beyond the columns are left out, missing ones are empty.
+    package mutating func append(_ row: [Cell]) { rows.append(row) }
+
+    /// One line for the titles and one a row, each ended by a newline. Cells are made safe to print here.
+    package func render(for terminal: Terminal) -> String {
+        let texts = rows.map { row in columns.indices.map { $0 < row.count ? terminal.safe(row[$0].text) : "" } }
+        let widths = fit(texts, into: terminal.width)
+        var lines = [line(columns.map(\.title), widths, terminal) { _ in .bold }]
+        for (row, text) in zip(rows, texts) {
+            lines.append(line(text, widths, terminal) { $0 < row.count ? row[$0].style : nil })
+        }
+        return lines.map { $0 + "\n" }.joined()
+    }
+
+    private func fit(_ texts: [[String]], into limit: Int?) -> [Int] {
+        var widths = columns.indices.map { column in
+            texts.reduce(SafeText.width(columns[column].title)) { max($0, SafeText.width($1[column])) }
+        }
+        guard let limit else { return widths }
+        var excess = widths.reduce(0, +) + Self.gap * (columns.count - 1) - limit
+        // Taking from the widest first keeps short columns whole.
+        while excess > 0, let widest = shrinkable(widths) {
+            widths[widest] -= 1
+            excess -= 1
+        }
+        return widths
+    }
+
+    private func shrinkable(_ widths: [Int]) -> Int? {
+        columns.indices
+            .filter { columns[$0].isFlexible && widths[$0] > Self.narrowest }
+            .max { widths[$0] < widths[$1] }
+    }
+
+    private func line(
+        _ texts: [String],
+        _ widths: [Int],
+        _ terminal: Terminal,
+        style: (Int) -> TextStyle?
+    ) -> String {
+        // No line ends in blanks: it stops at its last text, and a left-aligned one needs no padding there.
+        guard let last = columns.indices.last(where: { !texts[$0].isEmpty }) else { return "" }
+        let cells = columns[...last].indices.map { column in
+            let text = SafeText.truncate(texts[column], to: widths[column], ascii: terminal.isASCII)
+            let padding = String(repeating: " ", count: widths[column] - SafeText.width(text))
+            let styled = terminal.styled(text, style(column))
+            switch columns[column].alignment {
+            case .right: return padding + styled
+            case .left: return column == last ? styled : styled + padding
+            }
+        }
+        return cells.joined(separator: String(repeating: " ", count: Self.gap))
+    }
+}

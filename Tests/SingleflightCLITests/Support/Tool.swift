@@ -1,0 +1,50 @@
+import Foundation
+
+/// The built command, run as a user would.
+enum Tool {
+    struct Run {
+        let status: Int32
+        let output: String
+        let messages: String
+    }
+
+    /// Beside the test bundle, where the build puts every product.
+    static var path: String {
+        get throws {
+            let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+            return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent("singleflight").path
+        }
+    }
+
+    /// Runs it with no input until it ends; both pipes are drained meanwhile, however much it says.
+    static func run(_ arguments: String..., environment: [String: String] = [:]) async throws -> Run {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: try path)
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.standardInput = FileHandle.nullDevice
+        let (output, messages) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = messages
+        let (ended, continuation) = AsyncStream.makeStream(of: Int32.self)
+        process.terminationHandler = {
+            continuation.yield($0.terminationStatus)
+            continuation.finish()
+        }
+        try process.run()
+        async let outputText = text(of: output.fileHandleForReading)
+        async let messageText = text(of: messages.fileHandleForReading)
+        let status = await ended.first { _ in true } ?? -1
+        return Run(status: status, output: await outputText, messages: await messageText)
+    }
+
+    private static func text(of handle: FileHandle) async -> String {
+        await withCheckedContinuation { continuation in
+            // A blocking read gets a thread of its own; the cooperative pool has only a few.
+            Thread.detachNewThread {
+                let data = (try? handle.readToEnd()) ?? Data()
+                continuation.resume(returning: String(decoding: data, as: UTF8.self))
+            }
+        }
+    }
+}
