@@ -1,4 +1,5 @@
 import Foundation
+import PrivateRedis
 import SingleflightRedis
 import Testing
 
@@ -55,7 +56,7 @@ struct ReadmeTests {
                     print(completion.role, try completion.result.get())
                     #expect(completion.role == .leader)
                 case .canceled(let reason):
-                    print(reason)  // the leader's lease expired, it shut down, somebody revoked it, you waited long enough, …
+                    print(reason)  // the leader's lease expired, it shut down, somebody revoked it, …
                     Issue.record("canceled: \(reason)")
                 }
             }
