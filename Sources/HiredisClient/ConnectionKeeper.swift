@@ -1,0 +1,184 @@
+import Logging
+import NIOCore
+
+/// What the owner of a kept connection hears, on the event loop.
+protocol ConnectionKeeperDelegate: AnyObject {
+    func keeperConnected(_ keeper: ConnectionKeeper)
+    func keeperBecameWritable(_ keeper: ConnectionKeeper)
+    func keeper(_ keeper: ConnectionKeeper, received message: [UInt8])
+    /// An attempt to connect failed, or the connection was lost.
+    func keeper(_ keeper: ConnectionKeeper, failed reason: RedisClientError, wasConnected: Bool)
+}
+
+/// Keeps one connection up, for commands or for a subscription: puts a `ReconnectMachine`'s decisions into effect.
+///
+/// Lives on its event loop and is used from nowhere else. It keeps its delegate alive until it is shut down.
+final class ConnectionKeeper {
+    private let configuration: RedisClientConfiguration
+    private let eventLoop: any EventLoop
+    private let channel: String?
+    private let logger: Logger
+    private var machine: ReconnectMachine
+    private var delegate: (any ConnectionKeeperDelegate)?
+    private var attempt: ReconnectMachine.Attempt = 0
+    private var timer: Scheduled<Void>?
+    private var waiters: [ObjectIdentifier: (ConnectionWaiter, limit: Scheduled<Void>)] = [:]
+
+    /// The connection being opened or in use.
+    private var current: RedisConnection?
+    /// Why the last attempt failed or the last connection was lost; `nil` while connected.
+    private(set) var lastError: RedisClientError?
+
+    init(configuration: RedisClientConfiguration, channel: String?, eventLoop: any EventLoop, logger: Logger) {
+        self.configuration = configuration
+        self.channel = channel
+        self.eventLoop = eventLoop
+        self.logger = logger
+        machine = ReconnectMachine(backoff: configuration.backoff)
+    }
+
+    /// The connection, if it is usable.
+    var connection: RedisConnection? {
+        machine.isConnected ? current : nil
+    }
+
+    /// Starts to connect; idempotent, and without effect once shut down.
+    func start(_ delegate: any ConnectionKeeperDelegate) {
+        guard let attempt = machine.start() else { return }
+        self.delegate = delegate
+        connect(attempt)
+    }
+
+    /// Closes the connection and never opens another; idempotent. The future completes when the socket is closed.
+    func shutDown() -> EventLoopFuture<Void> {
+        let closed = current?.closed ?? eventLoop.makeSucceededVoidFuture()
+        guard machine.shutDown() else { return closed }
+        timer?.cancel()
+        let reason = RedisClientError(.shutDown, "the client is shut down")
+        lastError = reason
+        resumeWaiters(.failure(reason))
+        current?.close(reason)
+        delegate = nil
+        return closed
+    }
+
+    // MARK: Waiting for the connection
+
+    /// Resumes the waiter when connected; or after `limit`, or if the credentials are refused, with the reason why not.
+    func add(_ waiter: ConnectionWaiter, within limit: Duration) {
+        if waiter.isCancelled {
+            return waiter.resume(.failure(CancellationError()))
+        }
+        if machine.isConnected {
+            return waiter.resume(.success(()))
+        }
+        if let lastError, lastError.code == .authenticationFailed || machine.isShutDown {
+            return waiter.resume(.failure(lastError))
+        }
+        let timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(limit)) { [weak self] in
+            guard let self else { return }
+            let late = RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time")
+            remove(waiter, resuming: .failure(lastError ?? late))
+        }
+        waiters[ObjectIdentifier(waiter)] = (waiter, timer)
+    }
+
+    /// Resumes the waiter, unless that happened before.
+    func remove(_ waiter: ConnectionWaiter, resuming result: Result<Void, any Error>) {
+        guard let (waiter, limit) = waiters.removeValue(forKey: ObjectIdentifier(waiter)) else { return }
+        limit.cancel()
+        waiter.resume(result)
+    }
+
+    private func resumeWaiters(_ result: Result<Void, any Error>) {
+        for (waiter, _) in waiters.values {
+            remove(waiter, resuming: result)
+        }
+    }
+
+    // MARK: Connecting
+
+    private func connect(_ attempt: ReconnectMachine.Attempt) {
+        self.attempt = attempt
+        logger.trace("connecting", metadata: ["sf_url": "\(configuration.url)", "sf_attempt": "\(attempt)"])
+        RedisConnector(configuration: configuration, eventLoop: eventLoop).connect().assumeIsolated()
+            .whenComplete { result in
+                switch result {
+                case .success(let channel):
+                    self.opened(channel, attempt)
+                case .failure(let error):
+                    self.failed(attempt, .connecting(to: self.configuration.url, failedWith: error))
+                }
+            }
+    }
+
+    private func opened(_ channel: any Channel, _ attempt: ReconnectMachine.Attempt) {
+        guard !machine.isShutDown else {
+            return channel.close(mode: .all, promise: nil)
+        }
+        let connection = RedisConnection(
+            channel: channel,
+            machine: ConnectionMachine(
+                handshake: Handshake(configuration, channel: self.channel),
+                channel: self.channel,
+                times: .init(
+                    handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
+                    pingInterval: TimeAmount(configuration.pingInterval),
+                    pingTimeout: TimeAmount(configuration.pingTimeout)
+                ),
+                now: eventLoop.now
+            ),
+            limits: configuration.limits,
+            delegate: self
+        )
+        current = connection
+        do {
+            try channel.pipeline.syncOperations.addHandler(connection)
+        } catch {
+            // The channel closed before it could be used.
+            connection.close(.connecting(to: configuration.url, failedWith: error))
+        }
+    }
+
+    private func failed(_ attempt: ReconnectMachine.Attempt, _ reason: RedisClientError) {
+        let wasConnected = machine.isConnected
+        let delay = machine.failed(attempt, with: reason, now: eventLoop.now, random: configuration.random())
+        guard let delay else { return }
+        logger.debug(
+            wasConnected ? "connection lost" : "connection attempt failed",
+            metadata: ["sf_url": "\(configuration.url)", "sf_error": "\(reason)", "sf_retry_in": "\(Duration(delay))"]
+        )
+        lastError = reason
+        timer = eventLoop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
+            guard let self, let attempt = machine.waited() else { return }
+            connect(attempt)
+        }
+        if reason.code == .authenticationFailed {
+            resumeWaiters(.failure(reason))
+        }
+        delegate?.keeper(self, failed: reason, wasConnected: wasConnected)
+    }
+}
+
+extension ConnectionKeeper: RedisConnectionDelegate {
+    func connectionBecameReady(_ connection: RedisConnection) {
+        guard machine.connected(attempt, now: eventLoop.now) else { return }
+        logger.debug("connected", metadata: ["sf_url": "\(configuration.url)", "sf_attempt": "\(attempt)"])
+        lastError = nil
+        resumeWaiters(.success(()))
+        delegate?.keeperConnected(self)
+    }
+
+    func connectionBecameWritable(_ connection: RedisConnection) {
+        delegate?.keeperBecameWritable(self)
+    }
+
+    func connection(_ connection: RedisConnection, received message: [UInt8]) {
+        delegate?.keeper(self, received: message)
+    }
+
+    func connection(_ connection: RedisConnection, closed reason: RedisClientError) {
+        current = nil
+        failed(attempt, reason)
+    }
+}

@@ -1,0 +1,236 @@
+import NIOCore
+
+/// A command on its way: what to do with its answer, and until when it is worth having.
+struct Submission<Completion> {
+    let completion: Completion
+    let deadline: NIODeadline
+    /// How many bytes the encoded command takes.
+    let byteCount: Int
+}
+
+extension Submission: Sendable where Completion: Sendable {}
+
+/// One connection, from the moment it is open, as a value without I/O.
+///
+/// Answers come in the order of the commands, so what is in flight is a queue. Time comes in as an argument.
+struct ConnectionMachine<Completion> {
+    struct Times: Hashable {
+        var handshakeTimeout: TimeAmount
+        var pingInterval: TimeAmount
+        var pingTimeout: TimeAmount
+    }
+
+    private enum State {
+        /// The handshake's step of this index is to be answered next. Exits: ready, closed.
+        case handshaking(step: Int)
+        /// Exits: retiring, closed.
+        case ready
+        /// Takes no more commands; closes when those in flight are answered. Exits: closed.
+        case retiring(RedisClientError)
+        case closed
+    }
+
+    private enum Expected {
+        case answer(Submission<Completion>)
+        case pong
+    }
+
+    let handshake: Handshake
+    /// Set on a connection that is for messages of this channel instead of commands.
+    let channel: String?
+    private let times: Times
+    private let openedAt: NIODeadline
+    private var state = State.handshaking(step: 0)
+    private var inFlight = CircularBuffer<Expected>()
+    private var lastHeard: NIODeadline
+    /// When the outstanding ping is given up; any byte heard is as good as its answer.
+    private var pingDeadline: NIODeadline?
+
+    init(handshake: Handshake, channel: String?, times: Times, now: NIODeadline) {
+        self.handshake = handshake
+        self.channel = channel
+        self.times = times
+        openedAt = now
+        lastHeard = now
+    }
+
+    /// Commands may be submitted.
+    var acceptsCommands: Bool {
+        if case .ready = state { channel == nil } else { false }
+    }
+
+    var isClosed: Bool {
+        if case .closed = state { true } else { false }
+    }
+
+    // MARK: Commands out
+
+    /// Takes note of commands that are being written. Only while ``acceptsCommands``.
+    mutating func submit(_ submissions: [Submission<Completion>]) {
+        inFlight.reserveCapacity(inFlight.count + submissions.count)
+        for submission in submissions {
+            inFlight.append(.answer(submission))
+        }
+    }
+
+    // MARK: Replies in
+
+    /// Bytes arrived, of whatever kind: the other side lives.
+    mutating func heard(now: NIODeadline) {
+        lastHeard = now
+        pingDeadline = nil
+    }
+
+    enum ReplyAction {
+        case none
+        case becameReady
+        case answer(Completion, Result<RESPValue, RedisClientError>)
+        /// Answer, then close: it was the last command of a connection that retires.
+        case answerAndClose(Completion, Result<RESPValue, RedisClientError>, RedisClientError)
+        case deliver(message: [UInt8])
+        case close(RedisClientError)
+    }
+
+    mutating func received(_ reply: RESPValue) -> ReplyAction {
+        switch state {
+        case .handshaking(let step):
+            if let failure = handshake.steps[step].verdict(on: reply) {
+                return .close(failure)
+            }
+            if step + 1 < handshake.steps.count {
+                state = .handshaking(step: step + 1)
+                return .none
+            }
+            state = .ready
+            return .becameReady
+        case .ready, .retiring:
+            return channel == nil ? answered(reply) : pushed(reply)
+        case .closed:
+            return .none
+        }
+    }
+
+    private mutating func answered(_ reply: RESPValue) -> ReplyAction {
+        switch inFlight.popFirst() {
+        case .answer(let submission):
+            let result: Result<RESPValue, RedisClientError>
+            if case .error(let error) = reply {
+                result = .failure(.server(error))
+                retire(after: error)
+            } else {
+                result = .success(reply)
+            }
+            if case .retiring(let reason) = state, inFlight.isEmpty {
+                return .answerAndClose(submission.completion, result, reason)
+            }
+            return .answer(submission.completion, result)
+        case .pong:
+            guard case .error(let error) = reply else { return .none }
+            return .close(
+                RedisClientError(.connectionFailed, "the server answers PING with an error", underlying: error)
+            )
+        case nil:
+            guard case .error(let error) = reply else {
+                return .close(RedisClientError(.protocolViolation, "the server sent a reply to no command"))
+            }
+            return .close(RedisClientError(.connectionFailed, "the server ends the connection", underlying: error))
+        }
+    }
+
+    /// A primary that became a replica keeps its connections, and would refuse all writes on this one for ever.
+    private mutating func retire(after error: RedisServerError) {
+        guard error.code == "READONLY", case .ready = state else { return }
+        state = .retiring(RedisClientError(.replica, "the server became read-only", underlying: error))
+    }
+
+    private mutating func pushed(_ reply: RESPValue) -> ReplyAction {
+        if case .error(let error) = reply {
+            return .close(RedisClientError(.connectionFailed, "the server ends the subscription", underlying: error))
+        }
+        switch SubscriptionPush(reply) {
+        case .message(channel, let payload):
+            return .deliver(message: payload)
+        case .pong, .subscribed(channel):
+            return .none
+        case .message, .subscribed, nil:
+            return .close(RedisClientError(.protocolViolation, "the server sent an unexpected push"))
+        }
+    }
+
+    // MARK: Time
+
+    enum TimerAction {
+        case none
+        case sendPing
+        case close(RedisClientError)
+    }
+
+    mutating func timerFired(now: NIODeadline) -> TimerAction {
+        switch state {
+        case .closed:
+            return .none
+        case .handshaking:
+            guard now >= openedAt + times.handshakeTimeout else { return .none }
+            return .close(RedisClientError(.connectionFailed, "the server did not answer the handshake in time"))
+        case .ready, .retiring:
+            if earliestDeadline.map({ $0 <= now }) ?? false {
+                return .close(RedisClientError(.timedOut, "the server did not answer in time"))
+            }
+            if let pingDeadline {
+                guard now >= pingDeadline else { return .none }
+                return .close(RedisClientError(.timedOut, "the server did not answer PING in time"))
+            }
+            guard inFlight.isEmpty, now >= lastHeard + times.pingInterval else { return .none }
+            pingDeadline = now + times.pingTimeout
+            if channel == nil {
+                inFlight.append(.pong)
+            }
+            return .sendPing
+        }
+    }
+
+    /// When the timer is to fire next, unless an earlier deadline is submitted; `nil` when closed. O(commands in flight).
+    func nextWake(now: NIODeadline) -> NIODeadline? {
+        switch state {
+        case .closed:
+            return nil
+        case .handshaking:
+            return openedAt + times.handshakeTimeout
+        case .ready, .retiring:
+            // While commands are in flight there is no ping; look again in an interval's time.
+            let ping = pingDeadline ?? (inFlight.isEmpty ? lastHeard : now) + times.pingInterval
+            return min(ping, earliestDeadline ?? ping)
+        }
+    }
+
+    private var earliestDeadline: NIODeadline? {
+        var earliest: NIODeadline?
+        for case .answer(let submission) in inFlight {
+            earliest = min(submission.deadline, earliest ?? submission.deadline)
+        }
+        return earliest
+    }
+
+    // MARK: The end
+
+    /// Closes for good; returns everything in flight with the failure it is to be answered with.
+    ///
+    /// Commands past their deadline have timed out; the fate of the others is unknown, for `reason`.
+    mutating func close(_ reason: RedisClientError, now: NIODeadline) -> [(Completion, RedisClientError)] {
+        state = .closed
+        let abandoned = inFlight
+        inFlight = CircularBuffer()
+        return abandoned.compactMap { expected in
+            guard case .answer(let submission) = expected else { return nil }
+            if submission.deadline <= now {
+                return (submission.completion, RedisClientError(.timedOut, "the server did not answer in time"))
+            }
+            let lost = RedisClientError(
+                .unknownOutcome,
+                "the connection was lost before the answer",
+                underlying: reason
+            )
+            return (submission.completion, lost)
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import NIOCore
+
+/// The commands that make a fresh connection usable, as data. They are sent at once and answered in order.
+struct Handshake: Sendable, Hashable {
+    enum Step: Sendable, Hashable {
+        case authenticate(user: String?, password: RedisURL.Secret)
+        case selectDatabase(Int)
+        case setName(String)
+        case role
+        /// A server that still loads its data, or has lost its primary, says so here.
+        case ping
+        case subscribe(channel: String)
+    }
+
+    var steps: [Step] = []
+
+    init(_ configuration: RedisClientConfiguration, channel: String? = nil) {
+        let url = configuration.url
+        if url.user != nil || url.password != nil {
+            // A user without a password is one that needs none; AUTH wants some password all the same.
+            steps.append(.authenticate(user: url.user, password: url.password ?? RedisURL.Secret("")))
+        }
+        if url.database != 0 {
+            steps.append(.selectDatabase(url.database))
+        }
+        if let name = configuration.clientName {
+            steps.append(.setName(name))
+        }
+        if configuration.requiresPrimary {
+            steps.append(.role)
+        }
+        steps.append(.ping)
+        if let channel {
+            steps.append(.subscribe(channel: channel))
+        }
+    }
+
+    func encode(into buffer: inout ByteBuffer) {
+        for step in steps {
+            step.command.encode(into: &buffer)
+        }
+    }
+}
+
+extension Handshake.Step {
+    var command: RedisCommand {
+        switch self {
+        case .authenticate(nil, let password): RedisCommand("AUTH", .string(password.value))
+        case .authenticate(let user?, let password): RedisCommand("AUTH", .string(user), .string(password.value))
+        case .selectDatabase(let index): RedisCommand("SELECT", .integer(Int64(index)))
+        case .setName(let name): RedisCommand("CLIENT", "SETNAME", .string(name))
+        case .role: RedisCommand("ROLE")
+        case .ping: RedisCommand("PING")
+        case .subscribe(let channel): RedisCommand("SUBSCRIBE", .string(channel))
+        }
+    }
+
+    /// Why the connection is of no use after this answer, or `nil` to go on.
+    func verdict(on reply: RESPValue) -> RedisClientError? {
+        if case .error(let error) = reply {
+            return verdict(onError: error)
+        }
+        switch self {
+        case .authenticate, .selectDatabase, .setName, .ping:
+            return nil
+        case .role:
+            guard let role = reply.array?.first?.string else {
+                return RedisClientError(.protocolViolation, "the answer to ROLE is malformed")
+            }
+            return role == "master" ? nil : RedisClientError(.replica, "the server is no primary, its role is \(role)")
+        case .subscribe(let channel):
+            guard SubscriptionPush(reply) == .subscribed(channel: channel) else {
+                return RedisClientError(.protocolViolation, "the answer to SUBSCRIBE is malformed")
+            }
+            return nil
+        }
+    }
+
+    private func verdict(onError error: RedisServerError) -> RedisClientError? {
+        if case .setName = self, !isFatal(error) {
+            return nil  // The name is a convenience; a server that does not do it is good enough.
+        }
+        if error.isAuthentication || isRefusedLogin(error) {
+            return RedisClientError(.authenticationFailed, "\(subject) was refused", underlying: error)
+        }
+        return RedisClientError(.connectionFailed, "\(subject) failed", underlying: error)
+    }
+
+    /// Errors that come instead of any answer, whatever was asked.
+    private func isFatal(_ error: RedisServerError) -> Bool {
+        error.code == "NOAUTH" || error.code == "DENIED" || error.message.contains("max number of clients")
+    }
+
+    /// Servers before 6.0, and those without a password, answer AUTH with a plain `ERR`.
+    private func isRefusedLogin(_ error: RedisServerError) -> Bool {
+        guard case .authenticate = self, error.code == "ERR" else { return false }
+        return error.message.contains("AUTH") || error.message.contains("password")
+    }
+
+    private var subject: String {
+        switch self {
+        case .authenticate: "AUTH"
+        case .selectDatabase: "SELECT"
+        case .setName: "CLIENT SETNAME"
+        case .role: "ROLE"
+        case .ping: "PING"
+        case .subscribe: "SUBSCRIBE"
+        }
+    }
+}
+
+/// What a server sends on a subscribed connection in RESP2.
+enum SubscriptionPush: Hashable {
+    case subscribed(channel: String)
+    case message(channel: String, payload: [UInt8])
+    case pong
+
+    /// `nil` for anything else.
+    init?(_ reply: RESPValue) {
+        guard let elements = reply.array, let kind = elements.first?.string else { return nil }
+        switch (kind, elements.count) {
+        case ("subscribe", 3):
+            guard let channel = elements[1].string else { return nil }
+            self = .subscribed(channel: channel)
+        case ("message", 3):
+            guard let channel = elements[1].string, case .bulk(let payload) = elements[2] else { return nil }
+            self = .message(channel: channel, payload: payload)
+        case ("pong", _):
+            self = .pong
+        default:
+            return nil
+        }
+    }
+}

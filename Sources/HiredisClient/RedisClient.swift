@@ -1,0 +1,250 @@
+package import Logging
+package import NIOCore
+import NIOPosix
+import Synchronization
+
+/// One connection for commands, shared by any number of tasks and threads, and kept up until shut down.
+///
+/// Every command is answered exactly once: with the server's reply, or with the reason why there is none, at its
+/// deadline at the latest. Completions run on ``eventLoop``. What is submitted while there is no connection waits for
+/// one. Nothing is ever sent twice: whether a command whose answer was lost may be sent again, its sender knows best.
+///
+/// Must be shut down; until then the client keeps itself alive.
+package final class RedisClient: Sendable {
+    package typealias Completion = @Sendable (Result<RESPValue, RedisClientError>) -> Void
+
+    package let configuration: RedisClientConfiguration
+    /// Where completions run. The subscriptions of this client live on it, too.
+    package let eventLoop: any EventLoop
+
+    private let logger: Logger
+    private let connection: KeptConnection
+    private let queue: Mutex<SubmissionQueue<Completion>>
+    private let loopState: NIOLoopBoundBox<LoopState>
+    private let connectionError = Mutex<RedisClientError?>(nil)
+    /// The server proved to be older than 7.0, where scripts cannot start with `#!lua`.
+    private let usesLegacyScripts = Atomic(false)
+
+    /// Used on the event loop only.
+    private struct LoopState {
+        /// Fires at the first deadline of what waits for a connection.
+        var timer: Scheduled<Void>?
+        var timerDeadline = NIODeadline.distantFuture
+        /// Memory of the last batch, for the one after the next.
+        var spare = ByteBuffer()
+    }
+
+    package init(
+        configuration: RedisClientConfiguration,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        eventLoop = group.next()
+        connection = KeptConnection(
+            configuration: configuration,
+            channel: nil,
+            eventLoop: eventLoop,
+            logger: logger
+        )
+        queue = Mutex(
+            SubmissionQueue(
+                maximumCount: configuration.maximumQueuedCommands,
+                maximumBytes: configuration.maximumQueuedBytes
+            )
+        )
+        loopState = .makeBoxSendingValue(LoopState(), eventLoop: eventLoop)
+    }
+
+    // MARK: Lifecycle
+
+    /// Starts to connect. Idempotent; without effect after ``shutdown()``.
+    package func start() {
+        connection.start(self)
+    }
+
+    /// Answers everything, closes the connection and returns when it is closed. Idempotent and terminal.
+    ///
+    /// Commands that were not sent fail with `shutDown`, those in flight with `unknownOutcome`: wait for the answers that
+    /// matter first.
+    package func shutdown() async {
+        let waiting = queue.withLock { $0.shutDown() }
+        eventLoop.execute {
+            self.loopState.value.timer?.cancel()
+            self.answer(waiting, RedisClientError(.shutDown, "the client was shut down"))
+        }
+        await connection.shutDown()
+    }
+
+    /// Returns when the client is connected.
+    ///
+    /// - Throws: why there is no connection after `limit`, or at once if the server refuses the credentials;
+    ///   `CancellationError` if the task is cancelled.
+    package func connected(within limit: Duration) async throws {
+        try await connection.connected(within: limit)
+    }
+
+    /// Why the last attempt to connect failed, or the last connection was lost; `nil` while connected.
+    package var lastError: RedisClientError? {
+        connectionError.withLock { $0 }
+    }
+
+    /// A subscription to `channel` on a second connection to the same server, on the same event loop. Not yet started.
+    package func makeSubscription(
+        to channel: String,
+        handler: @escaping InboxSubscription.Handler
+    ) -> InboxSubscription {
+        InboxSubscription(
+            channel: channel,
+            configuration: configuration,
+            eventLoop: eventLoop,
+            logger: logger,
+            handler: handler
+        )
+    }
+
+    // MARK: Commands
+
+    /// Sends a command; `completion` is called exactly once, on ``eventLoop``.
+    ///
+    /// - Parameter timeout: until when the answer is of use; the configuration's if `nil`.
+    package func send(_ command: RedisCommand, timeout: Duration? = nil, completion: @escaping Completion) {
+        submit(command, deadline: deadline(in: timeout), completion)
+    }
+
+    /// Evaluates a script by its hash, and by its source if the server does not have it; the deadline covers both.
+    ///
+    /// What is sent a second time was certainly not executed the first time.
+    package func evaluate(
+        _ script: RedisScript,
+        keys: [RedisArgument],
+        arguments: [RedisArgument] = [],
+        timeout: Duration? = nil,
+        completion: @escaping Completion
+    ) {
+        let prefersLegacyBody = usesLegacyScripts.load(ordering: .relaxed)
+        submit(
+            ScriptEvaluation(script, keys: keys, arguments: arguments, prefersLegacyBody: prefersLegacyBody),
+            deadline: deadline(in: timeout),
+            completion
+        )
+    }
+
+    private func submit(
+        _ evaluation: ScriptEvaluation,
+        deadline: NIODeadline,
+        _ completion: @escaping Completion
+    ) {
+        submit(evaluation.command, deadline: deadline) { result in
+            guard case .failure(let failure) = result, failure.code == .server, let error = failure.serverError
+            else { return completion(result) }
+            var next = evaluation
+            guard next.advance(after: error) else { return completion(result) }
+            if next.usesLegacyBody {
+                self.usesLegacyScripts.store(true, ordering: .relaxed)
+            }
+            self.submit(next, deadline: deadline, completion)
+        }
+    }
+
+    private func deadline(in timeout: Duration?) -> NIODeadline {
+        eventLoop.now + TimeAmount(timeout ?? configuration.commandTimeout)
+    }
+
+    private func submit(_ command: RedisCommand, deadline: NIODeadline, _ completion: @escaping Completion) {
+        let action = queue.withLock { $0.submit(command, deadline: deadline, completion: completion) }
+        switch action {
+        case .none:
+            break
+        case .wake:
+            eventLoop.execute { self.awake() }
+        case .refuse(let error):
+            eventLoop.execute { completion(.failure(error)) }
+        }
+    }
+
+    // MARK: On the event loop
+
+    private func awake() {
+        queue.withLock { $0.awoke() }
+        flush()
+    }
+
+    /// Writes what waits if it can be written; otherwise sees to it that it is answered in time.
+    private func flush() {
+        let keeper = connection.keeper.value
+        answerExpired(keeper)
+        if let connection = keeper.connection, connection.canWrite {
+            write(to: connection)
+        } else if let error = keeper.lastError, error.code == .authenticationFailed {
+            let batch = queue.withLock { $0.takeAll() }
+            answer(batch.submissions, error)
+        } else if let deadline = queue.withLock({ $0.nextDeadline }) {
+            wait(until: deadline)
+        }
+    }
+
+    private func write(to connection: RedisConnection) {
+        var spare = loopState.value.spare
+        loopState.value.spare = ByteBuffer()
+        // Keeps the memory if the channel has let go of it, otherwise starts afresh.
+        spare.clear()
+        let batch = queue.withLock { $0.takeAll(spare: spare) }
+        guard !batch.submissions.isEmpty else { return }
+        connection.write(batch.bytes, batch.submissions, earliest: batch.earliest)
+        if batch.bytes.capacity <= RedisClient.largestSpare {
+            loopState.value.spare = batch.bytes
+        }
+    }
+
+    /// A burst of large commands must not hold its memory for ever.
+    private static let largestSpare = 1 << 20
+
+    private func answerExpired(_ keeper: ConnectionKeeper) {
+        let now = eventLoop.now
+        let expired = queue.withLock { $0.takeExpired(now: now) }
+        guard !expired.isEmpty else { return }
+        answer(
+            expired,
+            RedisClientError(.notSent, "no connection before the command's deadline", underlying: keeper.lastError)
+        )
+    }
+
+    private func answer(_ submissions: [Submission<Completion>], _ error: RedisClientError) {
+        for submission in submissions {
+            submission.completion(.failure(error))
+        }
+    }
+
+    private func wait(until deadline: NIODeadline) {
+        guard deadline < loopState.value.timerDeadline else { return }
+        loopState.value.timer?.cancel()
+        loopState.value.timerDeadline = deadline
+        loopState.value.timer = eventLoop.scheduleTask(deadline: deadline) {
+            self.loopState.value.timer = nil
+            self.loopState.value.timerDeadline = .distantFuture
+            self.flush()
+        }
+    }
+}
+
+extension RedisClient: ConnectionKeeperDelegate {
+    func keeperConnected(_ keeper: ConnectionKeeper) {
+        connectionError.withLock { $0 = nil }
+        // A server may have been upgraded while it was away.
+        usesLegacyScripts.store(false, ordering: .relaxed)
+        flush()
+    }
+
+    func keeperBecameWritable(_ keeper: ConnectionKeeper) {
+        flush()
+    }
+
+    func keeper(_ keeper: ConnectionKeeper, received message: [UInt8]) {}
+
+    func keeper(_ keeper: ConnectionKeeper, failed reason: RedisClientError, wasConnected: Bool) {
+        connectionError.withLock { $0 = reason }
+        flush()
+    }
+}

@@ -1,0 +1,33 @@
+/// How a client connects and what it puts up with.
+package struct RedisClientConfiguration: Sendable {
+    package var url: RedisURL
+    /// What `CLIENT LIST` shows for the connections; `nil` for nothing. Redis allows printable ASCII without spaces.
+    package var clientName: String?
+    /// Refuse a server that is not a primary.
+    package var requiresPrimary = true
+
+    /// How long a command may take if it does not say so itself; waiting for a connection included.
+    package var commandTimeout = Duration.seconds(1)
+    /// How long name resolution and connecting may take together.
+    package var connectTimeout = Duration.seconds(2)
+    /// How long the server may take to answer the commands that open a connection.
+    package var handshakeTimeout = Duration.seconds(2)
+    /// A connection on which nothing was heard for so long is sent a `PING`.
+    package var pingInterval = Duration.seconds(5)
+    /// A connection on which nothing is heard for so long after a `PING` is given up.
+    package var pingTimeout = Duration.seconds(3)
+
+    package var backoff = Backoff()
+    package var limits = RESPLimits()
+    /// Most commands that wait to be sent; one more is refused as `overloaded`.
+    package var maximumQueuedCommands = 65_536
+    /// Most bytes that wait to be sent. A single command may be larger if nothing else waits.
+    package var maximumQueuedBytes = 64 << 20
+
+    /// A number in `0..<1`, evenly distributed: what spreads the reconnects of many processes.
+    package var random: @Sendable () -> Double = { Double.random(in: 0..<1) }
+
+    package init(url: RedisURL) {
+        self.url = url
+    }
+}

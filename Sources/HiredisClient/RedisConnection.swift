@@ -1,0 +1,159 @@
+import NIOCore
+
+/// What a connection tells its owner, on the event loop.
+protocol RedisConnectionDelegate: AnyObject {
+    func connectionBecameReady(_ connection: RedisConnection)
+    /// The channel takes bytes again.
+    func connectionBecameWritable(_ connection: RedisConnection)
+    func connection(_ connection: RedisConnection, received message: [UInt8])
+    /// Last event of all. What was in flight is answered after it.
+    func connection(_ connection: RedisConnection, closed reason: RedisClientError)
+}
+
+/// One open connection: puts a `ConnectionMachine`'s decisions into effect on a channel.
+///
+/// Lives on the channel's event loop and is used from nowhere else. The one timer covers all deadlines.
+final class RedisConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias Completion = @Sendable (Result<RESPValue, RedisClientError>) -> Void
+
+    private let channel: any Channel
+    private var machine: ConnectionMachine<Completion>
+    private var reader: RESPReader
+    private weak var delegate: (any RedisConnectionDelegate)?
+    private var timer: Scheduled<Void>?
+    private var timerDeadline = NIODeadline.distantFuture
+
+    init(
+        channel: any Channel,
+        machine: ConnectionMachine<Completion>,
+        limits: RESPLimits,
+        delegate: any RedisConnectionDelegate
+    ) {
+        self.channel = channel
+        self.machine = machine
+        reader = RESPReader(limits: limits)
+        self.delegate = delegate
+    }
+
+    private var eventLoop: any EventLoop { channel.eventLoop }
+
+    var canWrite: Bool {
+        machine.acceptsCommands && channel.isWritable
+    }
+
+    /// Completes when the channel is closed; never fails.
+    var closed: EventLoopFuture<Void> { channel.closeFuture }
+
+    /// Writes a batch; every submission in it is answered exactly once from here on. Only while ``canWrite``.
+    func write(_ bytes: ByteBuffer, _ submissions: [Submission<Completion>], earliest: NIODeadline) {
+        machine.submit(submissions)
+        channel.writeAndFlush(bytes, promise: nil)
+        if earliest < timerDeadline {
+            arm(earliest)
+        }
+    }
+
+    /// Closes for good; idempotent.
+    func close(_ reason: RedisClientError) {
+        guard !machine.isClosed else { return }
+        let abandoned = machine.close(reason, now: eventLoop.now)
+        timer?.cancel()
+        timer = nil
+        channel.close(mode: .all, promise: nil)
+        // The owner first: a command that a completion submits must find no connection rather than this one.
+        delegate?.connection(self, closed: reason)
+        for (completion, error) in abandoned {
+            completion(.failure(error))
+        }
+    }
+
+    // MARK: Channel events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        guard context.channel.isActive else {
+            return close(RedisClientError(.connectionFailed, "the server closed the connection"))
+        }
+        var bytes = context.channel.allocator.buffer(capacity: 256)
+        machine.handshake.encode(into: &bytes)
+        context.writeAndFlush(NIOAny(bytes), promise: nil)
+        rearm()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        machine.heard(now: eventLoop.now)
+        unwrapInboundIn(data).withUnsafeReadableBytes { reader.feed($0) }
+        do throws(RESPViolation) {
+            while !machine.isClosed, let reply = try reader.next() {
+                act(on: machine.received(reply))
+            }
+        } catch {
+            close(RedisClientError(.protocolViolation, "the server's answer cannot be read", underlying: error))
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if canWrite {
+            delegate?.connectionBecameWritable(self)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        close(RedisClientError(.connectionFailed, "the server closed the connection"))
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        close(RedisClientError(.connectionFailed, "the connection failed", underlying: error))
+    }
+
+    // MARK: Actions
+
+    private func act(on action: ConnectionMachine<Completion>.ReplyAction) {
+        switch action {
+        case .none:
+            break
+        case .becameReady:
+            rearm()
+            delegate?.connectionBecameReady(self)
+        case .answer(let completion, let result):
+            completion(result)
+        case .answerAndClose(let completion, let result, let reason):
+            completion(result)
+            close(reason)
+        case .deliver(let message):
+            delegate?.connection(self, received: message)
+        case .close(let reason):
+            close(reason)
+        }
+    }
+
+    private func timerFired() {
+        timer = nil
+        timerDeadline = .distantFuture
+        switch machine.timerFired(now: eventLoop.now) {
+        case .none:
+            rearm()
+        case .sendPing:
+            var bytes = channel.allocator.buffer(capacity: 16)
+            RedisCommand("PING").encode(into: &bytes)
+            channel.writeAndFlush(bytes, promise: nil)
+            rearm()
+        case .close(let reason):
+            close(reason)
+        }
+    }
+
+    private func rearm() {
+        if let wake = machine.nextWake(now: eventLoop.now) {
+            arm(wake)
+        }
+    }
+
+    private func arm(_ deadline: NIODeadline) {
+        timer?.cancel()
+        timerDeadline = deadline
+        timer = eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
+            self?.timerFired()
+        }
+    }
+}

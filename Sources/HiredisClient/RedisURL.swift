@@ -1,0 +1,205 @@
+/// Where a Redis server is and how to log in to it.
+///
+/// - `redis://[user[:password]@]host[:port][/database]`, port 6379 and database 0 by default; IPv6 in brackets
+/// - `redis+unix://[user[:password]@]/path/to.sock[?db=database]`
+///
+/// User, password and path may be percent-encoded.
+package struct RedisURL: Sendable, Hashable {
+    package enum Endpoint: Sendable, Hashable {
+        case tcp(host: String, port: Int)
+        case unixSocket(path: String)
+    }
+
+    /// A text that never shows in a description, a dump or a log.
+    package struct Secret: Sendable, Hashable {
+        package let value: String
+
+        package init(_ value: String) {
+            self.value = value
+        }
+    }
+
+    package var endpoint: Endpoint
+    package var user: String?
+    package var password: Secret?
+    package var database = 0
+
+    package init(endpoint: Endpoint, user: String? = nil, password: Secret? = nil, database: Int = 0) {
+        self.endpoint = endpoint
+        self.user = user
+        self.password = password
+        self.database = database
+    }
+
+    package init(_ text: String) throws(RedisURLError) {
+        guard let separator = RedisURL.split(text[...], at: "://") else { throw .missingScheme }
+        switch separator.before.lowercased() {
+        case "redis": try self.init(tcp: separator.after)
+        case "redis+unix": try self.init(unixSocket: separator.after)
+        case "rediss": throw .tlsUnsupported
+        default: throw .unknownScheme
+        }
+    }
+}
+
+/// What is wrong with a URL. Never quotes it: in a malformed URL, a password can stand anywhere.
+package enum RedisURLError: Error, Hashable, Sendable {
+    case missingScheme
+    case unknownScheme
+    case tlsUnsupported
+    case missingHost
+    case invalidHost
+    case invalidPort
+    case invalidDatabase
+    case invalidPercentEncoding
+    case missingSocketPath
+    case unexpectedQuery
+}
+
+extension RedisURLError: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .missingScheme: "a Redis URL starts with redis:// or redis+unix://"
+        case .unknownScheme: "the scheme of a Redis URL is redis or redis+unix"
+        case .tlsUnsupported: "TLS is not supported yet: rediss:// URLs cannot be used"
+        case .missingHost: "the Redis URL names no host"
+        case .invalidHost: "the host of the Redis URL is malformed"
+        case .invalidPort: "the port of the Redis URL is not a number from 1 to 65535"
+        case .invalidDatabase: "the database of the Redis URL is not a number from 0"
+        case .invalidPercentEncoding: "the Redis URL is not percent-encoded properly"
+        case .missingSocketPath: "the Redis URL names no socket: redis+unix:///path/to.sock"
+        case .unexpectedQuery: "the Redis URL has a query or fragment that means nothing here"
+        }
+    }
+}
+
+// MARK: - Descriptions
+
+extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible {
+    package var description: String {
+        var login = user ?? ""
+        if password != nil {
+            login += ":***"
+        }
+        if !login.isEmpty {
+            login += "@"
+        }
+        return switch endpoint {
+        case .tcp(let host, let port):
+            "redis://\(login)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(database)"
+        case .unixSocket(let path):
+            "redis+unix://\(login)\(path)?db=\(database)"
+        }
+    }
+
+    package var debugDescription: String { description }
+}
+
+extension RedisURL.Secret: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    package var description: String { "***" }
+    package var debugDescription: String { "***" }
+    package var customMirror: Mirror { Mirror(self, children: EmptyCollection()) }
+}
+
+// MARK: - Parsing
+
+extension RedisURL {
+    private init(tcp text: Substring) throws(RedisURLError) {
+        let end = text.firstIndex { "/?#".contains($0) } ?? text.endIndex
+        let (login, address) = RedisURL.splitLogin(text[..<end])
+        let (host, port) = try RedisURL.hostAndPort(address)
+        self.init(endpoint: .tcp(host: host, port: port))
+        try logIn(login)
+
+        let path = text[end...]
+        guard !path.contains(where: { "?#".contains($0) }) else { throw .unexpectedQuery }
+        database = try RedisURL.database(path.dropFirst(), allowsEmpty: true)
+    }
+
+    private init(unixSocket text: Substring) throws(RedisURLError) {
+        guard !text.contains("#") else { throw .unexpectedQuery }
+        guard let slash = text.firstIndex(of: "/") else { throw .missingSocketPath }
+        let (login, host) = RedisURL.splitLogin(text[..<slash])
+        guard host.isEmpty else { throw .invalidHost }
+        let parts = RedisURL.split(text[slash...], at: "?")
+        let path = try RedisURL.percentDecoded(parts?.before ?? text[slash...])
+        guard path != "/" else { throw .missingSocketPath }
+        self.init(endpoint: .unixSocket(path: path))
+        try logIn(login)
+
+        if let query = parts?.after {
+            guard query.hasPrefix("db=") else { throw .unexpectedQuery }
+            database = try RedisURL.database(query.dropFirst(3), allowsEmpty: false)
+        }
+    }
+
+    private mutating func logIn(_ login: Substring?) throws(RedisURLError) {
+        guard let login else { return }
+        let parts = RedisURL.split(login, at: ":")
+        let name = try RedisURL.percentDecoded(parts?.before ?? login)
+        user = name.isEmpty ? nil : name
+        if let text = parts?.after {
+            password = Secret(try RedisURL.percentDecoded(text))
+        }
+    }
+
+    /// A password may hold an unescaped `@`, a host may not: the last one counts.
+    private static func splitLogin(_ authority: Substring) -> (login: Substring?, address: Substring) {
+        guard let at = authority.lastIndex(of: "@") else { return (nil, authority) }
+        return (authority[..<at], authority[authority.index(after: at)...])
+    }
+
+    private static func hostAndPort(_ address: Substring) throws(RedisURLError) -> (String, Int) {
+        var host = address
+        var port: Substring?
+        if address.hasPrefix("[") {
+            guard let bracket = address.firstIndex(of: "]") else { throw .invalidHost }
+            host = address[address.index(after: address.startIndex)..<bracket]
+            let rest = address[address.index(after: bracket)...]
+            guard host.contains(":"), rest.isEmpty || rest.hasPrefix(":") else { throw .invalidHost }
+            port = rest.isEmpty ? nil : rest.dropFirst()
+        } else if let parts = split(address, at: ":") {
+            host = parts.before
+            port = parts.after
+        }
+        guard !host.isEmpty else { throw .missingHost }
+        guard let port else { return (String(host), 6379) }
+        guard let number = decimal(port), (1...65_535).contains(number) else { throw .invalidPort }
+        return (String(host), number)
+    }
+
+    private static func database(_ text: Substring, allowsEmpty: Bool) throws(RedisURLError) -> Int {
+        if text.isEmpty, allowsEmpty { return 0 }
+        guard let number = decimal(text) else { throw .invalidDatabase }
+        return number
+    }
+
+    /// Digits only: `Int` alone would take a sign.
+    private static func decimal(_ text: Substring) -> Int? {
+        guard text.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+        return Int(text)
+    }
+
+    private static func split(_ text: Substring, at separator: String) -> (before: Substring, after: Substring)? {
+        guard let range = text.firstRange(of: separator) else { return nil }
+        return (text[..<range.lowerBound], text[range.upperBound...])
+    }
+
+    private static func percentDecoded(_ text: Substring) throws(RedisURLError) -> String {
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "%") {
+                guard let high = rest.popFirst(), let low = rest.popFirst(),
+                    let upper = Character(Unicode.Scalar(high)).hexDigitValue,
+                    let lower = Character(Unicode.Scalar(low)).hexDigitValue
+                else { throw .invalidPercentEncoding }
+                bytes.append(UInt8(upper << 4 | lower))
+            } else {
+                bytes.append(byte)
+            }
+        }
+        guard let decoded = String(validating: bytes, as: UTF8.self) else { throw .invalidPercentEncoding }
+        return decoded
+    }
+}

@@ -1,0 +1,96 @@
+import NIOCore
+
+/// Commands that are encoded and wait to be written, as a value: the bytes in one buffer, the completions beside them.
+struct SubmissionQueue<Completion> {
+    /// What is written at once.
+    struct Batch {
+        var bytes: ByteBuffer
+        var submissions: [Submission<Completion>]
+        /// The first deadline among them.
+        var earliest: NIODeadline
+    }
+
+    private let maximumCount: Int
+    private let maximumBytes: Int
+    private var bytes = ByteBuffer()
+    private var submissions: [Submission<Completion>] = []
+    /// Never later than the first deadline in the queue.
+    private var earliest = NIODeadline.distantFuture
+    /// The event loop was told to look at the queue and has not done so yet.
+    private var isWakeScheduled = false
+    private var isShutDown = false
+
+    init(maximumCount: Int, maximumBytes: Int) {
+        self.maximumCount = maximumCount
+        self.maximumBytes = maximumBytes
+    }
+
+    enum SubmitAction {
+        case none
+        case wake
+        case refuse(RedisClientError)
+    }
+
+    mutating func submit(_ command: RedisCommand, deadline: NIODeadline, completion: Completion) -> SubmitAction {
+        guard !isShutDown else {
+            return .refuse(RedisClientError(.shutDown, "the client is shut down"))
+        }
+        guard submissions.count < maximumCount, bytes.readableBytes < maximumBytes else {
+            return .refuse(RedisClientError(.overloaded, "too many commands wait to be sent"))
+        }
+        let byteCount = command.encode(into: &bytes)
+        submissions.append(Submission(completion: completion, deadline: deadline, byteCount: byteCount))
+        earliest = min(earliest, deadline)
+        if isWakeScheduled { return .none }
+        isWakeScheduled = true
+        return .wake
+    }
+
+    /// The event loop looks at the queue: from here on, a submission must wake it again.
+    mutating func awoke() {
+        isWakeScheduled = false
+    }
+
+    /// The first deadline of what waits, or an earlier time; `nil` if nothing waits.
+    var nextDeadline: NIODeadline? {
+        submissions.isEmpty ? nil : earliest
+    }
+
+    /// Takes everything, leaving `spare` as the memory to go on with.
+    mutating func takeAll(spare: ByteBuffer = ByteBuffer()) -> Batch {
+        let batch = Batch(bytes: bytes, submissions: submissions, earliest: earliest)
+        bytes = spare
+        submissions = []
+        earliest = .distantFuture
+        return batch
+    }
+
+    /// Takes what is past its deadline out of the queue, bytes and all. O(commands waiting) if there is any.
+    mutating func takeExpired(now: NIODeadline) -> [Submission<Completion>] {
+        guard earliest <= now else { return [] }
+        var batch = takeAll()
+        var expired: [Submission<Completion>] = []
+        bytes.reserveCapacity(batch.bytes.readableBytes)
+        for submission in batch.submissions {
+            guard var encoded = batch.bytes.readSlice(length: submission.byteCount) else {
+                preconditionFailure("every submission's bytes are in the queue")
+            }
+            if submission.deadline <= now {
+                expired.append(submission)
+            } else {
+                bytes.writeBuffer(&encoded)
+                submissions.append(submission)
+                earliest = min(earliest, submission.deadline)
+            }
+        }
+        return expired
+    }
+
+    /// Refuses everything from here on; returns what waited.
+    mutating func shutDown() -> [Submission<Completion>] {
+        isShutDown = true
+        return takeAll().submissions
+    }
+}
+
+extension SubmissionQueue: Sendable where Completion: Sendable {}
