@@ -1,4 +1,5 @@
 import HiredisClient
+import PrivateRedis
 import Logging
 import Testing
 
@@ -139,22 +140,14 @@ import Testing
 
     @Test("a server that listens on TCP is reached by host name")
     func tcp() async throws {
-        try await withServer(["--port", "0"]) { _, client in
-            // Redis picks no free port itself: ask for the port of a listener that has just closed.
-            let listener = try await FakeServer { _, _ in nil }
-            let configuration = listener.configuration
-            try await listener.close()
-            guard case .tcp(_, let port) = configuration.url.endpoint else {
-                Issue.record("a fake server listens on TCP")
-                return
-            }
-            _ = try await client.send(RedisCommand("CONFIG", "SET", "port", .integer(Int64(port))))
-            let url = RedisURL(endpoint: .tcp(host: "localhost", port: port))
-            try await withClient(RedisClientConfiguration(url: url)) { other in
-                try await other.connected(within: .seconds(20))
-                #expect(try await other.send(RedisCommand("PING")) == .simpleString("PONG"))
-            }
+        let server = try await PrivateRedis.start(.init(listening: .tcp(.free)))
+        let port = try #require(server.port)
+        let url = RedisURL(endpoint: .tcp(host: "localhost", port: Int(port)))
+        try await withClient(RedisClientConfiguration(url: url)) { client in
+            try await client.connected(within: .seconds(20))
+            #expect(try await client.send(RedisCommand("PING")) == .simpleString("PONG"))
         }
+        await server.stop()
     }
 
     @Test("a script is known again after SCRIPT FLUSH")
