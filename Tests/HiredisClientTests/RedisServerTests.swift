@@ -1,6 +1,6 @@
 import HiredisClient
-import PrivateRedis
 import Logging
+import PrivateRedis
 import Testing
 
 /// The client against a real redis-server.
