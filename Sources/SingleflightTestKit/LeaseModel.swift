@@ -78,6 +78,16 @@ public struct LeaseModel: Sendable {
         self.entries = [:]
     }
 
+    /// Loses what it holds about one key, as an eviction does.
+    public mutating func remove(_ key: FlightKey) {
+        self.entries[key] = nil
+    }
+
+    /// Loses the outcomes of a key: what a server does that announces without storing. For tests of tests.
+    mutating func forgetOutcomes(of key: FlightKey) {
+        self.entries[key]?.kept = [:]
+    }
+
     /// Whether nothing is left: no lease, no waiter, no outcome.
     public mutating func isEmpty(now: LeaseInstant) -> Bool {
         for key in self.entries.keys {
