@@ -1,4 +1,4 @@
-public import SingleflightLease
+import SingleflightLease
 
 /// How a simulated network treats what is sent through it. Probabilities are per message.
 public struct SimulatedNetwork: Sendable {
