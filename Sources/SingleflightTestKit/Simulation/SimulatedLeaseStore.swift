@@ -26,6 +26,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private struct Outstanding {
         var id: UInt64
         var timer: LeaseTimer
+        var isSent = false
         var fail: (LeaseStoreError) -> Void
     }
 
@@ -52,6 +53,8 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private var commands = CommandConnection()
     private var inboxConnection = Inbox()
     private var outstanding: [Outstanding] = []
+    /// What is to be sent once there is a connection.
+    private var waiting: [() -> Void] = []
     private var nextRequest: UInt64 = 0
     private var isShutDown = false
     private var isPartitioned = false
@@ -134,6 +137,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         self.isShutDown = true
         self.router = nil
         self.outstanding = []
+        self.waiting = []
     }
 
     package var listeningKeyCount: Int { self.router?.keyCount ?? 0 }
@@ -305,14 +309,32 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             self.machine.disturb()
             reply(.failure(error))
         }
-        guard self.commands.isUp else {
-            self.scheduler.schedule(after: self.network.latency.lowerBound) {
-                self.machine.execute {
-                    self.fail(id, LeaseStoreError(.unavailable, "there is no connection"))
-                }
+        self.whenUp {
+            self.send(id, key, reply, received: received) {
+                let answer = self.server.perform(key, request, exchange: exchange)
+                self.scheduler.note("server answers \(self.label) \(key) \(name()): \(answer.summary)")
+                return answer
             }
-            return
         }
+    }
+
+    private func whenUp(_ send: @escaping () -> Void) {
+        if self.commands.isUp {
+            send()
+        } else {
+            self.waiting.append(send)
+        }
+    }
+
+    private func send<Reply: Sendable>(
+        _ id: UInt64,
+        _ key: FlightKey,
+        _ reply: @escaping LeaseReply<Reply>,
+        received: @escaping (Reply) -> Void,
+        execute: @escaping () -> Result<Reply, LeaseStoreError>
+    ) {
+        guard let index = self.outstanding.firstIndex(where: { $0.id == id }) else { return }
+        self.outstanding[index].isSent = true
         if self.scheduler.chance(self.network.reset) {
             self.scheduler.schedule(after: self.scheduler.duration(self.network.latency)) {
                 self.machine.execute { self.resetCommands() }
@@ -325,11 +347,6 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         let epoch = self.commands.epoch
         let arrival = self.commands.requests.arrival(through: self.network, self.scheduler)
         self.scheduler.schedule(at: arrival) {
-            let execute = {
-                let answer = self.server.perform(key, request, exchange: exchange)
-                self.scheduler.note("server answers \(self.label) \(key) \(name()): \(answer.summary)")
-                return answer
-            }
             guard self.commands.epoch == epoch, self.machine.isAlive else {
                 if self.scheduler.chance(self.network.lateExecution) {
                     self.scheduler.schedule(after: self.scheduler.duration(.zero...self.commandTimeout * 3)) {
@@ -344,19 +361,27 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             }
             guard !self.commands.isStalled, self.sabotage != .losesReplies else { return }
             self.scheduler.schedule(at: self.commands.replies.arrival(through: self.network, self.scheduler)) {
-                guard self.commands.epoch == epoch else { return }
                 self.machine.execute {
                     guard self.commands.epoch == epoch else { return }
-                    switch answer {
-                    case .success(let answer):
-                        guard self.settle(id) != nil else { return }
-                        received(answer)
-                        reply(.success(answer))
-                    case .failure(let error):
-                        self.fail(id, error)
-                    }
+                    self.received(id, answer, reply, received)
                 }
             }
+        }
+    }
+
+    private func received<Reply: Sendable>(
+        _ id: UInt64,
+        _ answer: Result<Reply, LeaseStoreError>,
+        _ reply: LeaseReply<Reply>,
+        _ received: (Reply) -> Void
+    ) {
+        switch answer {
+        case .success(let answer):
+            guard self.settle(id) != nil else { return }
+            received(answer)
+            reply(.success(answer))
+        case .failure(let error):
+            self.fail(id, error)
         }
     }
 
@@ -370,7 +395,12 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     }
 
     private func timedOut(_ id: UInt64) {
-        guard self.sabotage != .losesReplies, self.outstanding.contains(where: { $0.id == id }) else { return }
+        guard self.sabotage != .losesReplies, let request = self.outstanding.first(where: { $0.id == id }) else {
+            return
+        }
+        guard request.isSent else {
+            return self.fail(id, LeaseStoreError(.timedOut, "there was no connection in time"))
+        }
         // A connection on which an answer is missing is no longer used: the next answer would be taken for this one.
         self.breakCommands(LeaseStoreError(.timedOut, "no answer in time", mayHaveExecuted: true))
     }
@@ -382,9 +412,16 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         self.machine.disturb()
         let epoch = self.commands.epoch
         self.scheduler.schedule(after: self.scheduler.duration(self.network.latency) * 2) {
-            if self.commands.epoch == epoch { self.commands.isUp = true }
+            guard self.commands.epoch == epoch else { return }
+            self.commands.isUp = true
+            let waiting = self.waiting
+            self.waiting = []
+            for send in waiting {
+                send()
+            }
         }
-        for request in self.outstanding {
+        // What still waits for a connection goes on waiting.
+        for request in self.outstanding where request.isSent {
             self.fail(request.id, error)
         }
     }

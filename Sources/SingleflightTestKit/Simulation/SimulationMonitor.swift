@@ -10,6 +10,8 @@ final class SimulationMonitor {
     struct Led {
         var key: FlightKey
         var inbox: InboxID
+        /// In true time.
+        var grantedAt: LeaseInstant
         /// The outcome that the store gave out for it; never another (I3).
         var outcome: StoredOutcome?
         /// Whether the store accepted a result under it.
@@ -17,14 +19,20 @@ final class SimulationMonitor {
         /// The true time at which the store ended it or let somebody take over; an expiry that nobody noticed does not count.
         var endedAt: LeaseInstant?
         var operations = 0
+        var isRevoked = false
+        /// See `entered`.
+        var leadsAgain = false
     }
 
     private struct Holder {
         var token: LeaseToken
         /// By the server's clock.
         var expiry: LeaseInstant
-        var end: LeaseInstant
+        /// How long the server remembers it after that. Not told where data was lost: then it counts as zero.
+        var grace: Duration
         var attempt: Int
+
+        var end: LeaseInstant { self.expiry.advanced(by: self.grace) }
     }
 
     private struct KeyState {
@@ -34,6 +42,7 @@ final class SimulationMonitor {
     }
 
     let scheduler: SimulatedScheduler
+    private let executesLate: Bool
     private(set) var violation: SimulationFailure?
     private(set) var leasesGranted = 0
     private(set) var isDataLost = false
@@ -45,8 +54,9 @@ final class SimulationMonitor {
     /// Outcomes that must still be kept, and until when by the server's clock.
     private var kept: [LeaseToken: LeaseInstant] = [:]
 
-    init(scheduler: SimulatedScheduler) {
+    init(scheduler: SimulatedScheduler, executesLate: Bool) {
         self.scheduler = scheduler
+        self.executesLate = executesLate
     }
 
     func violate(_ invariant: String, _ message: @autoclosure () -> String) {
@@ -90,8 +100,7 @@ final class SimulationMonitor {
             }
             state.holder = inspection.lease.map { lease in
                 let expiry = server.now.advanced(by: lease.remaining)
-                // The grace is not told; it matters only for a lease that has run out.
-                return Holder(token: lease.token, expiry: expiry, end: expiry, attempt: lease.attempt)
+                return Holder(token: lease.token, expiry: expiry, grace: .zero, attempt: lease.attempt)
             }
             if let token = state.holder?.token {
                 self.led[token]?.endedAt = nil
@@ -139,6 +148,7 @@ final class SimulationMonitor {
             if case .revoked(let token, _) = reply {
                 let isRight = state.holder?.token == token && (request.token == nil || request.token == token)
                 self.require(isRight, "I10", "revoking \(request.token?.short ?? "any") ended \(token.short)")
+                self.led[token]?.isRevoked = true
                 let reason = CanceledFlight.revoked(by: request.by, reason: request.reason)
                 self.decided(.canceled(reason), of: token, until: request.retention, &state, exchange)
             }
@@ -205,10 +215,15 @@ final class SimulationMonitor {
                 }
             }
             self.require(attempt == expectedAttempt, "I12", "the flight counts \(attempt) takeovers, not \(expectedAttempt)")
-            // A request that was carried out after its sender had given it up can make a token lead again. No operation
-            // runs under that lease, and it ends by itself; what was stored under the token stands.
-            if self.led[request.token] == nil {
-                self.led[request.token] = Led(key: request.key, inbox: inbox)
+            if let record = self.led[request.token] {
+                // Suspended where data was lost, and where the request is carried out twice and the flight ended in
+                // between: either late, after its sender had given it up, or because the first answer was lost and the
+                // flight was revoked before the repetition came. Such a token can lead a second time.
+                let isExplained = self.executesLate || self.isDataLost || record.isRevoked
+                self.require(isExplained, "I1", "\(request.token.short) leads a second time")
+                self.led[request.token]?.leadsAgain = true
+            } else {
+                self.led[request.token] = Led(key: request.key, inbox: inbox, grantedAt: self.scheduler.now)
             }
             self.led[request.token]?.endedAt = nil
             state.waiters.removeAll { $0 == inbox }
@@ -216,7 +231,7 @@ final class SimulationMonitor {
             state.holder = Holder(
                 token: request.token,
                 expiry: expiry,
-                end: expiry.advanced(by: request.terms.grace),
+                grace: request.terms.grace,
                 attempt: attempt
             )
         case .follow(let token, let remaining):
@@ -246,7 +261,7 @@ final class SimulationMonitor {
             )
             self.require(waiters == state.waiters.count, "I7", "renew counts \(waiters) waiters")
             state.holder?.expiry = exchange.time.advanced(by: request.terms.duration)
-            state.holder?.end = exchange.time.advanced(by: request.terms.duration + request.terms.grace)
+            state.holder?.grace = request.terms.grace
         case .lost:
             self.require(state.holder?.token != request.token, "I9", "\(request.token.short) holds the lease that it lost")
         case .expired:
@@ -397,8 +412,8 @@ final class SimulationMonitor {
             return self.violate("I3", "\(token.short) never led, and ended as \(outcome.summary)")
         }
         if let earlier = record.outcome {
-            // Suspended where data was lost, and with it the outcome that stood.
-            let isSame = earlier == outcome || self.isDataLost
+            // Suspended where data was lost, and with it the outcome that stood, and of a token that leads again.
+            let isSame = earlier == outcome || self.isDataLost || record.leadsAgain
             self.require(isSame, "I3", "\(token.short) ended as \(earlier.summary), and as \(outcome.summary)")
         } else if case .value(let payload) = outcome {
             let isOwn = payload == Array(token.description.utf8)
