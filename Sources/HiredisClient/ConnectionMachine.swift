@@ -126,7 +126,9 @@ struct ConnectionMachine<Completion> {
             return .answer(submission.completion, result)
         case .pong:
             guard case .error(let error) = reply else { return .none }
-            return .close(RedisClientError(.connectionFailed, "the server answers PING with an error", underlying: error))
+            return .close(
+                RedisClientError(.connectionFailed, "the server answers PING with an error", underlying: error)
+            )
         case nil:
             guard case .error(let error) = reply else {
                 return .close(RedisClientError(.protocolViolation, "the server sent a reply to no command"))
@@ -223,7 +225,11 @@ struct ConnectionMachine<Completion> {
             if submission.deadline <= now {
                 return (submission.completion, RedisClientError(.timedOut, "the server did not answer in time"))
             }
-            let lost = RedisClientError(.unknownOutcome, "the connection was lost before the answer", underlying: reason)
+            let lost = RedisClientError(
+                .unknownOutcome,
+                "the connection was lost before the answer",
+                underlying: reason
+            )
             return (submission.completion, lost)
         }
     }

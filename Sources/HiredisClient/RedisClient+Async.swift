@@ -19,14 +19,14 @@ extension RedisClient {
 
     private func withAnswer(_ submit: (@escaping Completion) -> Void) async throws(RedisClientError) -> RESPValue {
         #if DEBUG
-        let result = await withCheckedContinuation { continuation in
-            submit { continuation.resume(returning: $0) }
-        }
+            let result = await withCheckedContinuation { continuation in
+                submit { continuation.resume(returning: $0) }
+            }
         #else
-        // The checked one costs an allocation and a tenth of the time; debug builds have shown that it is not needed.
-        let result = await withUnsafeContinuation { continuation in
-            submit { continuation.resume(returning: $0) }
-        }
+            // The checked one costs an allocation and a tenth of the time; debug builds have shown that it is not needed.
+            let result = await withUnsafeContinuation { continuation in
+                submit { continuation.resume(returning: $0) }
+            }
         #endif
         return try result.get()
     }

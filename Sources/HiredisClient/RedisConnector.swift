@@ -2,11 +2,11 @@ import NIOCore
 import NIOPosix
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// Opens channels to the server of a configuration. Resolves the name anew every time.
@@ -40,13 +40,13 @@ struct RedisConnector {
             .channelOption(.tcpOption(.init(rawValue: CInt(TCP_KEEPINTVL))), value: 5)
             .channelOption(.tcpOption(.init(rawValue: CInt(TCP_KEEPCNT))), value: 3)
         #if os(Linux)
-        return
-            common
-            .channelOption(.tcpOption(.init(rawValue: CInt(TCP_KEEPIDLE))), value: 15)
-            // In milliseconds. Unlike keepalive, it also covers bytes that were sent and never acknowledged.
-            .channelOption(.tcpOption(.init(rawValue: CInt(TCP_USER_TIMEOUT))), value: 10_000)
+            return
+                common
+                .channelOption(.tcpOption(.init(rawValue: CInt(TCP_KEEPIDLE))), value: 15)
+                // In milliseconds. Unlike keepalive, it also covers bytes that were sent and never acknowledged.
+                .channelOption(.tcpOption(.init(rawValue: CInt(TCP_USER_TIMEOUT))), value: 10_000)
         #else
-        return common.channelOption(.tcpOption(.init(rawValue: CInt(TCP_KEEPALIVE))), value: 15)
+            return common.channelOption(.tcpOption(.init(rawValue: CInt(TCP_KEEPALIVE))), value: 15)
         #endif
     }
 }

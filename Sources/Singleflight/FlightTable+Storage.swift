@@ -89,7 +89,7 @@ extension FlightTable {
     static var keptSlots: Int { 64 }
 
     /// Gives the memory of a burst back. The serial goes on counting, so no old identity can fit a new slot.
-    @usableFromInline
+    @inlinable
     mutating func releaseMemory() {
         self.slots = []
         self.buckets = []
@@ -104,7 +104,7 @@ extension FlightTable {
     }
 
     /// Doubles the buckets, so that a bucket has one flight on average.
-    @usableFromInline
+    @inlinable
     mutating func rehash() {
         self.buckets = Array(repeating: -1, count: max(8, self.buckets.count * 2))
         for slot in self.slots.indices where self.slots[slot].isOpen {

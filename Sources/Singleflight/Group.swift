@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 
 /// Coalesces concurrent calls: for each key one caller does the work, and all who ask meanwhile get its result.
 ///
@@ -100,6 +100,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Joins the running flight for `key`, or else starts one that the caller brings to its end by hand.
     ///
     /// A caller that the group refuses gets a subscriber whose outcome says so, at once. No task is made.
+    @inlinable
     public func entry(_ key: Key) -> Entry<Key, Value> {
         let hash = key.hashValue
         let shard = self.shard(for: hash)
@@ -122,6 +123,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Makes the next caller for `key` start a fresh flight, even while one runs. Returns whether one did.
     ///
     /// The forgotten flight goes on to its end for those who wait for it, and does not touch its successor.
+    @inlinable
     @discardableResult
     public func forget(_ key: Key) -> Bool {
         let hash = key.hashValue

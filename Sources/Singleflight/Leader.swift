@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 
 /// The right and the duty to bring one flight to an end.
 ///
@@ -11,21 +11,24 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// What is being computed.
     public let key: Key
 
-    private let shard: Shard<Key, Value>
-    private let flight: FlightID
+    @usableFromInline let shard: Shard<Key, Value>
+    @usableFromInline let flight: FlightID
 
+    @inlinable
     init(key: Key, shard: Shard<Key, Value>, flight: FlightID) {
         self.key = key
         self.shard = shard
         self.flight = flight
     }
 
+    @inlinable
     deinit {
         self.shard.leaderLeaves(self.flight)
     }
 
     /// How many subscriptions of this flight have neither ended nor got their outcome; those made by ``subscribe()``
     /// are among them.
+    @inlinable
     public var subscriberCount: Int {
         self.shard.table.withLock { $0.subscriberCount(self.flight) }
     }
@@ -34,6 +37,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// The subscription's role is ``Role/leader``, and it does not count for
     /// ``GroupConfiguration/maximumWaitersPerKey``. After the flight has ended, it gets the same outcome.
+    @inlinable
     public func subscribe() -> Subscriber<Key, Value> {
         Subscriber(key: self.key, shard: self.shard, flight: self.flight, seat: self.shard.subscribe(self.flight))
     }
@@ -42,6 +46,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// Returns false, and does nothing, if the flight has ended before: by an earlier call, by ``cancel(_:)``, or
     /// because it was abandoned. Linear in the number of suspended callers.
+    @inlinable
     @discardableResult
     public func complete(_ result: Result<Value, any Error>) -> Bool {
         self.shard.complete(self.flight, result, leaderLeaves: false) != nil
@@ -50,6 +55,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Ends the flight without a result: everybody who waits gets `reason`, and the key is free.
     ///
     /// Returns false, and does nothing, if the flight has ended before.
+    @inlinable
     @discardableResult
     public func cancel(_ reason: CancellationReason = .leaderLeft) -> Bool {
         self.shard.cancel(self.flight, reason)
@@ -64,6 +70,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// Without a handler a flight goes on when everybody has left, and callers may join it again. Only the first handler
     /// is kept; it is dropped unheard when the flight ends in another way. It may hold the leader.
+    @inlinable
     public func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
         self.shard.attach(self.flight, .handler(handler), endsWhenAbandoned: true, priority: 0)
     }
@@ -72,6 +79,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// re-entrant call instead of waiting for itself.
     ///
     /// It binds a task-local value, so it holds for child tasks too. It does not complete the flight.
+    @inlinable
     public func perform<T: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
         _ work: () async throws -> T

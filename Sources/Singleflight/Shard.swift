@@ -81,12 +81,12 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    @usableFromInline
+    @inlinable
     func raise(_ flight: FlightID, to priority: UInt8) {
         self.table.withLock { $0.raise(flight, to: priority) }?.raise(to: priority)
     }
 
-    @usableFromInline
+    @inlinable
     func cancelWait(_ flight: FlightID, _ seat: SeatID) {
         var remains = Table.Remains()
         let action = self.table.withLock { $0.cancelWait(flight, seat, &remains) }
@@ -94,7 +94,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         action.abandoned?.abandon()
     }
 
-    @usableFromInline
+    @inlinable
     func leave(_ flight: FlightID, _ seat: SeatID) {
         var remains = Table.Remains()
         let action = self.table.withLock { $0.leave(flight, seat, &remains) }
@@ -160,7 +160,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    @usableFromInline
+    @inlinable
     func attach(_ flight: FlightID, _ work: Work, endsWhenAbandoned: Bool, priority: UInt8) {
         var remains = Table.Remains()
         let action = self.table.withLock {
@@ -185,7 +185,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return completion.isShared
     }
 
-    @usableFromInline
+    @inlinable
     func cancel(_ flight: FlightID, _ reason: CancellationReason) -> Bool {
         var remains = Table.Remains()
         guard let departure = self.table.withLock({ $0.cancel(flight, reason, &remains) }) else { return false }
@@ -193,14 +193,14 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return true
     }
 
-    @usableFromInline
+    @inlinable
     func leaderLeaves(_ flight: FlightID) {
         var remains = Table.Remains()
         guard let departure = self.table.withLock({ $0.leaderLeaves(flight, &remains) }) else { return }
         Self.resume(departure)
     }
 
-    @usableFromInline
+    @inlinable
     func subscribe(_ flight: FlightID) -> SeatID? {
         self.table.withLock { $0.subscribe(flight) }
     }

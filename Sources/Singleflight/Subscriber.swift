@@ -1,11 +1,12 @@
-import Synchronization
+public import Synchronization
 
 /// One caller's place in a flight.
 ///
 /// Counts among the flight's subscribers from its creation until it has its outcome, leaves, or goes away. Safe to use
 /// from any thread.
 public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private enum Subscription: Sendable {
+    @usableFromInline
+    enum Subscription: Sendable {
         case seated(FlightID, SeatID)
         case refused(CancellationReason)
     }
@@ -13,24 +14,27 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     /// What is being computed.
     public let key: Key
 
-    private let shard: Shard<Key, Value>
-    private let subscription: Subscription
+    @usableFromInline let shard: Shard<Key, Value>
+    @usableFromInline let subscription: Subscription
     /// The outcome is for one caller: a second one must not take the first one's place, nor cancel its wait.
-    private let isAwaited = Atomic(false)
+    @usableFromInline let isAwaited = Atomic(false)
 
     /// - Parameter seat: nil if the flight has gone, which a leader's handle prevents.
+    @inlinable
     init(key: Key, shard: Shard<Key, Value>, flight: FlightID, seat: SeatID?) {
         self.key = key
         self.shard = shard
         self.subscription = seat.map { .seated(flight, $0) } ?? .refused(.leaderLeft)
     }
 
+    @inlinable
     init(refused error: GroupError, key: Key, shard: Shard<Key, Value>) {
         self.key = key
         self.shard = shard
         self.subscription = .refused(.refused(error))
     }
 
+    @inlinable
     deinit {
         self.leave()
     }
@@ -40,6 +44,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     /// If the awaiting task is cancelled the subscriber leaves at once and gets
     /// ``CancellationReason/callerCancelled``, unless the outcome is there already. An outcome can be taken once: a
     /// second call, concurrent or later, gets ``CancellationReason/left``.
+    @inlinable
     public func outcome() async -> Outcome<Value> {
         switch self.subscription {
         case .refused(let reason):
@@ -53,6 +58,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     /// Stops waiting: a suspended or later call of ``outcome()`` gets ``CancellationReason/left``.
     ///
     /// Does nothing if the outcome has been taken, or if the subscriber has left before.
+    @inlinable
     public func leave() {
         guard case .seated(let flight, let seat) = self.subscription else { return }
         self.shard.leave(flight, seat)

@@ -19,29 +19,24 @@ extension RedisLeaseStore {
     /// It asks in batches, none of which keeps the server for long. A lease that comes or goes meanwhile may be found or
     /// not; none is found twice.
     ///
-    /// - Parameter pattern: a glob, as Redis understands it, for `group:key`.
+    /// - Parameter isWanted: whether the lease of this key is of interest; nothing more is read of the others.
     /// - Throws: ``LeaseStoreError``.
-    public func leases(matching pattern: String = "*") async throws(LeaseStoreError) -> [FoundLease] {
-        let prefix = "sf1:{\(self.configuration.namespace):"
+    public func leases(
+        where isWanted: (_ group: String, _ key: String) -> Bool = { _, _ in true }
+    ) async throws(LeaseStoreError) -> [FoundLease] {
+        let pattern = RedisArgument.string("sf1:{\(self.configuration.namespace):*}:lease:*")
         var found: [FoundLease] = []
         var seen: Set<String> = []
         var cursor = "0"
         repeat {
-            let scan = RedisCommand(
-                "SCAN",
-                .string(cursor),
-                "MATCH",
-                .string("\(prefix)*}:lease:\(pattern)"),
-                "COUNT",
-                "1000"
-            )
+            let scan = RedisCommand("SCAN", .string(cursor), "MATCH", pattern, "COUNT", "1000")
             guard let page = try await self.execute(scan).array, page.count == 2, let next = page[0].string,
                 let names = page[1].array
             else {
                 throw LeaseStoreError(.protocolViolation, "unexpected reply to SCAN")
             }
             for name in names.compactMap(\.string) where seen.insert(name).inserted {
-                if let lease = try await self.lease(named: name) {
+                if let lease = try await self.lease(named: name, where: isWanted) {
                     found.append(lease)
                 }
             }
@@ -50,33 +45,30 @@ extension RedisLeaseStore {
         return found
     }
 
-    private func lease(named name: String) async throws(LeaseStoreError) -> FoundLease? {
+    private func lease(
+        named name: String,
+        where isWanted: (String, String) -> Bool
+    ) async throws(LeaseStoreError) -> FoundLease? {
         guard let marker = name.firstRange(of: "}:lease:") else { return nil }
         let rest = name[marker.upperBound...]
         guard let colon = rest.firstIndex(of: ":") else { return nil }
+        let group = String(rest[..<colon])
         let encodedKey = rest[rest.index(after: colon)...]
-        let waiters = "\(name[..<marker.lowerBound])}:wait:\(rest)"
+        let key = Keyspace.decode(encodedKey.utf8[...]).map { String(decoding: $0, as: UTF8.self) }
+        if let key, !isWanted(group, key) { return nil }
 
-        async let text = self.execute(RedisCommand("GET", .string(name)))
-        async let life = self.execute(RedisCommand("PTTL", .string(name)))
-        async let count = self.execute(RedisCommand("SCARD", .string(waiters)))
-        let replies: (RESPValue, RESPValue, RESPValue)
-        do {
-            replies = try await (text, life, count)
-        } catch let error as LeaseStoreError {
-            throw error
-        } catch {
-            throw LeaseStoreError(.unavailable, "\(error)", underlying: error)
-        }
-        guard let bytes = replies.0.bytes, let record = LeaseRecord(bytes: bytes), let left = replies.1.integer,
-            left > 0
+        guard let bytes = try await self.execute(RedisCommand("GET", .string(name))).bytes,
+            let record = LeaseRecord(bytes: bytes),
+            let life = try await self.execute(RedisCommand("PTTL", .string(name))).integer, life > 0
         else { return nil }
-        let decoded = Keyspace.decode(encodedKey.utf8[...])
+        let foundKey = key ?? record.note.key ?? String(encodedKey)
+        guard isWanted(group, foundKey) else { return nil }
+        let waiters = RedisArgument.string("\(name[..<marker.lowerBound])}:wait:\(rest)")
         return FoundLease(
-            group: String(rest[..<colon]),
-            key: decoded.map { String(decoding: $0, as: UTF8.self) } ?? record.note.key ?? String(encodedKey),
-            lease: LeaseInspection.Lease(record, keyLife: .milliseconds(left)),
-            waiterCount: Int(replies.2.integer ?? 0)
+            group: group,
+            key: foundKey,
+            lease: LeaseInspection.Lease(record, keyLife: .milliseconds(life)),
+            waiterCount: Int(try await self.execute(RedisCommand("SCARD", waiters)).integer ?? 0)
         )
     }
 

@@ -7,7 +7,7 @@ import Testing
     import Glibc
 #endif
 
-@Suite("A private Redis whose owner goes away")
+@Suite("A private Redis whose owner goes away", .timeLimit(.minutes(1)))
 struct OrphanTests {
     @Test("ends, although its owner's process was killed by SIGKILL")
     func endsWithAKilledProcess() async throws {

@@ -7,7 +7,7 @@ import Testing
     import Glibc
 #endif
 
-@Suite("A private Redis")
+@Suite("A private Redis", .timeLimit(.minutes(1)))
 struct PrivateRedisTests {
     @Test("that has started answers PING and runs under the process id it tells")
     func startsAndAnswers() async throws {

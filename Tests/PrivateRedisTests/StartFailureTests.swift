@@ -1,7 +1,7 @@
 import PrivateRedis
 import Testing
 
-@Suite("Starting a private Redis")
+@Suite("Starting a private Redis", .timeLimit(.minutes(1)))
 struct StartFailureTests {
     @Test("without redis-server in the search path throws, and the error says how to install it")
     func missingServer() async {

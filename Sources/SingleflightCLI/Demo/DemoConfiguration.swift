@@ -11,6 +11,8 @@ struct DemoConfiguration: Sendable {
 
     /// The workers' leases; the scenes about lost leaders take a little more than this.
     static let lease: Duration = .seconds(1)
+    /// Within which Redis answers: a lease is at least three of these.
+    static let commandTimeout: Duration = .milliseconds(330)
     /// By how much followers may learn later than the end of the lease that it has ended.
     static let lossMargin: Duration = .milliseconds(500)
     /// How long the origin takes for an answer.

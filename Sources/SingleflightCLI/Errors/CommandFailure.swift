@@ -1,4 +1,5 @@
 import PrivateRedis
+import SingleflightRedis
 
 /// Why a command ends without success: one line for the user and the status for the shell.
 package struct CommandFailure: Error, CustomStringConvertible, Sendable {
@@ -20,8 +21,18 @@ extension CommandFailure {
         switch error {
         case let failure as CommandFailure: self = failure
         case let error as PrivateRedisError: self.init(Self.oneLine("\(error)"), status: .unavailable)
+        case let error as LeaseStoreError: self.init(Self.oneLine(error.description), status: Self.status(of: error))
         case is CancellationError: self.init("canceled", status: .canceled)
         default: self.init(Self.oneLine("\(error)"))
+        }
+    }
+
+    private static func status(of error: LeaseStoreError) -> ExitStatus {
+        switch error.code {
+        case .invalidRequest: .usage
+        case .refused: .refused
+        case .unavailable, .timedOut: .unavailable
+        default: .failure
         }
     }
 

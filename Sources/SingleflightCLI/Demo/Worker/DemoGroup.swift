@@ -1,3 +1,5 @@
+import SingleflightRedis
+
 /// What the demo needs of a distributed group. This file is the one place where the demo meets the lease layer.
 protocol DemoGroup: Sendable {
     /// One flight for `key` in all workers together; every caller gets its outcome.
@@ -31,6 +33,57 @@ enum DemoGroups {
         label: String,
         _ body: (any DemoGroup) async throws -> Void
     ) async throws {
-        throw CommandFailure("this build cannot reach Redis", status: .unavailable)
+        let configuration = RedisLeaseStoreConfiguration(
+            namespace: namespace,
+            label: label,
+            commandTimeout: DemoConfiguration.commandTimeout
+        )
+        try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
+            try await body(LeasedDemoGroup(store: store))
+        }
+    }
+}
+
+/// The real thing: one distributed group for each policy.
+private struct LeasedDemoGroup: DemoGroup {
+    private let canceling: DistributedGroup<String, DemoValue>
+    private let takingOver: DistributedGroup<String, DemoValue>
+
+    init(store: RedisLeaseStore) throws {
+        func group(_ name: String, _ leaderLoss: LeaderLossPolicy) throws -> DistributedGroup<String, DemoValue> {
+            let configuration = DistributedGroupConfiguration(
+                leaseDuration: DemoConfiguration.lease,
+                grace: DemoConfiguration.lease * 5,
+                leaderLoss: leaderLoss
+            )
+            return try DistributedGroup(name, store: store, configuration: configuration)
+        }
+        canceling = try group("pages", .cancel)
+        takingOver = try group("pages-taken-over", .takeOver(attempts: 2))
+    }
+
+    func run(
+        _ key: String,
+        policy: LossPolicy,
+        operation: @escaping @Sendable (DemoFlight) async throws -> DemoValue
+    ) async -> DemoOutcome {
+        let group =
+            switch policy {
+            case .cancel: canceling
+            case .takeOver: takingOver
+            }
+        let outcome = await group.run(key) { flight in
+            try await operation(DemoFlight(isCurrent: { flight.isCurrent }))
+        }
+        switch outcome {
+        case .complete(let completion):
+            switch completion.result {
+            case .success(let value): return .value(value)
+            case .failure(let failure as RemoteFailure): return .failure(failure.message)
+            case .failure(let error): return .failure(String(describing: error))
+            }
+        case .canceled(let reason):
+            return .canceled(reason.description)
+        }
     }
 }

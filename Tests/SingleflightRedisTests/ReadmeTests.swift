@@ -1,0 +1,85 @@
+import Foundation
+import PrivateRedis
+import SingleflightRedis
+import Testing
+
+/// The README's code, compiled and run. The last test sees to it that the README shows no other code than this.
+@Suite("The README's code")
+struct ReadmeTests {
+    private struct Profile: Codable, Equatable, Sendable {
+        var name: String
+    }
+
+    private struct Database: Sendable {
+        func profile(_ id: String) async throws -> Profile { Profile(name: "profile of \(id)") }
+    }
+
+    @Test("coalesces in one process")
+    func local() async throws {
+        let database = Database()
+
+        let group = Group<String, Profile>()
+
+        @Sendable
+        func profile(_ id: String) async throws -> Profile {
+            try await group.value(id) { try await database.profile(id) }
+        }
+        #expect(try await profile("42").name == "profile of 42")
+    }
+
+    @Test("sets a store up, which connects when it is run")
+    func distributed() async throws {
+        let database = Database()
+
+        let store = try RedisLeaseStore(url: "redis://127.0.0.1:6379")  // a Service: run it in your ServiceGroup
+        let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+
+        @Sendable
+        func profile(_ id: String) async throws -> Profile {
+            try await profiles.value(id) { flight in
+                try await database.profile(id)
+            }
+        }
+        #expect(profiles.name == "profiles")
+    }
+
+    @Test("tells how a result came about")
+    func outcome() async throws {
+        let (database, id) = (Database(), "42")
+        try await withRedis { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+                let outcome = await profiles.run(id, waitingAtMost: .seconds(2)) { _ in try await database.profile(id) }
+                switch outcome {
+                case .complete(let completion):
+                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token, .coordination, too.
+                    print(completion.role, try completion.result.get())
+                    #expect(completion.role == .leader)
+                case .canceled(let reason):
+                    print(reason)  // the leader's lease expired, it shut down, somebody revoked it, …
+                    Issue.record("canceled: \(reason)")
+                }
+            }
+        }
+    }
+
+    @Test("the README shows just this code")
+    func noOther() throws {
+        let here = URL(filePath: #filePath)
+        let root = here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let tested = Set(Self.lines(try String(contentsOf: here, encoding: .utf8)))
+        let readme = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
+        let blocks = readme.components(separatedBy: "```swift\n").dropFirst().compactMap {
+            $0.components(separatedBy: "```").first
+        }
+        let code = blocks.filter { !$0.hasPrefix("// Package.swift") }
+        #expect(code.count == 3)
+        for line in code.flatMap(Self.lines) where !line.hasPrefix("import ") {
+            #expect(tested.contains(line), "not tested: \(line)")
+        }
+    }
+
+    private static func lines(_ text: String) -> [String] {
+        text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+    }
+}

@@ -1,0 +1,184 @@
+import Testing
+
+@testable import Singleflight
+
+@Suite("Cancellation")
+struct CancellationTests {
+    let group = Group<String, Int>()
+
+    @Test("a cancelled first caller leaves at once, and the flight goes on for the others")
+    func firstCallerIsCancelled() async {
+        let group = self.group
+        let gate = Gate()
+        let operation: @Sendable () async throws -> Int = {
+            await gate.wait()
+            return Task.isCancelled ? -1 : 7
+        }
+        let first = caller { await group.seen("key", nil, operation) }
+        let second = caller { await group.seen("key", nil, operation) }
+        first.cancel()
+        #expect(await first.value == .callerCancelled)
+        gate.open()
+        #expect(await second.value == .value(7, shared: false, .subscriber))
+    }
+
+    @Test("value throws CancellationError to a cancelled caller")
+    func valueThrowsCancellationError() async {
+        let group = self.group
+        let gate = Gate()
+        let call = caller {
+            await Result {
+                try await group.value("key") {
+                    await gate.wait()
+                    return 7
+                }
+            }
+        }
+        call.cancel()
+        let result = await call.value
+        #expect(throws: CancellationError.self) { try result.get() }
+        gate.open()
+    }
+
+    @Test("the operation is cancelled when the last caller has left, and the key is free before it ends")
+    func lastCallerLeaves() async {
+        let group = self.group
+        let cancelled = Gate()
+        let hold = Gate()
+        let callers = (0..<2).map { _ in
+            caller {
+                await group.seen("key") {
+                    await withTaskCancellationHandler {
+                        await hold.wait()
+                    } onCancel: {
+                        cancelled.open()
+                    }
+                    return 1
+                }
+            }
+        }
+        for call in callers {
+            call.cancel()
+            #expect(await call.value == .callerCancelled)
+        }
+        await cancelled.wait()
+        #expect(group.inFlight == 0)
+        #expect(await group.seen("key") { 2 } == .value(2, shared: false, .leader))
+        hold.open()
+    }
+
+    @Test("with the policy never, nobody's leaving cancels the operation, and callers may still join")
+    func never() async {
+        let group = self.group
+        let gate = Gate()
+        let first = caller {
+            await group.seen("key", .never) {
+                await gate.wait()
+                return Task.isCancelled ? -1 : 7
+            }
+        }
+        first.cancel()
+        #expect(await first.value == .callerCancelled)
+        #expect(group.inFlight == 1)
+        let second = caller { await group.seen("key") { 8 } }
+        gate.open()
+        #expect(await second.value == .value(7, shared: false, .subscriber))
+    }
+
+    @Test("with the policy withLeader, the leader's cancellation cancels the operation and everybody is told")
+    func withLeader() async {
+        let group = self.group
+        let gate = Gate()
+        let leader = caller {
+            await group.seen("key", .withLeader) {
+                try await gate.waitUnlessCancelled()
+                return 7
+            }
+        }
+        let subscriber = caller { await group.seen("key") { 8 } }
+        leader.cancel()
+        #expect(await leader.value == .callerCancelled)
+        #expect(await subscriber.value == .leaderLeft)
+        #expect(group.usedSlots == 0)
+    }
+
+    @Test("value throws an error that names the key when the leader left")
+    func leaderLeftError() async {
+        let group = self.group
+        let gate = Gate()
+        let leader = caller {
+            await group.seen("key", .withLeader) {
+                try await gate.waitUnlessCancelled()
+                return 7
+            }
+        }
+        let subscriber = caller { await Result { try await group.value("key") { 8 } } }
+        leader.cancel()
+        let result = await subscriber.value
+        let error = #expect(throws: GroupError.self) { try result.get() }
+        #expect(error?.code == .leaderLeft)
+        #expect(error?.key == "key")
+    }
+
+    @Test("with the policy withLeader, a value that is returned despite the cancellation is shared")
+    func withLeaderCompletesAnyway() async {
+        let group = self.group
+        let gate = Gate()
+        let leader = caller {
+            await group.seen("key", .withLeader) {
+                await gate.wait()
+                return 7
+            }
+        }
+        let subscriber = caller { await group.seen("key") { 8 } }
+        leader.cancel()
+        gate.open()
+        #expect(await leader.value == .value(7, shared: true, .leader))
+        #expect(await subscriber.value == .value(7, shared: true, .subscriber))
+    }
+
+    @Test("with the policy withLeader, subscribers that leave do not cancel the operation")
+    func withLeaderIsNotAbandoned() async {
+        let group = self.group
+        let gate = Gate()
+        let leader = caller {
+            await group.seen("key", .withLeader) {
+                await gate.wait()
+                return Task.isCancelled ? -1 : 7
+            }
+        }
+        let subscriber = caller { await group.seen("key") { 8 } }
+        subscriber.cancel()
+        #expect(await subscriber.value == .callerCancelled)
+        gate.open()
+        #expect(await leader.value == .value(7, shared: false, .leader))
+    }
+
+    @Test("an operation's own CancellationError is a result like any other error")
+    func operationThrowsCancellationError() async {
+        let outcome = await self.group.run("key") { throw CancellationError() }
+        guard case .complete(let completion) = outcome, case .failure(let error) = completion.result else {
+            Issue.record("\(outcome)")
+            return
+        }
+        #expect(error is CancellationError)
+    }
+
+    @Test("a caller that is cancelled before it calls runs nothing")
+    func cancelledBeforeCall() async {
+        let group = self.group
+        let gate = Gate()
+        let runs = Counter()
+        let call = caller {
+            await gate.wait()
+            return await group.seen("key") {
+                runs.increment()
+                return 1
+            }
+        }
+        call.cancel()
+        gate.open()
+        #expect(await call.value == .callerCancelled)
+        #expect(runs.value == 0)
+    }
+}

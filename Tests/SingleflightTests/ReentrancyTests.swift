@@ -1,0 +1,86 @@
+import Testing
+
+@testable import Singleflight
+
+@Suite("Re-entrancy")
+struct ReentrancyTests {
+    let group = Group<String, Int>()
+
+    @Test(
+        "an operation that asks for its own key gets an error that names it",
+        arguments: [.whenAbandoned, .never, .withLeader] as [CancellationPolicy]
+    )
+    func direct(policy: CancellationPolicy) async {
+        let group = self.group
+        let error = await #expect(throws: GroupError.self) {
+            try await group.value("key", cancellation: policy) { try await group.value("key") { 1 } }
+        }
+        #expect(error?.code == .reentrantCall)
+        #expect(error?.key == "key")
+        #expect(group.usedSlots == 0)
+    }
+
+    @Test("re-entrancy is found through other keys and child tasks")
+    func nested() async {
+        let group = self.group
+        let error = await #expect(throws: GroupError.self) {
+            try await group.value("a") {
+                try await group.value("b") {
+                    async let inner = group.value("a") { 1 }
+                    return try await inner
+                }
+            }
+        }
+        #expect(error?.code == .reentrantCall)
+        #expect(error?.key == "a")
+    }
+
+    @Test("an operation may ask for other keys, and other groups for the same key")
+    func allowed() async throws {
+        let group = self.group
+        let other = Group<String, Int>()
+        let value = try await group.value("a") {
+            try await group.value("b") { 1 } + other.value("a") { 2 }
+        }
+        #expect(value == 3)
+    }
+
+    @Test("an operation whose flight was forgotten may ask for its key, as it would not wait for itself")
+    func forgotten() async throws {
+        let group = self.group
+        let value = try await group.value("key") {
+            group.forget("key")
+            return try await group.value("key") { 7 }
+        }
+        #expect(value == 7)
+    }
+
+    @Test("a task that an operation leaves behind may ask for its key later")
+    func leftBehind() async throws {
+        let group = self.group
+        let gate = Gate()
+        let (stream, continuation) = AsyncStream.makeStream(of: Seen.self)
+        _ = try await group.value("key") {
+            Task {
+                await gate.wait()
+                continuation.yield(await group.seen("key") { 7 })
+            }
+            return 1
+        }
+        gate.open()
+        var iterator = stream.makeAsyncIterator()
+        #expect(await iterator.next() == .value(7, shared: false, .leader))
+    }
+
+    @Test("work performed by a leader's handle is refused its own key too, also as a handle")
+    func handles() async throws {
+        let group = self.group
+        let leader = try group.leader("key")
+        let seen = try await leader.perform {
+            let subscriber = try group.subscriber("key")
+            return [await group.seen("key") { 1 }, await subscriber.seen()]
+        }
+        #expect(seen.map(\.isRefusal) == [true, true])
+        #expect(leader.subscriberCount == 0)
+    }
+}

@@ -1,0 +1,143 @@
+import Synchronization
+import Testing
+
+@testable import Singleflight
+
+/// Lets tasks through once it has been opened.
+final class Gate: Sendable {
+    private struct State {
+        var isOpen = false
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+
+    func open() {
+        let waiters = self.state.withLock { state in
+            state.isOpen = true
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Waits for the gate to open, cancelled or not.
+    func wait() async {
+        await withCheckedContinuation { continuation in
+            let isOpen = self.state.withLock { state in
+                if !state.isOpen { state.waiters.append(continuation) }
+                return state.isOpen
+            }
+            if isOpen { continuation.resume() }
+        }
+    }
+
+    /// Waits for the gate to open, or throws when the task is cancelled; that opens the gate too.
+    func waitUnlessCancelled() async throws {
+        await withTaskCancellationHandler {
+            await self.wait()
+        } onCancel: {
+            self.open()
+        }
+        try Task.checkCancellation()
+    }
+}
+
+final class Counter: Sendable {
+    private let count = Atomic(0)
+
+    var value: Int { self.count.load(ordering: .sequentiallyConsistent) }
+
+    func increment() { self.count.add(1, ordering: .sequentiallyConsistent) }
+}
+
+struct OperationError: Error, Equatable {
+    var number = 1
+}
+
+/// What a test may expect of an outcome, in a form that can be compared.
+enum Seen: Equatable {
+    case value(Int, shared: Bool, Role)
+    case failed(OperationError, shared: Bool, Role)
+    case failedOtherwise(String)
+    case canceled(String)
+
+    init(_ outcome: Outcome<Int>) {
+        switch outcome {
+        case .complete(let completion):
+            switch completion.result {
+            case .success(let value):
+                self = .value(value, shared: completion.isShared, completion.role)
+            case .failure(let error as OperationError):
+                self = .failed(error, shared: completion.isShared, completion.role)
+            case .failure(let error):
+                self = .failedOtherwise("\(error)")
+            }
+        case .canceled(let reason):
+            self = .canceled(reason.description)
+        }
+    }
+
+    static let leaderLeft = Seen(.canceled(.leaderLeft))
+    static let callerCancelled = Seen(.canceled(.callerCancelled))
+    static let left = Seen(.canceled(.left))
+    static let abandoned = Seen(.canceled(.abandoned))
+
+    var isRefusal: Bool {
+        guard case .canceled(let reason) = self else { return false }
+        return reason.hasPrefix("refused")
+    }
+}
+
+/// Starts a call on this thread, and returns once it is suspended or over: so it has joined its flight by then.
+func caller<T: Sendable>(
+    priority: TaskPriority? = nil,
+    _ call: @escaping @Sendable () async -> T
+) -> Task<T, Never> {
+    guard #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) else {
+        preconditionFailure("these tests need a system that has Task.immediate")
+    }
+    return Task.immediate(priority: priority) { await call() }
+}
+
+extension Subscriber where Value == Int {
+    func seen() async -> Seen {
+        Seen(await self.outcome())
+    }
+}
+
+extension Group where Value == Int {
+    func seen(
+        _ key: Key,
+        _ cancellation: CancellationPolicy? = nil,
+        _ operation: @escaping @Sendable () async throws -> Int
+    ) async -> Seen {
+        Seen(await self.run(key, cancellation: cancellation, operation: operation))
+    }
+}
+
+extension Group {
+    func leader(_ key: Key) throws -> Leader<Key, Value> {
+        guard case .leader(let leader) = self.entry(key) else { throw UnexpectedEntry() }
+        return leader
+    }
+
+    func subscriber(_ key: Key) throws -> Subscriber<Key, Value> {
+        guard case .subscriber(let subscriber) = self.entry(key) else { throw UnexpectedEntry() }
+        return subscriber
+    }
+
+    /// How many slots of the group's tables hold a flight, open or closed.
+    var usedSlots: Int {
+        self.shards.reduce(0) { count, shard in count + shard.table.withLock { $0.usedCount } }
+    }
+
+    /// How many callers are suspended in flights, open or closed.
+    var suspendedCallers: Int {
+        self.shards.reduce(0) { count, shard in
+            count + shard.table.withLock { $0.slots.reduce(0) { $0 + $1.flight.seats.waiting } }
+        }
+    }
+}
+
+struct UnexpectedEntry: Error {}
