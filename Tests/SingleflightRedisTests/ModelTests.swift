@@ -17,7 +17,7 @@ struct ModelTests {
     func agree() async throws {
         try await withRedis { redis in
             try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
-                let comparison = try ModelComparison(stores: [one, two], keyCount: 4, seed: Self.seed)
+                let comparison = try await ModelComparison(stores: [one, two], keyCount: 4, seed: Self.seed)
                 for step in 0..<Self.steps {
                     if let difference = try await comparison.step() {
                         Issue.record("seed \(Self.seed), step \(step): \(difference)")

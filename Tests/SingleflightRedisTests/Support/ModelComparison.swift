@@ -32,7 +32,8 @@ final class ModelComparison {
 
     private static let long = Duration.seconds(600)
 
-    init(stores: [RedisLeaseStore], keyCount: Int, seed: UInt64) throws {
+    init(stores: [RedisLeaseStore], keyCount: Int, seed: UInt64) async throws {
+        for store in stores { try await store.untilSubscribed() }
         let keys = try (0..<keyCount).map { try FlightKey(group: "model", bytes: Array("key {\($0)} %".utf8)) }
         let heard = stores.map { _ in Heard() }
         self.stores = stores
@@ -73,8 +74,12 @@ final class ModelComparison {
             var arrivals = heard.arrival.stream.makeAsyncIterator()
             for _ in 0..<count { await arrivals.next() }
             let seen = heard.announcements.withLock { $0 }
-            for key in self.keys where expected[key] ?? [] != seen[key] ?? [] {
-                return "announcements to \(store.label) about \(key) differ"
+            for key in self.keys {
+                let (expected, seen) = (expected[key] ?? [], seen[key] ?? [])
+                guard let index = zip(expected, seen).enumerated().first(where: { $1.0 != $1.1 })?.offset else {
+                    continue
+                }
+                return "announcement \(index) to \(store.label) about \(key) is \(seen[index]), not \(expected[index])"
             }
         }
         return nil
@@ -116,10 +121,12 @@ final class ModelComparison {
         case 5:
             let note = LeaseNote(label: store.label, renewals: 1)
             let token = self.token(of: key)
-            let attempt = self.model.inspect(key, now: now).lease?.attempt ?? 0
-            let request = RenewRequest(key: key, token: token, terms: terms, attempt: attempt, note: note)
+            let lease = self.model.inspect(key, now: now).lease
+            // Only the process that leads renews, since a renewal writes its whole record.
+            let leader = self.stores.first { $0.inbox == lease?.inbox } ?? store
+            let request = RenewRequest(key: key, token: token, terms: terms, attempt: lease?.attempt ?? 0, note: note)
             let expected = self.model.renew(request, now: now)
-            return ("renew", "\(expected)", "\(try await self.ask { store.renew(request, reply: $0) })")
+            return ("renew", "\(expected)", "\(try await self.ask { leader.renew(request, reply: $0) })")
         case 6, 7:
             let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .handOver, .handOver]
             let mode = modes[self.pick(modes.count)]
