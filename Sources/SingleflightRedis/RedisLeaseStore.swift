@@ -121,6 +121,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
+    /// Returns once the inbox is subscribed. Flights need not wait for it: what they miss they find by polling.
+    package func untilSubscribed() async throws {
+        try await self.subscription.subscribed(within: self.configuration.commandTimeout)
+    }
+
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
     /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
@@ -284,7 +289,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// See `LeaseStore`.
     public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
         // Registration is per process: as long as another flight of this process waits for the key, it stays.
-        guard self.router.listenerCount(for: Keyspace.announcedName(of: key)) == 0 else {
+        guard self.router.waitingCount(for: Keyspace.announcedName(of: key)) == 0 else {
             return reply(.success(LeaveReply(waiters: 1)))
         }
         let names = self.keyspace.names(of: key)
