@@ -254,7 +254,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     /// See `LeaseStore`.
     public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        guard self.router?.listenerCount(for: key) == 0 else {
+        guard self.router?.waitingCount(for: key) == 0 else {
             return reply(.success(LeaveReply(waiters: 1)))
         }
         self.perform("leave", key, reply) { model, now in
