@@ -104,6 +104,11 @@ let package = Package(
             dependencies: ["HiredisClient", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "SingleflightSimulationTests",
+            dependencies: ["SingleflightLease", "SingleflightTestKit"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",

@@ -83,7 +83,11 @@ final class SimulationMonitor {
 
     /// I11, I12: an operation runs under a lease, and once per lease.
     func operationStarted(_ token: LeaseToken, inbox: InboxID) {
-        self.require(self.led[token]?.inbox == inbox, "I12", "an operation runs under \(token.short), never granted here")
+        self.require(
+            self.led[token]?.inbox == inbox,
+            "I12",
+            "an operation runs under \(token.short), never granted here"
+        )
         self.led[token]?.operations += 1
         self.require(self.led[token]?.operations ?? 0 <= 1, "I11", "two operations ran under \(token.short)")
     }
@@ -134,12 +138,18 @@ final class SimulationMonitor {
             state.waiters.removeAll { $0 == inbox }
             self.require(reply.waiters == state.waiters.count, "I9", "leave left \(reply.waiters) waiters")
             if hadWaiters, state.waiters.isEmpty, let holder = state.holder {
-                let isTold = exchange.deliveries.contains { $0.announcement == .init(token: holder.token, news: .unawaited) }
+                let isTold = exchange.deliveries.contains {
+                    $0.announcement == .init(token: holder.token, news: .unawaited)
+                }
                 self.require(isTold, "I7", "the leader was not told that nobody waits any more")
             }
         case .fence(let token, let reply):
             guard case .drawn(let fence) = reply else { break }
-            self.require(self.holds(token, state, exchange), "I2", "a fence was drawn under \(token.short) without a lease")
+            self.require(
+                self.holds(token, state, exchange),
+                "I2",
+                "a fence was drawn under \(token.short) without a lease"
+            )
             if let greatest = state.greatestFence {
                 self.require(fence > greatest, "I2", "fence \(fence) was drawn after \(greatest)")
             }
@@ -211,10 +221,19 @@ final class SimulationMonitor {
                 } else {
                     let reason: CanceledFlight = holder.attempt > 0 ? .supersededTooOften : .leaseExpired
                     self.decided(
-                        .canceled(reason), of: holder.token, until: request.terms.retention, &state, exchange)
+                        .canceled(reason),
+                        of: holder.token,
+                        until: request.terms.retention,
+                        &state,
+                        exchange
+                    )
                 }
             }
-            self.require(attempt == expectedAttempt, "I12", "the flight counts \(attempt) takeovers, not \(expectedAttempt)")
+            self.require(
+                attempt == expectedAttempt,
+                "I12",
+                "the flight counts \(attempt) takeovers, not \(expectedAttempt)"
+            )
             if let record = self.led[request.token] {
                 // Suspended where data was lost, and where the request is carried out twice and the flight ended in
                 // between: either late, after its sender had given it up, or because the first answer was lost and the
@@ -263,7 +282,11 @@ final class SimulationMonitor {
             state.holder?.expiry = exchange.time.advanced(by: request.terms.duration)
             state.holder?.grace = request.terms.grace
         case .lost:
-            self.require(state.holder?.token != request.token, "I9", "\(request.token.short) holds the lease that it lost")
+            self.require(
+                state.holder?.token != request.token,
+                "I9",
+                "\(request.token.short) holds the lease that it lost"
+            )
         case .expired:
             let isExpired = state.holder?.token == request.token && !self.holds(request.token, state, exchange)
             self.require(isExpired, "I9", "the lease of \(request.token.short) has not expired")
@@ -279,7 +302,11 @@ final class SimulationMonitor {
         let token = request.token
         switch reply {
         case .accepted(let waiters):
-            self.require(state.holder?.token == token, "I9", "a result was accepted from \(token.short), which does not lead")
+            self.require(
+                state.holder?.token == token,
+                "I9",
+                "a result was accepted from \(token.short), which does not lead"
+            )
             self.require(waiters == state.waiters.count, "I7", "complete counts \(waiters) waiters")
             self.led[token]?.isAccepted = true
             if waiters > 0 || request.reuse > .zero {
@@ -291,7 +318,11 @@ final class SimulationMonitor {
                 state.holder = nil
             }
         case .duplicate:
-            self.require(self.led[token]?.isAccepted == true, "I6", "told that its result stood before, which it did not")
+            self.require(
+                self.led[token]?.isAccepted == true,
+                "I6",
+                "told that its result stood before, which it did not"
+            )
         case .stale, .unknown:
             self.require(state.holder?.token != token, "I6", "the result of the leader was refused")
             if case .stale = reply {
@@ -346,7 +377,11 @@ final class SimulationMonitor {
         switch reply {
         case .done(let outcome):
             if state.holder?.token == token, exchange.after.lease?.token != token {
-                self.require(!self.holds(token, state, exchange), "I5", "a poll canceled \(token.short) before its expiry")
+                self.require(
+                    !self.holds(token, state, exchange),
+                    "I5",
+                    "a poll canceled \(token.short) before its expiry"
+                )
                 self.onExpiredLeaseTaken(token)
                 self.decided(outcome, of: token, until: request.retention, &state, exchange)
             } else {

@@ -181,7 +181,9 @@ final class SimulationRun {
 
     private func inject(_ fault: SimulationPlan.Fault) {
         let lease = self.plan.lease.duration
-        guard let process = self.scheduler.pick(self.processes), let key = self.scheduler.pick(self.keys) else { return }
+        guard let process = self.scheduler.pick(self.processes), let key = self.scheduler.pick(self.keys) else {
+            return
+        }
         self.scheduler.note("FAULT \(fault), process \(process.index), \(key)")
         switch fault {
         case .crash:
@@ -253,7 +255,9 @@ final class SimulationRun {
             let isSure = self.plan.clocks != .wild && self.plan.network.lateExecution == 0
             if isSure, process.machine.disturbedUntil < shutDownAt {
                 for key in self.keys {
-                    guard let lease = self.server.inspect(key).lease, lease.inbox == process.store.inbox else { continue }
+                    guard let lease = self.server.inspect(key).lease, lease.inbox == process.store.inbox else {
+                        continue
+                    }
                     // A grant that got lost on the way is handed back by a best effort, and ends by itself; so does a
                     // lease that its leader no longer believes in.
                     let grantedAt = self.monitor.record(of: lease.token)?.grantedAt ?? shutDownAt
@@ -333,9 +337,15 @@ final class SimulationRun {
             for flight in process.unfinished where flight.token == token {
                 guard let driver = flight.driver else { continue }
                 if driver.isCurrent {
-                    self.monitor.violate("I15", "process \(process.index) believes in \(token.short), which has run out")
+                    self.monitor.violate(
+                        "I15",
+                        "process \(process.index) believes in \(token.short), which has run out"
+                    )
                 } else if flight.isOperating, !process.machine.isPaused {
-                    self.monitor.violate("I15", "process \(process.index) works on under \(token.short), which has run out")
+                    self.monitor.violate(
+                        "I15",
+                        "process \(process.index) works on under \(token.short), which has run out"
+                    )
                 }
             }
         }
