@@ -216,7 +216,13 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     /// See `LeaseStore`.
     public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        self.perform("renew \(request.token.short)", request.key, reply) { model, now in
+        self.perform("renew \(request.token.short)", request.key) { answer in
+            reply(answer)
+            switch answer {
+            case .success(.lost), .success(.expired): self.onEvent(.lost(request.token))
+            case .success(.renewed), .failure: break
+            }
+        } request: { model, now in
             model.renew(request, now: now)
         } exchange: {
             .renew(request, $0)
@@ -254,6 +260,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     /// See `LeaseStore`.
     public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
+        self.onEvent(.leaving(key))
         guard self.router?.waitingCount(for: key) == 0 else {
             return reply(.success(LeaveReply(waiters: 1)))
         }
@@ -295,7 +302,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         _ name: @autoclosure @escaping () -> String,
         _ key: FlightKey,
         _ reply: @escaping LeaseReply<Reply>,
-        _ request: @escaping (inout LeaseModel, LeaseInstant) -> Reply,
+        request: @escaping (inout LeaseModel, LeaseInstant) -> Reply,
         exchange: @escaping (Reply) -> SimulatedExchange.Kind,
         received: @escaping (Reply) -> Void = { _ in }
     ) {
@@ -445,6 +452,9 @@ package enum SimulatedStoreEvent {
     case announced(FlightKey, Announcement)
     case entering(FlightKey)
     case following(FlightKey, LeaseToken)
+    case leaving(FlightKey)
+    /// The flight's driver has heard that its lease is lost.
+    case lost(LeaseToken)
 }
 
 extension LeaseToken {

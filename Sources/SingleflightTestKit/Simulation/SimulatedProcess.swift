@@ -19,6 +19,8 @@ final class SimulatedProcess {
     /// When this process last had reason to ask how things stand, by key; for I7.
     private var hinted: [FlightKey: LeaseInstant] = [:]
     private var resumedAt: LeaseInstant?
+    /// The key whose flight is just being left.
+    private var leaving: FlightKey?
 
     init(
         index: Int,
@@ -114,6 +116,12 @@ final class SimulatedProcess {
         case .following(let key, let token):
             self.moveOn(key, with: nil)
             self.following[key] = (token, now)
+        case .leaving(let key):
+            self.leaving = key
+        case .lost(let token):
+            if self.unfinished.contains(where: { $0.token == token && $0.isOperating }) {
+                self.simulation.monitor.violate("I15", "process \(self.index) works on under \(token.short), which it lost")
+            }
         }
     }
 
@@ -123,7 +131,13 @@ final class SimulatedProcess {
         if let ended, ended.hasLed { return }
         let hint = self.hinted.removeValue(forKey: key)
         guard let (token, since) = self.following.removeValue(forKey: key) else { return }
-        if let ended, ended.isAbandoned { return }
+        if let ended, ended.isAbandoned {
+            if self.leaving != key {
+                self.simulation.monitor.violate("I13", "process \(self.index) stays registered, and nobody waits")
+            }
+            self.leaving = nil
+            return
+        }
         let simulation = self.simulation
         let now = simulation.scheduler.now
         guard let endedAt = simulation.monitor.endedAt(token, serverNow: simulation.server.now) else { return }

@@ -72,6 +72,9 @@ final class SimulationMonitor {
 
     func record(of token: LeaseToken) -> Led? { self.led[token] }
 
+    /// The token that was granted last.
+    private(set) var latestToken: LeaseToken?
+
     /// The true time since which nobody leads under the token; `nil` while somebody does.
     func endedAt(_ token: LeaseToken, serverNow: LeaseInstant) -> LeaseInstant? {
         guard let record = self.led[token] else { return self.scheduler.now }
@@ -207,6 +210,7 @@ final class SimulationMonitor {
                 return
             }
             self.leasesGranted += 1
+            self.latestToken = request.token
             var expectedAttempt = 0
             if let holder = state.holder {
                 self.require(
@@ -217,6 +221,10 @@ final class SimulationMonitor {
                 self.onExpiredLeaseTaken(holder.token)
                 if case .takeOver(let attempts) = request.terms.leaderLoss, holder.attempt < attempts {
                     expectedAttempt = holder.attempt + 1
+                    let terms = request.terms
+                    self.kept[holder.token] = exchange.time.advanced(
+                        by: terms.duration + terms.grace + terms.retention
+                    )
                     self.end(holder.token)
                 } else {
                     let reason: CanceledFlight = holder.attempt > 0 ? .supersededTooOften : .leaseExpired

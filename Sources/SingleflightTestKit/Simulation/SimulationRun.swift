@@ -145,21 +145,22 @@ final class SimulationRun {
     /// Runs an operation: it takes a while, may draw fences, and returns or throws; some never end.
     func run(_ flight: SimulatedFlight, token: LeaseToken, on process: SimulatedProcess) {
         let lease = self.plan.lease.duration
-        let duration: Duration
+        let duration: Duration?
         switch Int.random(in: 0..<10, using: &self.scheduler.random) {
         case 0...3: duration = self.scheduler.duration(.zero...lease / 20)
         case 4...6: duration = self.scheduler.duration(.zero...lease)
         case 7...8: duration = self.scheduler.duration(lease...lease * 3)
-        default: duration = self.plan.maximumFlight * 3
+        default: duration = nil
         }
         let payload = Array(token.description.utf8)
         let outcome = self.scheduler.chance(0.8) ? StoredOutcome.value(payload) : .failure(payload)
         let isCooperative = self.scheduler.chance(0.7)
         for _ in 0..<2 where self.scheduler.chance(0.3) {
-            self.scheduler.schedule(after: self.scheduler.duration(.zero...duration)) {
+            self.scheduler.schedule(after: self.scheduler.duration(.zero...(duration ?? lease))) {
                 process.machine.execute { flight.driver?.fence(token: token) { _ in } }
             }
         }
+        guard let duration else { return }
         self.scheduler.schedule(after: duration) {
             process.machine.execute { flight.operationEnded(outcome, isCooperative: isCooperative) }
         }
@@ -223,7 +224,7 @@ final class SimulationRun {
         case .revocation:
             let request = RevokeRequest(
                 key: key,
-                token: nil,
+                token: self.scheduler.chance(0.5) ? self.monitor.latestToken : nil,
                 by: "operator",
                 reason: "test",
                 retention: self.plan.lease.retention
