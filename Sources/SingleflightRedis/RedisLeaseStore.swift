@@ -166,7 +166,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             key: names.isDigest ? request.key : nil
         ).text
         let deadline = self.clock.now.advanced(by: self.commandTimeout)
-        guard !request.terms.acceptsReuse else {
+        guard !request.terms.acceptsReuse, !request.isRepetition else {
             return self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
