@@ -17,12 +17,17 @@ enum SimulationTool {
         }
     }
 
+    /// Unbuffered, so that progress shows in a pipe, too.
+    private static func say(_ line: String) {
+        FileHandle.standardOutput.write(Data((line + "\n").utf8))
+    }
+
     private static func replay(_ seed: UInt64) -> Int32 {
         let report = Simulation.run(seed: seed, isTracing: true)
         for line in report.trace {
-            print(line)
+            self.say(line)
         }
-        print("seed \(seed): \(report.failure.map { "\($0)" } ?? "no invariant was broken")")
+        self.say("seed \(seed): \(report.failure.map { "\($0)" } ?? "no invariant was broken")")
         return report.failure == nil ? EX_OK : EXIT_FAILURE
     }
 
@@ -35,18 +40,18 @@ enum SimulationTool {
             let report = Simulation.run(seed: seed)
             totals.add(report)
             if let failure = report.failure {
-                print("seed \(seed): \(failure)")
-                print("replay it with: make simulate SEED=\(seed)")
+                self.say("seed \(seed): \(failure)")
+                self.say("replay it with: make simulate SEED=\(seed)")
                 _ = self.replay(seed)
                 return EXIT_FAILURE
             }
             if clock.now >= nextProgress {
                 nextProgress = clock.now.advanced(by: .seconds(5))
-                print(totals.line(after: clock.now - start))
+                self.say(totals.line(after: clock.now - start))
             }
         }
-        print(totals.line(after: clock.now - start))
-        print("no invariant was broken")
+        self.say(totals.line(after: clock.now - start))
+        self.say("no invariant was broken")
         return EX_OK
     }
 }

@@ -43,7 +43,6 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     /// How messages fare from now on.
     public var network: SimulatedNetwork
 
-    package var onEvent: (SimulatedStoreEvent) -> Void = { _ in }
     private let server: SimulatedServer
     private let scheduler: SimulatedScheduler
     private let sabotage: SimulatedSabotage
@@ -169,7 +168,6 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             self.machine.execute {
                 guard !self.isShutDown, self.inboxConnection.epoch == epoch else { return }
                 self.scheduler.note("\(self.label) inbox subscribed")
-                self.onEvent(.resumed)
                 self.deliverToAll(.resumed)
             }
         }
@@ -194,7 +192,6 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             guard self.inboxConnection.epoch == epoch else { return }
             self.machine.execute {
                 self.scheduler.note("\(self.label) hears \(delivery.key): \(delivery.announcement.summary)")
-                self.onEvent(.announced(delivery.key, delivery.announcement))
                 self.router?.deliver(.announced(delivery.announcement), for: delivery.key)
             }
         }
@@ -204,25 +201,16 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     /// See `LeaseStore`.
     public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
-        self.onEvent(.entering(request.key))
         self.perform("enter \(request.token.short)", request.key, reply) { model, now in
             model.enter(request, inbox: self.inbox, now: now)
         } exchange: {
             .enter(request, self.inbox, $0)
-        } received: {
-            if case .follow(let token, _) = $0 { self.onEvent(.following(request.key, token)) }
         }
     }
 
     /// See `LeaseStore`.
     public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        self.perform("renew \(request.token.short)", request.key) { answer in
-            reply(answer)
-            switch answer {
-            case .success(.lost), .success(.expired): self.onEvent(.lost(request.token))
-            case .success(.renewed), .failure: break
-            }
-        } request: { model, now in
+        self.perform("renew \(request.token.short)", request.key, reply) { model, now in
             model.renew(request, now: now)
         } exchange: {
             .renew(request, $0)
@@ -253,14 +241,11 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             model.poll(request, inbox: self.inbox, now: now)
         } exchange: {
             .poll(request, self.inbox, $0)
-        } received: {
-            if case .superseded(let token) = $0 { self.onEvent(.following(request.key, token)) }
         }
     }
 
     /// See `LeaseStore`.
     public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        self.onEvent(.leaving(key))
         guard self.router?.waitingCount(for: key) == 0 else {
             return reply(.success(LeaveReply(waiters: 1)))
         }
@@ -303,8 +288,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         _ key: FlightKey,
         _ reply: @escaping LeaseReply<Reply>,
         request: @escaping (inout LeaseModel, LeaseInstant) -> Reply,
-        exchange: @escaping (Reply) -> SimulatedExchange.Kind,
-        received: @escaping (Reply) -> Void = { _ in }
+        exchange: @escaping (Reply) -> SimulatedExchange.Kind
     ) {
         guard self.machine.isAlive else { return }
         guard !self.isShutDown else {
@@ -317,7 +301,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             reply(.failure(error))
         }
         self.whenUp {
-            self.send(id, key, reply, received: received) {
+            self.send(id, reply) {
                 let answer = self.server.perform(key, request, exchange: exchange)
                 self.scheduler.note("server answers \(self.label) \(key) \(name()): \(answer.summary)")
                 return answer
@@ -335,9 +319,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     private func send<Reply: Sendable>(
         _ id: UInt64,
-        _ key: FlightKey,
         _ reply: @escaping LeaseReply<Reply>,
-        received: @escaping (Reply) -> Void,
         execute: @escaping () -> Result<Reply, LeaseStoreError>
     ) {
         guard let index = self.outstanding.firstIndex(where: { $0.id == id }) else { return }
@@ -370,7 +352,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             self.scheduler.schedule(at: self.commands.replies.arrival(through: self.network, self.scheduler)) {
                 self.machine.execute {
                     guard self.commands.epoch == epoch else { return }
-                    self.received(id, answer, reply, received)
+                    self.received(id, answer, reply)
                 }
             }
         }
@@ -379,13 +361,11 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private func received<Reply: Sendable>(
         _ id: UInt64,
         _ answer: Result<Reply, LeaseStoreError>,
-        _ reply: LeaseReply<Reply>,
-        _ received: (Reply) -> Void
+        _ reply: LeaseReply<Reply>
     ) {
         switch answer {
         case .success(let answer):
             guard self.settle(id) != nil else { return }
-            received(answer)
             reply(.success(answer))
         case .failure(let error):
             self.fail(id, error)
@@ -444,17 +424,6 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         self.clock.cancel(request.timer)
         return request.fail
     }
-}
-
-/// What a process hears through its store, for those who watch.
-package enum SimulatedStoreEvent {
-    case resumed
-    case announced(FlightKey, Announcement)
-    case entering(FlightKey)
-    case following(FlightKey, LeaseToken)
-    case leaving(FlightKey)
-    /// The flight's driver has heard that its lease is lost.
-    case lost(LeaseToken)
 }
 
 extension LeaseToken {

@@ -14,14 +14,6 @@ final class SimulatedProcess {
     private var joinable: [FlightKeyIndex: SimulatedFlight] = [:]
     private(set) var unfinished: [SimulatedFlight] = []
     private(set) var isShutDown = false
-    /// What this process waits for, by key, and since when; for I7.
-    private var following: [FlightKey: (token: LeaseToken, since: LeaseInstant)] = [:]
-    /// When this process last had reason to ask how things stand, by key; for I7.
-    private var hinted: [FlightKey: LeaseInstant] = [:]
-    private var resumedAt: LeaseInstant?
-    /// The key whose flight is just being left.
-    private var leaving: FlightKey?
-
     init(
         index: Int,
         machine: SimulatedMachine,
@@ -36,7 +28,6 @@ final class SimulatedProcess {
         self.terms = terms
         self.rate = rate
         self.simulation = simulation
-        store.onEvent = { [unowned self] in self.observe($0) }
     }
 
     var inFlight: Int { self.group.inFlight }
@@ -54,10 +45,11 @@ final class SimulatedProcess {
             return caller
         case .leader(let leader):
             let caller = SimulatedCaller(subscriber: leader.subscribe(), machine: self.machine)
-            let flight = SimulatedFlight(leader: leader, process: self)
+            let store = WatchedStore(store: self.store, process: self)
+            let flight = SimulatedFlight(leader: leader, store: store, process: self)
             let driver = FlightDriver(
                 key: self.simulation.keys[key],
-                store: self.store,
+                store: store,
                 terms: self.terms,
                 tooLong: .failure(Array("too long".utf8)),
                 random: .seeded(self.simulation.scheduler.random.next()),
@@ -87,7 +79,6 @@ final class SimulatedProcess {
         }
         self.unfinished = []
         self.joinable = [:]
-        self.following = [:]
     }
 
     func ended(_ flight: SimulatedFlight, isFinished: Bool) {
@@ -96,70 +87,14 @@ final class SimulatedProcess {
         }
         if isFinished {
             self.unfinished.removeAll { $0 === flight }
-            self.moveOn(self.simulation.keys[flight.key], with: flight)
         }
     }
 
-    // MARK: - I7
-
-    private func observe(_ event: SimulatedStoreEvent) {
-        let now = self.simulation.scheduler.now
-        switch event {
-        case .resumed:
-            self.resumedAt = now
-        case .announced(let key, let announcement):
-            if announcement.token == self.following[key]?.token, announcement.news != .unawaited {
-                self.hinted[key] = now
-            }
-        case .entering(let key):
-            self.moveOn(key, with: nil)
-        case .following(let key, let token):
-            self.moveOn(key, with: nil)
-            self.following[key] = (token, now)
-        case .leaving(let key):
-            self.leaving = key
-        case .lost(let token):
-            if self.unfinished.contains(where: { $0.token == token && $0.isOperating }) {
-                self.simulation.monitor.violate("I15", "process \(self.index) works on under \(token.short), which it lost")
-            }
-        }
-    }
-
-    /// Nobody in this process waits for that flight any more: was it in time?
-    private func moveOn(_ key: FlightKey, with ended: SimulatedFlight?) {
-        // A flight that led and that nobody here waits for can end beside one that follows.
-        if let ended, ended.hasLed { return }
-        let hint = self.hinted.removeValue(forKey: key)
-        guard let (token, since) = self.following.removeValue(forKey: key) else { return }
-        if let ended, ended.isAbandoned {
-            if self.leaving != key {
-                self.simulation.monitor.violate("I13", "process \(self.index) stays registered, and nobody waits")
-            }
-            self.leaving = nil
-            return
-        }
-        let simulation = self.simulation
-        let now = simulation.scheduler.now
-        guard let endedAt = simulation.monitor.endedAt(token, serverNow: simulation.server.now) else { return }
-        let start = max(endedAt, since, self.machine.disturbedUntil)
-        let lease = self.terms.lease
-        let two = self.terms.commandTimeout * 2
-        var limit = start.advanced(
-            by: (lease.duration + lease.grace + min(.milliseconds(500), lease.duration / 10) + two) / min(self.rate, 1)
-        )
-        // Whoever was told of something, or heard that it may have missed something, asks at once.
-        if let hint, hint >= start {
-            limit = min(limit, hint.advanced(by: two / min(self.rate, 1)))
-        }
-        if let resumedAt, resumedAt >= endedAt, simulation.monitor.record(of: token)?.endedAt != nil {
-            let heard = max(resumedAt, start).advanced(by: (.milliseconds(50) + two) / min(self.rate, 1))
-            limit = min(limit, heard)
-        }
-        if now > limit {
-            simulation.monitor.violate(
-                "I7",
-                "process \(self.index) learned of the end of \(token.short) \(limit.duration(to: now)) too late"
-            )
+    /// I15: whoever is told that its lease is lost stops at once.
+    func checkLoss(_ store: WatchedStore) {
+        guard let token = store.lostToken else { return }
+        if self.unfinished.contains(where: { $0.token == token && $0.isOperating }) {
+            self.simulation.monitor.violate("I15", "process \(self.index) works on under \(token.short), which it lost")
         }
     }
 }
@@ -204,18 +139,19 @@ final class SimulatedFlight: FlightOwner, @unchecked Sendable {
 
     let key: FlightKeyIndex
     private(set) var token: LeaseToken?
-    private(set) var isAbandoned = false
     private(set) var driver: FlightDriver?
     private var leader: Leader<FlightKeyIndex, FlightResolution>?
+    private let store: WatchedStore
     private unowned let process: SimulatedProcess
     private var callers: [SimulatedCaller] = []
     private var operation = Operation.none
     private var isResolved = false
     private var isFinished = false
 
-    init(leader: Leader<FlightKeyIndex, FlightResolution>, process: SimulatedProcess) {
+    init(leader: Leader<FlightKeyIndex, FlightResolution>, store: WatchedStore, process: SimulatedProcess) {
         self.key = leader.key
         self.leader = leader
+        self.store = store
         self.process = process
     }
 
@@ -229,7 +165,7 @@ final class SimulatedFlight: FlightOwner, @unchecked Sendable {
         self.callers.append(caller)
         caller.onLeave = { [weak self] in
             guard let self else { return }
-            self.isAbandoned = self.callers.allSatisfy(\.hasLeft)
+            self.store.isAbandoned = self.callers.allSatisfy(\.hasLeft)
         }
     }
 
@@ -301,6 +237,7 @@ final class SimulatedFlight: FlightOwner, @unchecked Sendable {
             self.monitor.violate("I11", "a flight ended and left its callers hanging")
         }
         self.isFinished = true
+        self.store.flightEnded()
         self.process.ended(self, isFinished: true)
         self.leader = nil
         self.driver = nil
