@@ -179,6 +179,13 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             self.machine.disturb()
             return
         }
+        var delivery = delivery
+        if self.scheduler.chance(self.network.bareAnnouncement) {
+            switch delivery.announcement.news {
+            case .outcome(.value), .outcome(.failure): delivery.announcement.news = .hint
+            case .outcome(.canceled), .hint, .unawaited: break
+            }
+        }
         self.deliver(delivery)
         if self.scheduler.chance(self.network.announcementDuplication) {
             self.deliver(delivery)

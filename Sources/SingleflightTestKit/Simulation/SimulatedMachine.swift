@@ -142,9 +142,8 @@ public final class SimulatedClock: LeaseClock, @unchecked Sendable {
     private func fire(_ serial: UInt64) {
         guard self.wake?.serial == serial else { return }
         self.wake = nil
-        while let work = self.timers.popDue(now: self.now) {
-            work()
-        }
+        // One call an event: a bug that makes calls due again and again then shows as a world that does not come to rest.
+        self.timers.popDue(now: self.now)?()
         self.arm()
     }
 }

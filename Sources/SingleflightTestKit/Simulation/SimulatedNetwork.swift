@@ -20,6 +20,8 @@ public struct SimulatedNetwork: Sendable {
     public var announcementLoss = 0.0
     /// That an announcement arrives twice.
     public var announcementDuplication = 0.0
+    /// That an announced outcome is a mere hint, as it is where the payload is too large to go along.
+    public var bareAnnouncement = 0.0
 
     /// Creates a network that loses nothing.
     public init() {}

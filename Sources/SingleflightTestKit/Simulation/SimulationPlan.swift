@@ -55,6 +55,9 @@ struct SimulationPlan {
         self.callInterval = scheduler.duration(duration / 100...duration / 2)
         self.faultInterval = scheduler.duration(duration / 5...duration * 2)
         self.network = SimulatedNetwork()
+        if scheduler.chance(0.3) {
+            self.network.bareAnnouncement = Double.random(in: 0.2...1, using: &scheduler.random)
+        }
         self.clocks = .exact
         guard !self.isCalm else {
             self.faults = [.crash, .shutDown, .revocation, .desertion].filter { _ in scheduler.chance(0.5) }

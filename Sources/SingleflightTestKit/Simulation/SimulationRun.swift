@@ -11,6 +11,9 @@ final class SimulationRun {
     /// Whether nothing is to keep a flight from its end but its leader's own end.
     var isCalm: Bool { self.plan.isCalm }
 
+    /// A hundred times as many as the longest of a million runs took.
+    private static let maximumSteps = 1_000_000
+
     private let seed: UInt64
     private let sabotage: SimulatedSabotage
     private var processes: [SimulatedProcess] = []
@@ -67,7 +70,10 @@ final class SimulationRun {
     }
 
     private func step() -> Bool {
-        self.monitor.violation == nil && self.scheduler.step()
+        if self.scheduler.steps > Self.maximumSteps {
+            self.monitor.violate("I7", "too much happens: something goes round in circles")
+        }
+        return self.monitor.violation == nil && self.scheduler.step()
     }
 
     private func makeProcess(_ index: Int) -> SimulatedProcess {
