@@ -260,7 +260,7 @@ final class SimulationRun {
         self.scheduler.schedule(after: delay) { [unowned self] in
             // Suspended where clocks are wild, and where requests are carried out after their sender gave them up.
             let isSure = self.plan.clocks != .wild && self.plan.network.lateExecution == 0
-            if isSure, process.machine.disturbedUntil < shutDownAt {
+            if isSure, process.machine.isAlive, process.machine.disturbedUntil < shutDownAt {
                 for key in self.keys {
                     guard let lease = self.server.inspect(key).lease, lease.inbox == process.store.inbox else {
                         continue
