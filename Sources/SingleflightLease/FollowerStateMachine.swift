@@ -426,11 +426,11 @@ package struct FollowerStateMachine: Sendable {
     ) -> [FlightAction] {
         switch self.state {
         case .entering(var entering):
-            if entering.isSent {
-                // Only a repetition has a timer: the callers wait no longer for it than for the first sending.
-                guard now >= entering.giveUpAt else { return [] }
+            // The first sending is answered by then anyway; its repetitions must not make the callers wait for longer.
+            guard now < entering.giveUpAt else {
                 return self.giveUpEntering(entering, because: .init(.timedOut, "no answer within the command timeout"))
             }
+            guard !entering.isSent else { return [] }
             entering.isSent = true
             self.state = .entering(entering)
             return [.enter(entering.token), .wake(at: entering.giveUpAt)]
