@@ -173,7 +173,8 @@ static void follow(const char *path, int parent, int number, const char *enter_h
         snprintf(wait, sizeof wait, "sf1:{c:2}:wait:c:key-%ld", (long)round);
         snprintf(done, sizeof done, "sf1:{c:2}:done:c:key-%ld:", (long)round);
         snprintf(last, sizeof last, "sf1:{c:2}:last:c:key-%ld", (long)round);
-        snprintf(token, sizeof token, "%032lx", (long)(round * 1000 + number));
+        // Never the leader's token: to the script that would be the leader asking again.
+        snprintf(token, sizeof token, "f%031lx", (long)(round * 1000 + number));
         snprintf(record, sizeof record, "%s%s", token, record_rest);
         const char *enter[] = {"EVALSHA", enter_hash, "4", lease, wait, done, last, token, record, id, "10000", "10000",
             "c", "0", "10000", "0", "0", "sf1:in:c:"};
@@ -238,6 +239,8 @@ static void run_wakeup(const char *path, long rounds, long followers, const char
 int main(int count, char **words) {
     if (count < 4) die("usage: see the source");
     const char *mode = words[1], *path = words[2];
+    // Whatever goes wrong: nobody waits for us longer. Followers end with their parent.
+    alarm(60);
     long number = atol(words[3]);
     if (!strcmp(mode, "sync")) run_sync(path, number);
     else if (!strcmp(mode, "async") && count == 5) run_async(path, number, atol(words[4]));
