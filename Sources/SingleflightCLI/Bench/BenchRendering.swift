@@ -21,7 +21,8 @@ enum BenchRendering {
         text += "\n\(report.rows.count - report.missed.count) of \(report.rows.count) within budget"
         text += ", \(report.gross.count) off by more than twice\n"
         if report.machine.isNoisy {
-            text += "The machine was busy (\(number(report.machine.noise)) x between slow and fast): trust no figure.\n"
+            text +=
+                "The machine was busy (\(number(report.machine.noise)) x between slow and fast): compare ratios, if anything.\n"
         }
         return text
     }

@@ -86,7 +86,7 @@ struct BenchReport: Codable, Sendable {
     struct Machine: Codable, Sendable {
         let processors: Int
         let system: String
-        /// How much longer a slow tenth of a fixed piece of work took than a fast tenth.
+        /// How much longer the slowest tenth of pieces of equal work took than the fastest, between the parts of the run.
         let noise: Double
 
         var isNoisy: Bool { noise > 1.3 }

@@ -54,4 +54,3 @@ final class BenchWorkerHandle {
         _ = await process.exit()
     }
 }
-

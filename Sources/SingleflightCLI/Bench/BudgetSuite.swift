@@ -14,29 +14,36 @@ struct BudgetSuite {
     private let namespace = "bench-\(UInt32.random(in: 0 ... .max))"
 
     func run() async throws -> BenchReport {
-        let noiseBefore = MachineNoise.measure()
+        var noise = MachineNoise()
+        noise.sample()
         var rows: [BenchRow] = []
         var further: [String: Double] = [:]
 
         progress.note("the local group", style: .dim)
         let local = try await localFigures()
         rows += Self.rows(of: local)
+        noise.sample()
         progress.note("the Redis client", style: .dim)
         let client = try await measureClient(&rows)
+        noise.sample()
         progress.note("flights, end to end", style: .dim)
         try await measureFlights(&rows, &further)
+        noise.sample()
         progress.note("wake-ups in other processes", style: .dim)
         try await measureWakeUps(&rows, &further)
+        noise.sample()
         progress.note("herds", style: .dim)
         try await measureHerd(&rows)
+        noise.sample()
         progress.note("a hundred waiting processes, memory, takeover", style: .dim)
         try await measureBlocking(&rows)
         try await measureTakeover(&rows)
+        noise.sample()
 
         let machine = BenchReport.Machine(
             processors: ProcessInfo.processInfo.activeProcessorCount,
             system: ProcessInfo.processInfo.operatingSystemVersionString,
-            noise: max(noiseBefore, MachineNoise.measure())
+            noise: noise.ratio
         )
         return BenchReport(
             machine: machine,
@@ -84,7 +91,15 @@ struct BudgetSuite {
         let dictionary = local.bareDictionary
         var rows: [BenchRow] = [
             // Go's x/sync took 89 ns where the bare dictionary took 114, on the machine of docs/performance.md.
-            .ratio(.atMost, 0.78, "local call, .withLeader", local.withLeader, "ns", to: dictionary, "Mutex dictionary"),
+            .ratio(
+                .atMost,
+                0.78,
+                "local call, .withLeader",
+                local.withLeader,
+                "ns",
+                to: dictionary,
+                "Mutex dictionary"
+            ),
             .ratio(
                 .atMost,
                 1.3,
@@ -145,7 +160,9 @@ struct BudgetSuite {
         let (rounds, single) = try await withWorkers(1) { workers in
             var rounds: [Round] = []
             for _ in 0..<3 { rounds.append(try await flightRound(workers[0])) }
-            return (rounds.sorted { $0.count.perSecond < $1.count.perSecond }, try await flights(workers[0], callers: 1))
+            return (
+                rounds.sorted { $0.count.perSecond < $1.count.perSecond }, try await flights(workers[0], callers: 1)
+            )
         }
         let middle = rounds[1]
         let count = middle.count
@@ -153,7 +170,15 @@ struct BudgetSuite {
         rows += [
             .atMost(8, "Redis CPU of an uncontended flight", middle.redisCPU * 1e6 / number, "us"),
             .atMost(2.01, "Redis commands of one", Double(middle.commands) / number, ""),
-            .ratio(.atLeast, 0.5, "flights, 256 keys", count.perSecond, "/s", to: middle.pipelined, "redis-benchmark -P 64"),
+            .ratio(
+                .atLeast,
+                0.5,
+                "flights, 256 keys",
+                count.perSecond,
+                "/s",
+                to: middle.pipelined,
+                "redis-benchmark -P 64"
+            ),
             .ratio(.atLeast, 0.8, "flights, 256 in flight", count.perSecond, "/s", to: middle.c, "C reference"),
         ]
         further["flight, CPU of its process, us"] = Double(count.cpuNanoseconds) / number / 1000
@@ -236,7 +261,9 @@ struct BudgetSuite {
             guard case .led = try await workers[0].answer() else { throw BenchWorkerHandle.outOfTurn }
             var latest: Int64 = 0
             for follower in workers.dropFirst() {
-                guard case .followed(let start, let end) = try await follower.answer() else { throw BenchWorkerHandle.outOfTurn }
+                guard case .followed(let start, let end) = try await follower.answer() else {
+                    throw BenchWorkerHandle.outOfTurn
+                }
                 latest = max(latest, end.nanoseconds - start.nanoseconds)
             }
             latency.record(nanoseconds: latest)
@@ -246,7 +273,9 @@ struct BudgetSuite {
 
     /// Asks Redis until so many processes are registered.
     private func untilWaiting(_ count: Int, on key: String) async throws {
-        while try await redis.waiters(matching: "sf1:{\(namespace):*}:wait:bench:\(key)") < count {}
+        while try await redis.waiters(matching: "sf1:{\(namespace):*}:wait:bench:\(key)") < count {
+            try Task.checkCancellation()
+        }
     }
 
     private func measureHerd(_ rows: inout [BenchRow]) async throws {
@@ -316,7 +345,8 @@ struct BudgetSuite {
             try await tasks.waitForAll()
             let after = try await redis.statistics()
             let calls = after.calls("evalsha") - before.calls("evalsha") + after.calls("eval") - before.calls("eval")
-            let time = after.microseconds("evalsha") - before.microseconds("evalsha")
+            let time =
+                after.microseconds("evalsha") - before.microseconds("evalsha")
                 + after.microseconds("eval") - before.microseconds("eval")
             // If others were called meanwhile, the completion's share is less than this.
             rows.append(.atMost(0.25, "server blocked, 100 processes wait", time / 1000, "ms"))
@@ -348,18 +378,25 @@ struct BudgetSuite {
 }
 
 /// How steady the machine is: others at work on it show as pieces of equal work that take unequal time.
-enum MachineNoise {
-    static func measure() -> Double {
-        var times: [Int64] = []
+struct MachineNoise {
+    private var times: [Int64] = []
+
+    /// How much longer the slowest tenth took than the fastest piece.
+    var ratio: Double {
+        let sorted = times.sorted()
+        guard let fastest = sorted.first, fastest > 0 else { return 1 }
+        return Double(sorted[sorted.count * 9 / 10]) / Double(fastest)
+    }
+
+    /// Takes some tens of milliseconds: pieces long enough for the scheduler to give the processor to others meanwhile.
+    mutating func sample() {
         var sink: UInt64 = 1
-        for _ in 0..<100 {
+        for _ in 0..<10 {
             let start = MonotonicTime.now
-            for _ in 0..<1_000_000 { sink = sink &* 6_364_136_223_846_793_005 &+ 1 }
+            for _ in 0..<10_000_000 { sink = sink &* 6_364_136_223_846_793_005 &+ 1 }
             times.append(MonotonicTime.now.nanoseconds - start.nanoseconds)
         }
-        times.sort()
         // Never taken; keeps the work from being left out.
-        if sink == 0 { return 1 }
-        return Double(times[90]) / Double(max(times[10], 1))
+        if sink == 0 { times = [] }
     }
 }

@@ -71,6 +71,8 @@ struct Baselines: Sendable {
         let process = try await ChildProcess(executable, arguments, environment: environment)
         var lines: [String] = []
         for await line in process.lines { lines.append(line) }
+        // The lines also end when this task is canceled.
+        if Task.isCancelled { process.signal(9) }
         let exit = await process.exit()
         guard exit == .code(0) else { throw CommandFailure("\(executable) \(arguments[0]) ended with \(exit)") }
         return lines
