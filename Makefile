@@ -15,7 +15,7 @@ demo: dependencies ## build the tool and show it at work, on a private Redis (AR
 	swift build -c release --product singleflight
 	.build/release/singleflight demo $(ARGS)
 
-bench: dependencies ## measure what docs/performance.md promises, in about 3 minutes (QUICK=1: in one)
+bench: dependencies ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
 	swift build -c release --product singleflight
 	mkdir -p .build/bench
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
