@@ -67,6 +67,7 @@ let package = Package(
         .target(
             name: "SingleflightCLI",
             dependencies: [
+                "HiredisClient",
                 "PrivateRedis",
                 "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
