@@ -17,7 +17,8 @@ struct SingleflightCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            LeasesCommand.self, ShowCommand.self, ExecCommand.self, DemoCommand.self, OriginCommand.self,
+            LeasesCommand.self, ShowCommand.self, ExecCommand.self, WaitCommand.self, RevokeCommand.self,
+            DemoCommand.self, OriginCommand.self,
             WorkerCommand.self,
         ]
     )
