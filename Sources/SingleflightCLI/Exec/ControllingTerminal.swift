@@ -10,7 +10,10 @@ struct ControllingTerminal: Sendable {
         Foundation.signal(SIGTTOU, SIG_IGN)
     }
 
-    func lend(to group: pid_t) { _ = tcsetpgrp(STDIN_FILENO, group) }
+    /// Does nothing while somebody else has it.
+    func lend(to group: pid_t) {
+        if isLent(to: getpgrp()) { _ = tcsetpgrp(STDIN_FILENO, group) }
+    }
 
     func takeBack() { _ = tcsetpgrp(STDIN_FILENO, getpgrp()) }
 

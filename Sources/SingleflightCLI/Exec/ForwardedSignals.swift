@@ -16,7 +16,10 @@ struct ForwardedSignals: Sendable {
         var sources: [any DispatchSourceSignal] = []
         for number in Self.numbers {
             // SIG_IGN is a number that Swift sees as a function.
-            if unsafeBitCast(signal(number, SIG_IGN), to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+            let wasIgnored =
+                unsafeBitCast(signal(number, SIG_IGN), to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+            // SIGCONT continues us whether it is ignored or not, and the command has to follow.
+            if wasIgnored, number != SIGCONT {
                 ignored.append(number)
                 continue
             }

@@ -92,6 +92,8 @@ final class GuardedCommand: Sendable {
 
     /// Sends the signal `number` to all processes of the command.
     func signal(_ number: Int32) {
+        // Whoever continues us in the foreground continues the command there.
+        if number == SIGCONT { terminal?.lend(to: guardian.group) }
         if !guardian.signal(number) { _ = child.signal(number) }
     }
 
@@ -118,21 +120,22 @@ final class GuardedCommand: Sendable {
         state.withLock { if case .terminating = $0 { true } else { false } }
     }
 
-    /// Ctrl-Z stops us together with the command, and whoever continues us continues it.
+    /// Ctrl-Z stops us together with the command. The SIGCONT that continues us is handed on like any other signal:
+    /// this thread may run on for a moment after it has stopped the process, and is no place to do that.
     private static func stopped(by number: Int32, _ guardian: Guardian, _ terminal: ControllingTerminal?) {
         guard [SIGTSTP, SIGTTIN, SIGTTOU].contains(number) else { return }
-        if let terminal {
-            // It wanted the terminal a moment before it was lent.
-            if number != SIGTSTP, terminal.isLent(to: guardian.group) {
-                guardian.signal(SIGCONT)
-                return
-            }
-            terminal.takeBack()
+        guard let terminal else {
+            Foundation.kill(getpid(), SIGSTOP)
+            return
         }
-        // With a terminal the whole job, as the terminal itself would.
-        Foundation.kill(terminal == nil ? getpid() : 0, SIGSTOP)
-        terminal?.lend(to: guardian.group)
-        guardian.signal(SIGCONT)
+        if number != SIGTSTP, terminal.isLent(to: guardian.group) {
+            // It wanted the terminal a moment before it was lent.
+            guardian.signal(SIGCONT)
+            return
+        }
+        terminal.takeBack()
+        // The whole job, as the terminal itself would.
+        Foundation.kill(0, SIGSTOP)
     }
 
     private static func reason(_ failure: Spawn.Failure, _ name: String) -> any Error {
