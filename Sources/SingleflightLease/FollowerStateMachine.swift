@@ -37,6 +37,8 @@ package struct FollowerStateMachine: Sendable {
         var isAbandoned = false
         /// Announcements that came before the reply which says whom to follow.
         var early: [Announcement] = []
+        /// Whether the inbox had a gap: what the reply says may have been overtaken by news that is lost.
+        var mayHaveMissedNews = false
     }
 
     private struct Waiting {
@@ -143,9 +145,7 @@ package struct FollowerStateMachine: Sendable {
                     self.state = .ended
                     return .actions([.leave(token), .finish])
                 }
-                return .actions(
-                    self.follow(token, remaining: remaining, early: entering.early, now: now, using: &generator)
-                )
+                return .actions(self.follow(token, remaining: remaining, entering, now: now, using: &generator))
             case .success(.reuse(let token, let outcome)):
                 return .actions(
                     self.end(
@@ -189,18 +189,21 @@ package struct FollowerStateMachine: Sendable {
     private mutating func follow(
         _ token: LeaseToken,
         remaining: Duration,
-        early: [Announcement],
+        _ entering: Entering,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.retryBackoff)
         self.state = .waiting(waiting)
-        for announcement in early where announcement.token == token {
+        for announcement in entering.early where announcement.token == token {
             let actions = self.announced(announcement, now: now, using: &generator)
             if !actions.isEmpty {
                 return actions
             }
+        }
+        if entering.mayHaveMissedNews {
+            return self.poll(waiting)
         }
         return [.wake(at: self.pollTime(leaseEnd: leaseEnd, using: &generator))]
     }
@@ -244,7 +247,11 @@ package struct FollowerStateMachine: Sendable {
             }
             // Every flight of every process hears of a reconnect at once: the questions are spread over a moment.
             return [.wake(at: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))]
-        case .idle, .entering, .granted, .ended:
+        case .entering(var entering):
+            entering.mayHaveMissedNews = true
+            self.state = .entering(entering)
+            return []
+        case .idle, .granted, .ended:
             return []
         }
     }

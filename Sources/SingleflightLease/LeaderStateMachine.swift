@@ -380,8 +380,9 @@ package struct LeaderStateMachine: Sendable {
     package mutating func shutDown() -> [FlightAction] {
         switch self.state {
         case .confirming:
+            // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its expiry.
             self.state = .ended
-            return [.finish]
+            return [.release(self.token, self.terms.releaseMode), .finish]
         case .leading(let leading):
             self.state = .ended
             return [.cancelOperation(.shutDown), .release(self.token, self.terms.releaseMode)]

@@ -287,7 +287,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// See `LeaseStore`.
     public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
         // Registration is per process: as long as another flight of this process waits for the key, it stays.
-        guard self.router.listenerCount(for: Keyspace.announcedName(of: key)) == 0 else {
+        guard self.router.waitingCount(for: Keyspace.announcedName(of: key)) == 0 else {
             return reply(.success(LeaveReply(waiters: 1)))
         }
         let names = self.keyspace.names(of: key)
