@@ -105,7 +105,7 @@ let package = Package(
         .testTarget(
             name: "SingleflightCLITests",
             dependencies: [
-                "PrivateRedis", "SingleflightCLI",
+                "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -5,11 +5,14 @@ import Synchronization
 /// One pass over the server's keys by SCAN.
 struct KeyScan {
     /// Where the pass stands; `nil` at its end.
-    private var cursor: UInt64? = 0
-    private var isStarted = false
+    private var cursor: UInt64?
 
     /// Keys that one SCAN looks at. The server spends about 0.2 µs on each, so this is below a millisecond.
     private static let step: RedisArgument = "4000"
+
+    init(cursor: UInt64? = 0) {
+        self.cursor = cursor
+    }
 
     /// The share of the keys that was looked at so far. SCAN counts with the highest bit first: mirrored, its cursor is a fraction.
     var fraction: Double {
