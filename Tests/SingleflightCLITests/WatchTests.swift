@@ -74,7 +74,8 @@ struct WatchTests {
     func head() async throws {
         try await withWorker { redis, store in
             // The shell's own output goes to the terminal; the watcher's goes to head.
-            let command = "'\(try Tool.path)' watch --output ndjson --url '\(redis.url)' | head -n 1; echo piped ${PIPESTATUS[0]}"
+            let command =
+                "'\(try Tool.path)' watch --output ndjson --url '\(redis.url)' | head -n 1; echo piped ${PIPESTATUS[0]}"
             let pty = try Pty(["-c", command], executable: "/bin/bash")
             try await pty.until("watching namespace default")
             // The second event, or a later one, finds the reader gone.
@@ -98,7 +99,8 @@ struct WatchTests {
             tool.interrupt()
             let run = await tool.end()
             #expect(run.status == 0)
-            let text = format == "json" ? run.output : "[" + run.output.split(separator: "\n").joined(separator: ",") + "]"
+            let text =
+                format == "json" ? run.output : "[" + run.output.split(separator: "\n").joined(separator: ",") + "]"
             let events = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: Any]])
             #expect(events.compactMap { $0["event"] as? String } == ["acquired", "completed"])
             #expect(events.allSatisfy { $0["key"] as? String == "front" && $0["leader"] as? String == "worker-1" })

@@ -126,7 +126,13 @@ struct EventTests {
         try await withRedis { redis in
             try await withEvents(redis) { store, events in
                 _ = try await store.entered(.make(try key()))
-                let request = RevokeRequest(key: try key(), token: nil, by: "ada", reason: "stuck", retention: .seconds(1))
+                let request = RevokeRequest(
+                    key: try key(),
+                    token: nil,
+                    by: "ada",
+                    reason: "stuck",
+                    retention: .seconds(1)
+                )
                 _ = try await store.revoked(request)
                 _ = await events.next()
                 #expect(await events.next()?.change == .canceled(.revoked(by: "ada", reason: "stuck")))
@@ -178,7 +184,9 @@ struct EventTests {
 
     @Test(
         "what this version does not understand is no event",
-        arguments: ["", "1a", "2a", "1a0123456789abcdef0123456789abcdef", "1z0123456789abcdef0123456789abcdef1 0 0 g:k\n{}\n"]
+        arguments: [
+            "", "1a", "2a", "1a0123456789abcdef0123456789abcdef", "1z0123456789abcdef0123456789abcdef1 0 0 g:k\n{}\n",
+        ]
     )
     func garbage(_ text: String) {
         #expect(LeaseEvent(bytes: Array(text.utf8)) == nil)

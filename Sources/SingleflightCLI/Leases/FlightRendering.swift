@@ -1,6 +1,7 @@
 /// How everything about one key is printed.
 package enum FlightRendering {
-    package static func text(_ flights: [FlightDetail], as format: OutputFormat, for terminal: Terminal) throws -> String
+    package static func text(_ flights: [FlightDetail], as format: OutputFormat, for terminal: Terminal) throws
+        -> String
     {
         switch format {
         case .json: try JSONText.document(flights)

@@ -48,7 +48,8 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
 extension LeaseSummary {
     /// The unit is part of the name: a number of JSON has none of its own.
     private enum CodingKeys: String, CodingKey {
-        case key, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress, fraction, expired
+        case key, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress, fraction,
+            expired
     }
 
     package init(from decoder: any Decoder) throws {

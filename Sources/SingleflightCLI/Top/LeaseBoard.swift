@@ -127,7 +127,9 @@ struct LeaseBoard: Sendable {
                 LeaseRendering.left(lease, terminal), .init("\(lease.waiters)"),
                 .init(ProgressBar.text(lease, ascii: terminal.isASCII)),
             ]
-            if isWide { cells.insert(contentsOf: [.init(lease.group), .init(String(lease.token.prefix(8)), .dim)], at: 1) }
+            if isWide {
+                cells.insert(contentsOf: [.init(lease.group), .init(String(lease.token.prefix(8)), .dim)], at: 1)
+            }
             table.append(cells)
         }
         return table.render(for: terminal)

@@ -14,18 +14,19 @@ struct PtyFailure: Error {
 /// The built command at a terminal of its own, as a user in front of a screen has it.
 final class Pty: Sendable {
     private struct State {
+        /// The process's side, kept open until the process has ended, so that its modes can be read even then.
+        var process: Int32
+        var lastModes: [tcflag_t] = []
         var output = ""
         var hasEnded = false
         var watchers: [(texts: [String], continuation: CheckedContinuation<Void, any Error>)] = []
     }
 
-    /// The user's side, and the process's side, which is kept open so that the terminal outlives the process.
     private let user: Int32
-    private let process: Int32
     private let id: pid_t
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     /// The process's wait status.
-    let status: Task<Int32, Never>
+    private let status: Task<Int32, Never>
 
     /// Starts the command in a session of its own, whose terminal this is.
     init(
@@ -44,7 +45,8 @@ final class Pty: Sendable {
         let path = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         // Programs that other tests start meanwhile must not keep the terminal open.
         for descriptor in [user, process] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-        (self.user, self.process) = (user, process)
+        self.user = user
+        state = Mutex(State(process: process))
 
         let inherited = ProcessInfo.processInfo.environment.filter { $0.key != "NO_COLOR" }
         let own = ["TERM": "xterm-256color", "LC_ALL": "C.UTF-8"].merging(environment) { $1 }
@@ -62,22 +64,32 @@ final class Pty: Sendable {
         Thread.detachNewThread { self.read() }
         Task {
             _ = await status.value
-            self.end()
+            self.closeProcessSide()
         }
     }
 
-    deinit {
-        close(user)
-        close(process)
+    deinit { close(user) }
+
+    /// With nobody at its other side, the terminal's output comes to its end once it is read.
+    private func closeProcessSide() {
+        state.withLock { state in
+            state.lastModes = Self.modes(of: state.process)
+            close(state.process)
+            state.process = -1
+        }
     }
 
     /// Everything that was written to the terminal so far.
     var output: String { state.withLock { $0.output } }
 
-    /// How the terminal treats what is typed and written.
+    /// How the terminal treats what is typed and written; after the end of the process, how it did then.
     var modes: [tcflag_t] {
+        state.withLock { $0.process < 0 ? $0.lastModes : Self.modes(of: $0.process) }
+    }
+
+    private static func modes(of terminal: Int32) -> [tcflag_t] {
         var attributes = termios()
-        tcgetattr(process, &attributes)
+        tcgetattr(terminal, &attributes)
         return [attributes.c_iflag, attributes.c_oflag, attributes.c_cflag, attributes.c_lflag]
     }
 
@@ -110,9 +122,11 @@ final class Pty: Sendable {
 
     func signal(_ number: Int32) { kill(id, number) }
 
-    /// The exit status; 128 and the signal for a process that a signal ended.
+    /// The exit status, once everything that was written is read; 128 and the signal for a process that a signal ended.
     func exit() async -> Int32 {
         let status = await status.value
+        // A text that is never written: what ends the wait is the end.
+        _ = try? await until("\u{0}")
         return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)
     }
 
@@ -120,11 +134,8 @@ final class Pty: Sendable {
         var buffer = [UInt8](repeating: 0, count: 65_536)
         var pending: [UInt8] = []
         while true {
-            var request = pollfd(fd: user, events: Int16(POLLIN), revents: 0)
-            poll(&request, 1, 100)
-            if state.withLock({ $0.hasEnded }), request.revents & Int16(POLLIN) == 0 { return }
-            guard request.revents & Int16(POLLIN) != 0 else { continue }
             let count = systemRead(user, &buffer)
+            if count < 0, errno == EINTR { continue }
             guard count > 0 else { return end() }
             pending += buffer.prefix(count)
             // A character may be cut in two.

@@ -1,7 +1,6 @@
 import PrivateRedis
 import SingleflightRedis
 
-
 /// A store that publishes events, and what is heard of them.
 func withEvents<Result: Sendable>(
     _ redis: PrivateRedis,
