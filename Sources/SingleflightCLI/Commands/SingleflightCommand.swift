@@ -16,6 +16,9 @@ struct SingleflightCommand: AsyncParsableCommand {
             77 refused (password, rights), 124 timeout.
             """,
         version: "0.1.0",
-        subcommands: [LeasesCommand.self, ShowCommand.self, DemoCommand.self, OriginCommand.self, WorkerCommand.self]
+        subcommands: [
+            LeasesCommand.self, ShowCommand.self, DoctorCommand.self, DemoCommand.self, OriginCommand.self,
+            WorkerCommand.self,
+        ]
     )
 }
