@@ -18,7 +18,7 @@ struct SingleflightCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             LeasesCommand.self, ShowCommand.self, DoctorCommand.self, DemoCommand.self, OriginCommand.self,
-            WorkerCommand.self,
+            WorkerCommand.self, LoadCommand.self,
         ]
     )
 }
