@@ -7,16 +7,20 @@ struct DoctorCommand: AsyncParsableCommand {
         commandName: "doctor",
         abstract: "Check whether a Redis is fit to keep leases.",
         discussion: """
-            Looks at the server's version, role and settings, at what the user may do, at the way of an announcement,
-            at latency and clocks. Each line is ok, warn, fail or skipped, where the user may not know; with what it
-            means and what to do. Everything is tried as the user of the URL: try the workers' user, too, not only the
-            operator. All that it writes is one key that lives five seconds at most.
+            Looks at the server's version, role and settings, at what the user may do,
+            at the way of an announcement, at latency and clocks. Each line is ok, warn,
+            fail, or skipped where the user may not know; what is not in order says
+            what that means and what to do. Everything is tried as the user of the URL:
+            try the workers' user, not only the operator. All that is written is one
+            key that lives five seconds at most.
 
-            Ends with status 1 if anything failed, 69 if the server cannot be reached, 77 if it does not let us in.
+            Ends with status 1 if anything failed, 69 if the server cannot be reached,
+            77 if it does not let us in.
 
             Examples:
-              singleflight doctor --url redis://singleflight:$PASSWORD@127.0.0.1:6379
-              singleflight doctor --output json | jq '.findings[] | select(.status == "fail")'
+              singleflight doctor
+              singleflight doctor --url "redis://singleflight:$PASSWORD@127.0.0.1"
+              singleflight doctor --output json | jq '.findings[].status'
             """
     )
 

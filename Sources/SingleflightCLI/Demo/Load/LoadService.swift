@@ -35,8 +35,7 @@ struct LoadService: Service {
             let key = "page-\(Int.random(in: 0..<keys))"
             let outcome = await group.run(key) { [origin] _ in try await origin.get(key) }
             try Task.checkCancellation()
-            tally.value.withLock { $0.add(outcome) }
-            if case .canceled(let reason) = outcome { try say("\(key) was canceled: \(reason)") }
+            tally.value.withLock { $0.add(outcome, of: key) }
         }
     }
 
@@ -44,7 +43,8 @@ struct LoadService: Service {
         while true {
             try await Task.sleep(for: .seconds(1))
             let hits = try? await origin.hits(under: "").values.reduce(0, +)
-            try say(tally.value.withLock { $0 }.line(hits: hits))
+            let (events, line) = tally.value.withLock { ($0.takeEvents(), $0.line(hits: hits)) }
+            try (events + [line]).forEach(say)
         }
     }
 }

@@ -11,11 +11,17 @@ struct LoadTally: Equatable, Sendable {
     private(set) var failed = 0
     private(set) var canceled = 0
 
-    mutating func add(_ outcome: DistributedOutcome<Int>) {
+    /// What happened to leaders since the last ``takeEvents()``, and to how many callers it mattered.
+    private var events: [String: Int] = [:]
+
+    mutating func add(_ outcome: DistributedOutcome<Int>, of key: String) {
         calls += 1
         switch outcome {
-        case .canceled: canceled += 1
+        case .canceled(let reason):
+            canceled += 1
+            events["\(key) was canceled: \(reason)", default: 0] += 1
         case .complete(let completion):
+            if completion.attempts > 1 { events["\(key) was taken over", default: 0] += 1 }
             guard case .success = completion.result else {
                 failed += 1
                 return
@@ -26,6 +32,12 @@ struct LoadTally: Equatable, Sendable {
             case .follower: followed += 1
             }
         }
+    }
+
+    /// A line for each event, which is told once.
+    mutating func takeEvents() -> [String] {
+        defer { events = [:] }
+        return events.map { "\($0) (\($1) callers)" }.sorted()
     }
 
     /// One line; `hits` is what the origin counted of all processes, nil if it did not answer.
