@@ -121,6 +121,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
+    /// Returns once the inbox is subscribed. Flights need not wait for it: what they miss they find by polling.
+    package func untilSubscribed() async throws {
+        try await self.subscription.subscribed(within: self.configuration.commandTimeout)
+    }
+
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
     /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
