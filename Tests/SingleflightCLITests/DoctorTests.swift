@@ -71,6 +71,15 @@ struct DoctorTests {
         }
     }
 
+    @Test("whatever rights are missing, no key is left behind")
+    func nothingLeft() async throws {
+        try await withServer(.init(users: ["w on >pw \(Self.worker) -set -srem -pexpire -del"])) { redis in
+            let findings = try await Self.findings(try Self.url(redis, user: "w"))
+            #expect(findings["rights"]?.found.contains("DEL, PEXPIRE, SET, SREM") == true)
+            #expect(try await redis.command("DBSIZE") == ":0\r\n")
+        }
+    }
+
     @Test("a user without the channels, or without publish, has no inbox", arguments: ["resetchannels", "-publish"])
     func missingChannel(_ rule: String) async throws {
         try await withServer(.init(users: ["w on >pw \(Self.worker) \(rule)"])) { redis in
