@@ -67,6 +67,7 @@ let package = Package(
         .target(
             name: "SingleflightCLI",
             dependencies: [
+                "HiredisClient",
                 "PrivateRedis",
                 "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -106,7 +107,7 @@ let package = Package(
         .testTarget(
             name: "SingleflightCLITests",
             dependencies: [
-                "PrivateRedis", "SingleflightCLI",
+                "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -117,7 +117,7 @@ struct PayloadCoder<Value: Sendable>: Sendable {
 }
 
 /// Codec identifiers that every group uses for its failures.
-private enum ReservedCodec {
+enum ReservedCodec {
     /// An error that the operation threw.
     static let failure = "failure/1"
     /// An error of the group itself: a code, a line feed, a message.

@@ -103,14 +103,14 @@ extension LeaseStoreConformance {
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let (token, policy) = (run.token(), LeaderLossPolicy.takeOver(attempts: 1))
             let brief = LeaseTerms(
-                duration: .milliseconds(200),
-                grace: .milliseconds(200),
+                duration: .seconds(1),
+                grace: .seconds(1),
                 retention: .seconds(30),
                 leaderLoss: policy
             )
             _ = try await a.enter(token, brief)
             try await b.follow(token, brief)
-            await run.fixture.advance(by: .milliseconds(450))
+            await run.fixture.advance(by: .milliseconds(2200))
             try expectEqual(try await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
             try expectEqual(try await b.poll(token, policy), .gone, "the poll")
             try expectEqual(try await a.renew(token), .lost, "the renewal")

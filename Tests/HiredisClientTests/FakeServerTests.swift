@@ -74,7 +74,7 @@ import Testing
             command.first == "ROLE" ? .reply("*1\r\n$5\r\nslave\r\n") : nil
         } _: { _, client in
             let error = await #expect(throws: RedisClientError.self) {
-                try await client.connected(within: .milliseconds(200))
+                try await client.connected(within: .seconds(2))
             }
             #expect(error?.code == .replica)
         }
@@ -103,7 +103,7 @@ import Testing
             #expect(error.code == .notSent)
             #expect(!error.mayHaveExecuted)
             let reason = await #expect(throws: RedisClientError.self) {
-                try await client.connected(within: .milliseconds(200))
+                try await client.connected(within: .seconds(2))
             }
             #expect(reason?.message.contains("Connection refused") == true)
         }
