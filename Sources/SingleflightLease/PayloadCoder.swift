@@ -36,7 +36,11 @@ struct PayloadCoder<Value: Sendable>: Sendable {
                 return Encoded(outcome: self.encode(error), local: result)
             }
         case .failure(let error):
-            let body = FailureBody(error, typedFailures: self.typedFailures)
+            let body = FailureBody(
+                error,
+                typedFailures: self.typedFailures,
+                maximumTypedBytes: self.maximumResultBytes
+            )
             let envelope = Envelope(codec: ReservedCodec.failure, leader: self.label, body: body.bytes)
             return Encoded(outcome: .failure(envelope.bytes), local: result)
         }
@@ -113,7 +117,7 @@ struct PayloadCoder<Value: Sendable>: Sendable {
 }
 
 /// Codec identifiers that every group uses for its failures.
-private enum ReservedCodec {
+enum ReservedCodec {
     /// An error that the operation threw.
     static let failure = "failure/1"
     /// An error of the group itself: a code, a line feed, a message.

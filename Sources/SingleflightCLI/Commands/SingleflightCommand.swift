@@ -16,6 +16,12 @@ struct SingleflightCommand: AsyncParsableCommand {
             77 refused (password, rights), 124 timeout.
             """,
         version: "0.1.0",
-        subcommands: [LeasesCommand.self, ShowCommand.self, DemoCommand.self, OriginCommand.self, WorkerCommand.self]
+        subcommands: [
+            LeasesCommand.self, ShowCommand.self, WatchCommand.self, TopCommand.self,
+            WaitCommand.self, RevokeCommand.self, ExecCommand.self, DoctorCommand.self, BenchCommand.self,
+            DemoCommand.self,
+            // Not for people: the processes of the demo and of the benchmark.
+            OriginCommand.self, WorkerCommand.self, LoadCommand.self, BenchLocalCommand.self, BenchWorkerCommand.self,
+        ]
     )
 }

@@ -20,8 +20,11 @@ package struct StandardStream: Sendable {
     /// Writes all of `text`.
     ///
     /// - Throws: ``OutputClosed`` when the reader is gone, ``CommandFailure`` when the device refuses (a full disk).
-    package func write(_ text: String) throws {
-        var rest = Array(text.utf8)[...]
+    package func write(_ text: String) throws { try write(Array(text.utf8)) }
+
+    /// Writes all of `bytes`; throws as ``write(_:)-(String)`` does.
+    package func write(_ bytes: [UInt8]) throws {
+        var rest = bytes[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { systemWrite(descriptor, $0.baseAddress, $0.count) }
             if written >= 0 {
