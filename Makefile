@@ -1,12 +1,16 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint format clean swift dependencies
+.PHONY: help demo bench test simulate mutants model lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests
 # Further arguments: of the demo, of every `swift build` and `swift test`.
 ARGS ?=
 SWIFTFLAGS ?=
+# Of `make simulate`: how many seeds and from which on, or the one to replay.
+SEEDS ?= 10000
+FIRST ?= 1
+SEED ?=
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +29,17 @@ bench: dependencies ## measure what docs/performance.md promises, against its bu
 test: dependencies ## build and run all tests
 	swift build --build-tests $(SWIFTFLAGS)
 	swift test --skip-build $(SWIFTFLAGS)
+
+simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that happened (SEED=42)
+	swift build -c release --product SimulationTool
+	.build/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
+
+mutants: swift ## plant bugs in a copy of the sources, and see the simulation catch each
+	scripts/check-mutants
+
+model: swift ## check the protocol's model exhaustively, and that its broken variants fail
+	scripts/install-dependencies spin
+	scripts/check-model
 
 lint: swift ## check the format of all sources
 	swift format lint --strict --parallel --recursive $(SOURCES)

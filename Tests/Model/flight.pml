@@ -145,7 +145,6 @@ inline complete() {
 #else
     :: holder == token ->
 #endif
-        assert(holder == token);
         if
         :: waiters != 0 -> decide(token, VALUE)
         :: else
