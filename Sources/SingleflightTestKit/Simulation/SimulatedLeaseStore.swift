@@ -139,6 +139,9 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         self.waiting = []
     }
 
+    /// Whether another flight of this process waits for the key.
+    func isAwaited(_ key: FlightKey) -> Bool { self.router?.waitingCount(for: key) != 0 }
+
     package var listeningKeyCount: Int { self.router?.keyCount ?? 0 }
 
     package var outstandingCount: Int { self.outstanding.count }
@@ -206,91 +209,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     // MARK: - Requests
 
-    /// See `LeaseStore`.
-    public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
-        self.perform("enter \(request.token.short)", request.key, reply) { model, now in
-            model.enter(request, inbox: self.inbox, now: now)
-        } exchange: {
-            .enter(request, self.inbox, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        self.perform("renew \(request.token.short)", request.key, reply) { model, now in
-            model.renew(request, now: now)
-        } exchange: {
-            .renew(request, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
-        self.perform("complete \(request.token.short)", request.key, reply) { model, now in
-            model.complete(request, now: now)
-        } exchange: {
-            .complete(request, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
-        self.perform("release \(request.token.short) \(request.mode)", request.key, reply) { model, now in
-            model.release(request, now: now)
-        } exchange: {
-            .release(request, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
-        self.perform("poll \(request.token.short)", request.key, reply) { model, now in
-            model.poll(request, inbox: self.inbox, now: now)
-        } exchange: {
-            .poll(request, self.inbox, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        guard self.router?.waitingCount(for: key) == 0 else {
-            return reply(.success(LeaveReply(waiters: 1)))
-        }
-        self.perform("leave", key, reply) { model, now in
-            model.leave(key, token: token, inbox: self.inbox, now: now)
-        } exchange: {
-            .leave(self.inbox, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        self.perform("fence \(token.short)", key, reply) { model, now in
-            model.fence(key, token: token, now: now)
-        } exchange: {
-            .fence(token, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
-        self.perform("revoke \(request.token?.short ?? "any")", request.key, reply) { model, now in
-            model.revoke(request, now: now)
-        } exchange: {
-            .revoke(request, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
-        self.perform("inspect", key, reply) { model, now in
-            model.inspect(key, now: now)
-        } exchange: { _ in
-            .inspect
-        }
-    }
-
-    private func perform<Reply: Sendable>(
+    func perform<Reply: Sendable>(
         _ name: @autoclosure @escaping () -> String,
         _ key: FlightKey,
         _ reply: @escaping LeaseReply<Reply>,
@@ -430,38 +349,5 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         let request = self.outstanding.remove(at: index)
         self.clock.cancel(request.timer)
         return request.fail
-    }
-}
-
-extension LeaseToken {
-    package var short: String { String(self.description.prefix(6)) }
-}
-
-extension Announcement {
-    package var summary: String {
-        switch self.news {
-        case .outcome(let outcome): "\(self.token.short) \(outcome.summary)"
-        case .hint: "\(self.token.short) hint"
-        case .unawaited: "\(self.token.short) unawaited"
-        }
-    }
-}
-
-extension StoredOutcome {
-    package var summary: String {
-        switch self {
-        case .value(let bytes): "value(\(String(decoding: bytes.prefix(6), as: UTF8.self)))"
-        case .failure(let bytes): "failure(\(String(decoding: bytes.prefix(6), as: UTF8.self)))"
-        case .canceled(let reason): "canceled(\(reason))"
-        }
-    }
-}
-
-extension Result where Failure == LeaseStoreError {
-    fileprivate var summary: String {
-        switch self {
-        case .success(let reply): String(describing: reply)
-        case .failure(let error): "error \(error)"
-        }
     }
 }
