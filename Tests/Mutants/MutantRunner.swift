@@ -5,7 +5,7 @@ import SingleflightTestKit
 /// Turns on one planted bug after the other, and runs seeds until an invariant breaks.
 @main
 enum MutantRunner {
-    private static let seeds: ClosedRange<UInt64> = 1...20_000
+    private static let seeds: ClosedRange<UInt64> = 1...50_000
 
     static func main() {
         let names = CommandLine.arguments.dropFirst()

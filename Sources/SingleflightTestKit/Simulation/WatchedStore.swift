@@ -6,15 +6,20 @@ import SingleflightLease
 final class WatchedStore: LeaseStore, @unchecked Sendable {
     private let store: SimulatedLeaseStore
     private unowned let process: SimulatedProcess
-    /// The flight's lease, once it was granted; its token is lost when the store says so.
+    /// The token whose lease the store said is lost.
     private(set) var lostToken: LeaseToken?
     /// The token that the flight asks to lead under, until it knows whom to follow.
     private var enteringToken: LeaseToken?
+    private var isGranted = false
     /// What the flight waits for, and since when.
     private var following: (token: LeaseToken, since: LeaseInstant)?
     /// When the flight last heard that something happened to what it waits for.
     private var hintedAt: LeaseInstant?
     private var resumedAt: LeaseInstant?
+    /// Whether the flight's callers all left.
+    var isAbandoned = false
+    /// Whether the store was told so.
+    private var hasLeft = false
 
     init(store: SimulatedLeaseStore, process: SimulatedProcess) {
         self.store = store
@@ -36,10 +41,6 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
         }
         self.moveOn()
     }
-
-    /// Whether the flight's callers all left.
-    var isAbandoned = false
-    private var hasLeft = false
 
     func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
         self.store.listen(for: key) { event in
@@ -63,6 +64,7 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
             self.monitor.violate("I1", "process \(self.process.index) asks to lead again, under another token")
         }
         self.enteringToken = request.token
+        self.isGranted = false
         self.store.enter(request) { answer in
             if case .success(.follow(let token, _)) = answer {
                 self.follow(token)
@@ -92,7 +94,8 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
 
     func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
         self.store.poll(request) { answer in
-            if case .success(.superseded(let token)) = answer {
+            // A flight that was granted a lease may still ask how the one it waited for ended.
+            if case .success(.superseded(let token)) = answer, !self.isGranted {
                 self.follow(token)
             }
             reply(answer)
