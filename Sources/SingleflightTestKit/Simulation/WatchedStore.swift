@@ -66,8 +66,10 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
         self.enteringToken = request.token
         self.isGranted = false
         self.store.enter(request) { answer in
-            if case .success(.follow(let token, _)) = answer {
-                self.follow(token)
+            switch answer {
+            case .success(.follow(let token, _)): self.follow(token)
+            case .success(.lead): self.isGranted = true
+            case .success(.reuse), .success(.late), .failure: break
             }
             reply(answer)
         }
