@@ -5,6 +5,8 @@ struct Keyspace: Sendable {
     let namespace: String
     /// What an inbox's id is appended to.
     let inboxPrefix: String
+    /// Where events are published, if they are.
+    let eventChannel: String
 
     /// Longer encoded keys are named by their digest.
     private static let maximumEncodedBytes = 256
@@ -12,6 +14,7 @@ struct Keyspace: Sendable {
     init(namespace: String) {
         self.namespace = namespace
         self.inboxPrefix = "sf1:in:\(namespace):"
+        self.eventChannel = "sf1:ev:\(namespace)"
     }
 
     /// The keys of one flight. All lie in one slot of a cluster, because of the hash tag.

@@ -166,7 +166,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             key: names.isDigest ? request.key : nil
         ).text
         let deadline = self.clock.now.advanced(by: self.commandTimeout)
-        guard !request.terms.acceptsReuse else {
+        // With events on, the script comes first: it alone publishes exactly what it did.
+        guard !request.terms.acceptsReuse, !self.configuration.publishesEvents else {
             return self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
@@ -209,7 +210,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .string(request.token.description), .string(record), .string(self.inbox.description),
                 .integer(request.terms.duration.milliseconds), .integer(request.terms.grace.milliseconds),
                 policy.letter, policy.attempts, .integer(request.terms.retention.milliseconds),
-                request.terms.acceptsReuse ? "1" : "0", "0", .string(self.keyspace.inboxPrefix),
+                request.terms.acceptsReuse ? "1" : "0", "0", .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             timeout: remaining,
             reply
@@ -230,7 +231,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.evaluate(
             LeaseScripts.renew,
             keys: [names.lease, names.wait],
-            arguments: [.string(request.token.description), .string(record.text), .integer(keyLife)],
+            arguments: [
+                .string(request.token.description), .string(record.text), .integer(keyLife), self.eventChannel,
+            ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.renewReply() }
     }
@@ -245,7 +248,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             arguments: [
                 .string(request.token.description), .string(status), .bytes(payload),
                 .integer(request.retention.milliseconds), .integer(request.reuse.milliseconds),
-                .string(self.keyspace.inboxPrefix),
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.completeReply() }
@@ -265,7 +268,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             keys: [names.lease, names.wait, names.done],
             arguments: [
                 .string(request.token.description), mode, .integer(request.retention.milliseconds),
-                .string(self.keyspace.inboxPrefix),
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.releaseReply() }
@@ -280,7 +283,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             keys: [names.lease, names.wait, names.done],
             arguments: [
                 .string(request.token.description), .string(self.inbox.description), policy.letter, policy.attempts,
-                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix),
+                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.pollReply() }
@@ -296,7 +299,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.evaluate(
             LeaseScripts.leave,
             keys: [names.lease, names.wait],
-            arguments: [.string(self.inbox.description), .string(self.keyspace.inboxPrefix)],
+            arguments: [.string(self.inbox.description), .string(self.keyspace.inboxPrefix), self.eventChannel],
             reply
         ) { reply throws(LeaseStoreError) in try reply.leaveReply() }
     }
@@ -321,7 +324,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             keys: [names.lease, names.wait, names.done],
             arguments: [
                 .string(request.token?.description ?? ""), .bytes(outcome.wireForm.payload),
-                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix),
+                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.revokeReply() }
@@ -396,6 +399,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         case .failure(let error):
             return .failure(LeaseStoreError(error))
         }
+    }
+
+    /// The last argument of every script that publishes events; empty if it shall not.
+    private var eventChannel: RedisArgument {
+        self.configuration.publishesEvents ? .string(self.keyspace.eventChannel) : ""
     }
 
     private static func policy(_ policy: LeaderLossPolicy) -> (letter: RedisArgument, attempts: RedisArgument) {

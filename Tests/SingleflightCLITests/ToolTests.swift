@@ -26,7 +26,7 @@ struct ToolTests {
         #expect(run.messages.isEmpty)
     }
 
-    @Test("every command shows examples in its help", arguments: ["leases", "show", "doctor", "demo"])
+    @Test("every command shows examples in its help", arguments: ["leases", "show", "watch", "top", "doctor", "demo"])
     func examples(_ command: String) async throws {
         let run = try await Tool.run(command, "--help")
         #expect(run.output.contains("  singleflight \(command)"))

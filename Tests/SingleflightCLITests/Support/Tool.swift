@@ -18,6 +18,10 @@ enum Tool {
 
     /// Runs it with no input until it ends; both pipes are drained meanwhile, however much it says.
     static func run(_ arguments: String..., environment: [String: String] = [:]) async throws -> Run {
+        try await run(arguments, environment: environment)
+    }
+
+    static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Run {
         try await run(program: path, arguments, environment: environment)
     }
 
