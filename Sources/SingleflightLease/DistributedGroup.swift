@@ -42,6 +42,12 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
                 "the group name \(name.debugDescription) is not 1 to 64 of A-Z a-z 0-9 . _ -"
             )
         }
+        guard (1...Envelope.maximumNameBytes).contains(codec.identifier.utf8.count) else {
+            throw DistributedGroupError(
+                .invalidConfiguration,
+                "the codec's identifier \(codec.identifier.debugDescription) is not 1 to \(Envelope.maximumNameBytes) bytes"
+            )
+        }
         self.name = name
         self.configuration = configuration
         self.store = store

@@ -8,6 +8,8 @@ struct Envelope: Hashable, Sendable {
 
     private static let magic: [UInt8] = Array("SF".utf8)
     private static let version: UInt8 = 1
+    /// What fits into a length of one byte.
+    static let maximumNameBytes = 255
 
     var bytes: [UInt8] {
         var bytes: [UInt8] = []
@@ -86,7 +88,7 @@ struct ByteReader {
 extension [UInt8] {
     /// A length of one byte, and as many bytes of UTF-8. Longer texts are cut.
     mutating func append(shortText text: String) {
-        let bytes = text.utf8.prefix(255)
+        let bytes = text.utf8.prefix(Envelope.maximumNameBytes)
         self.append(UInt8(bytes.count))
         self += bytes
     }

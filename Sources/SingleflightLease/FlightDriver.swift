@@ -56,7 +56,15 @@ package final class FlightDriver: Sendable {
     package func start() {
         // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
         let registration = self.store.listen(for: self.key) { event in self.received(event) }
-        self.state.withLock { $0.registration = registration }
+        let isObsolete = self.state.withLock { state in
+            // The store may have shut down between the two, and ended the flight.
+            guard !state.machine.isFinal else { return true }
+            state.registration = registration
+            return false
+        }
+        if isObsolete {
+            registration.cancel()
+        }
         self.drive { state, now in state.machine.start(now: now, using: &state.random) }
     }
 
@@ -136,6 +144,9 @@ package final class FlightDriver: Sendable {
                 validity: self.terms.commandTimeout
             )
             self.store.enter(request) { reply in
+                if case .success(.lead) = reply {
+                    self.state.withLock { $0.registration }?.stopWaiting()
+                }
                 self.drive { $0.machine.enterReplied(reply, to: token, now: $1, using: &$0.random) }
             }
         case .poll(let token):
@@ -177,7 +188,7 @@ package final class FlightDriver: Sendable {
             }
         case .leave(let token):
             // This flight no longer listens: the store must not count it among those that keep the process registered.
-            self.deregister()
+            self.letGo()
             self.store.leave(self.key, token: token) { _ in }
         case .startOperation(let token):
             let now = self.store.clock.now
@@ -190,8 +201,7 @@ package final class FlightDriver: Sendable {
         case .wake(let deadline):
             self.wake(at: deadline)
         case .finish:
-            self.deregister()
-            self.cancelTimer()
+            self.letGo()
             self.owner.finish()
         }
     }
@@ -215,18 +225,14 @@ package final class FlightDriver: Sendable {
         self.state.withLock { $0.timer = timer }
     }
 
-    private func cancelTimer() {
-        let timer = self.state.withLock { state in
+    private func letGo() {
+        let (timer, registration) = self.state.withLock { state in
             state.wakeSerial += 1
-            return state.timer.take()
+            return (state.timer.take(), state.registration.take())
         }
         if let timer {
             self.store.clock.cancel(timer)
         }
-    }
-
-    private func deregister() {
-        let registration = self.state.withLock { $0.registration.take() }
         registration?.cancel()
     }
 }

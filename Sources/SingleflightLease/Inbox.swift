@@ -36,10 +36,18 @@ public struct Announcement: Hashable, Sendable {
 
 /// A listener's registration with an inbox.
 public final class InboxRegistration: Sendable {
+    private let onStopWaiting: @Sendable () -> Void
     private let onCancel: @Sendable () -> Void
 
-    init(onCancel: @escaping @Sendable () -> Void) {
+    init(onStopWaiting: @escaping @Sendable () -> Void, onCancel: @escaping @Sendable () -> Void) {
+        self.onStopWaiting = onStopWaiting
         self.onCancel = onCancel
+    }
+
+    /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's waiters: a leader
+    /// that counted as waiting for itself would never learn that nobody else does. Idempotent.
+    public func stopWaiting() {
+        self.onStopWaiting()
     }
 
     /// Ends the registration. An event that is just being delivered may still come. Idempotent.
@@ -56,30 +64,47 @@ public final class InboxRegistration: Sendable {
 public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     private typealias Handler = @Sendable (InboxEvent) -> Void
 
+    private struct Listener {
+        var id: UInt64
+        var isWaiting = true
+        var handler: Handler
+    }
+
     private struct State {
         var nextID: UInt64 = 0
-        var listeners: [Name: [(id: UInt64, handler: Handler)]] = [:]
+        var listeners: [Name: [Listener]] = [:]
     }
 
     private let state = Mutex(State())
+    private let onEmpty: @Sendable () -> Void
 
     /// Creates a router without listeners.
-    public init() {}
+    public convenience init() {
+        self.init(onEmpty: {})
+    }
+
+    /// - Parameter onEmpty: called when the last listener of all keys has gone, outside of the lock.
+    package init(onEmpty: @escaping @Sendable () -> Void) {
+        self.onEmpty = onEmpty
+    }
 
     /// Adds a listener for `key`. O(1).
     public func listen(for key: Name, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
         let id = self.state.withLock { state in
             let id = state.nextID
             state.nextID += 1
-            state.listeners[key, default: []].append((id, handler))
+            state.listeners[key, default: []].append(Listener(id: id, handler: handler))
             return id
         }
-        return InboxRegistration { [weak self] in self?.remove(id, for: key) }
+        return InboxRegistration(
+            onStopWaiting: { [weak self] in self?.stopWaiting(id, for: key) },
+            onCancel: { [weak self] in self?.remove(id, for: key) }
+        )
     }
 
-    /// The number of listeners for `key`.
-    public func listenerCount(for key: Name) -> Int {
-        self.state.withLock { $0.listeners[key]?.count ?? 0 }
+    /// The number of listeners for `key` that wait: those that lead don't count.
+    public func waitingCount(for key: Name) -> Int {
+        self.state.withLock { $0.listeners[key]?.count(where: \.isWaiting) ?? 0 }
     }
 
     /// The number of keys with listeners.
@@ -105,13 +130,24 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         }
     }
 
-    private func remove(_ id: UInt64, for key: Name) {
+    private func stopWaiting(_ id: UInt64, for key: Name) {
         self.state.withLock { state in
-            guard var remaining = state.listeners.removeValue(forKey: key) else { return }
+            guard let index = state.listeners[key]?.firstIndex(where: { $0.id == id }) else { return }
+            state.listeners[key]?[index].isWaiting = false
+        }
+    }
+
+    private func remove(_ id: UInt64, for key: Name) {
+        let isEmpty = self.state.withLock { state in
+            guard var remaining = state.listeners.removeValue(forKey: key) else { return false }
             remaining.removeAll { $0.id == id }
             if !remaining.isEmpty {
                 state.listeners[key] = remaining
             }
+            return state.listeners.isEmpty
+        }
+        if isEmpty {
+            self.onEmpty()
         }
     }
 }

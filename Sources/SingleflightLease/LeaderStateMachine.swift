@@ -210,8 +210,10 @@ package struct LeaderStateMachine: Sendable {
     }
 
     private func wake(_ leading: Leading) -> FlightAction {
+        // Nothing runs while it is still being confirmed that somebody waits: nothing to renew for, nothing that hangs.
+        guard case .leading = self.state else { return .wake(at: leading.deadline) }
         var next = min(leading.deadline, leading.tooLongAt)
-        if leading.renewalSentAt == nil, case .leading = self.state {
+        if leading.renewalSentAt == nil {
             next = min(next, leading.nextRenewal)
         }
         return .wake(at: next)
@@ -380,8 +382,9 @@ package struct LeaderStateMachine: Sendable {
     package mutating func shutDown() -> [FlightAction] {
         switch self.state {
         case .confirming:
+            // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its expiry.
             self.state = .ended
-            return [.finish]
+            return [.release(self.token, self.terms.releaseMode), .finish]
         case .leading(let leading):
             self.state = .ended
             return [.cancelOperation(.shutDown), .release(self.token, self.terms.releaseMode)]

@@ -16,20 +16,16 @@ struct PayloadCoder<Value: Sendable>: Sendable {
         switch result {
         case .success(let value):
             do {
-                let envelope = Envelope(
-                    codec: self.codec.identifier,
-                    leader: self.label,
-                    body: try self.codec.encode(value)
-                )
-                let bytes = envelope.bytes
-                guard bytes.count <= self.maximumResultBytes else {
+                let body = try self.codec.encode(value)
+                guard body.count <= self.maximumResultBytes else {
                     let error = DistributedGroupError(
                         .resultTooLarge,
-                        "the encoded result has \(bytes.count) bytes, the group allows \(self.maximumResultBytes)"
+                        "the encoded result has \(body.count) bytes, the group allows \(self.maximumResultBytes)"
                     )
                     return Encoded(outcome: self.encode(error), local: .failure(error))
                 }
-                return Encoded(outcome: .value(bytes), local: result)
+                let envelope = Envelope(codec: self.codec.identifier, leader: self.label, body: body)
+                return Encoded(outcome: .value(envelope.bytes), local: result)
             } catch {
                 // The callers here have the value and need no bytes; only the others go without.
                 let error = DistributedGroupError(
@@ -40,7 +36,11 @@ struct PayloadCoder<Value: Sendable>: Sendable {
                 return Encoded(outcome: self.encode(error), local: result)
             }
         case .failure(let error):
-            let body = FailureBody(error, typedFailures: self.typedFailures)
+            let body = FailureBody(
+                error,
+                typedFailures: self.typedFailures,
+                maximumTypedBytes: self.maximumResultBytes
+            )
             let envelope = Envelope(codec: ReservedCodec.failure, leader: self.label, body: body.bytes)
             return Encoded(outcome: .failure(envelope.bytes), local: result)
         }

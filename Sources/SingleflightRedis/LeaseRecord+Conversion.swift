@@ -25,11 +25,14 @@ extension LeaseRecord.Note {
         Int64(Date().timeIntervalSince1970 * 1000)
     }
 
-    var leaseNote: LeaseNote {
+    var leaseNote: LeaseNote { self.leaseNote(at: Self.nowInMilliseconds) }
+
+    /// The note as of `time`, in milliseconds since 1970.
+    func leaseNote(at time: Int64) -> LeaseNote {
         let progress = self.fraction != nil || self.message != nil
         return LeaseNote(
             label: self.label,
-            age: .milliseconds(max(Self.nowInMilliseconds - self.startedAt, 0)),
+            age: .milliseconds(self.startedAt > 0 ? max(time - self.startedAt, 0) : 0),
             renewals: self.renewals,
             progress: progress ? FlightProgress(fraction: self.fraction, message: self.message ?? "") : nil
         )

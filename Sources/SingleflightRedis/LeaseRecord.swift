@@ -24,6 +24,28 @@ struct LeaseRecord {
         /// The key as text, where the key's name holds only its digest.
         var key: String?
 
+        init(
+            label: String,
+            startedAt: Int64,
+            renewals: Int,
+            fraction: Double? = nil,
+            message: String? = nil,
+            key: String? = nil
+        ) {
+            self.label = label
+            self.startedAt = startedAt
+            self.renewals = renewals
+            self.fraction = fraction
+            self.message = message
+            self.key = key
+        }
+
+        /// Reads a note. One that a later version writes differently must not hide the lease.
+        init(json: some Collection<UInt8>) {
+            let note = try? JSONDecoder().decode(Note.self, from: Data(json))
+            self = note ?? Note(label: "?", startedAt: 0, renewals: 0)
+        }
+
         /// Written by hand: an encoder costs more than all the rest of an uncontended flight, twice over.
         fileprivate var json: String {
             var json =
@@ -70,9 +92,7 @@ struct LeaseRecord {
         self.duration = .milliseconds(duration)
         self.grace = .milliseconds(grace)
         self.attempt = Int(attempt)
-        // A note that a later version writes differently must not hide the lease.
-        let note = try? JSONDecoder().decode(Note.self, from: Data(bytes[Self.fixedLength...]))
-        self.note = note ?? Note(label: "?", startedAt: 0, renewals: 0)
+        self.note = Note(json: bytes[Self.fixedLength...])
     }
 
     private static func padded(_ number: Int64, to width: Int) -> String {

@@ -154,7 +154,7 @@ extension LeaseStoreError {
             case .server: Self.code(of: error.serverError)
             default: .unavailable
             }
-        self.init(code, error.description, mayHaveExecuted: error.mayHaveExecuted, underlying: error)
+        self.init(code, error.sentence, mayHaveExecuted: error.mayHaveExecuted, underlying: error)
     }
 
     private static func code(of error: RedisServerError?) -> Code {
@@ -164,6 +164,17 @@ extension LeaseStoreError {
         case "NOAUTH", "NOPERM", "WRONGPASS": return .refused
         // A channel that the user may not publish to does not get here: scripts publish through `pcall`.
         default: return .invalidRequest
+        }
+    }
+}
+
+extension RedisClientError {
+    /// What happened and, as far as the client or the server says so, why. Leaves out what only its transport's author can read.
+    fileprivate var sentence: String {
+        switch self.underlying {
+        case let error as RedisServerError: "\(self.message): \(error.message)"
+        case let error as RedisClientError: "\(self.message): \(error.sentence)"
+        default: self.message
         }
     }
 }

@@ -1,17 +1,18 @@
-import HiredisClient
+package import HiredisClient
 
 /// The protocol's scripts: whatever needs more than one command on a flight's keys. docs/protocol.md says what each promises.
 ///
 /// Rules that all of them keep: keys are a flight's `lease`, `wait` and `done` in this order; reads come before writes, PUBLISH comes
 /// last and through `pcall`; no key is left without a time to live; all time is the server's. All but `enter` may run
 /// while the server is out of memory: they end flights or keep them alive, and free memory sooner or later.
-enum LeaseScripts {
+package enum LeaseScripts {
     /// Reads a lease record: its token, and the fields that scripts need. The layout is ``LeaseRecord``'s.
     private static let record = """
         local function read_lease()
           local record = redis.call('GET', KEYS[1])
           if not record then return nil end
           return {
+            record = record,
             token = string.sub(record, 1, 32),
             inbox = string.sub(record, 33, 64),
             grace = tonumber(string.sub(record, 73, 80)),
@@ -29,11 +30,28 @@ enum LeaseScripts {
 
         """
 
-    /// `register(inbox)`: puts a process on the waiters' list, which lives as long as the lease's key.
+    /// `register(inbox)`: puts a process on the waiters' list, which lives as long as the lease's key. Whether it is new there.
     private static let register = """
         local function register(inbox)
-          if redis.call('SCARD', KEYS[2]) < 4096 then redis.call('SADD', KEYS[2], inbox) end
+          local added = 0
+          if redis.call('SCARD', KEYS[2]) < 4096 then added = redis.call('SADD', KEYS[2], inbox) end
           redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
+          return added > 0
+        end
+
+        """
+
+    /// `event(channel, kind, lease, waiters, detail)`: tells whoever watches. Nothing at all without a channel, which is the
+    /// script's last argument.
+    private static let event = """
+        local function event(channel, kind, lease, waiters, detail)
+          if not channel or channel == '' then return end
+          local time = redis.pcall('TIME')
+          if not time[1] then return end
+          local at = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+          local _, brace = string.find(KEYS[1], '}', 1, true)
+          local head = table.concat({'1' .. kind .. lease.token, at, lease.attempt, waiters, string.sub(KEYS[1], brace + 8)}, ' ')
+          redis.pcall('PUBLISH', channel, head .. '\\n' .. string.sub(lease.record, 84) .. '\\n' .. (detail or ''))
         end
 
         """
@@ -78,11 +96,13 @@ enum LeaseScripts {
         RedisScript((allowsOutOfMemory ? "#!lua flags=allow-oom\n" : "#!lua\n") + parts.joined())
     }
 
-    /// KEYS lease wait done last. ARGV token record inbox lease grace policy attempts retention reuse notAfter channels.
-    static let enter = script(
+    /// KEYS lease wait done last. ARGV token record inbox lease grace policy attempts retention reuse notAfter channels
+    /// events.
+    package static let enter = script(
         allowsOutOfMemory: false,
         record,
         left,
+        event,
         register,
         decide,
         lapse,
@@ -99,7 +119,7 @@ enum LeaseScripts {
           if lease.token == token then return {'LEAD', lease.attempt} end
           local remaining = left(lease)
           if remaining > 0 then
-            register(inbox)
+            if register(inbox) then event(ARGV[12], 'j', lease, redis.call('SCARD', KEYS[2]), inbox) end
             return {'FOLLOW', lease.token, remaining}
           end
           if ARGV[6] == 't' and lease.attempt < tonumber(ARGV[7]) then
@@ -107,7 +127,8 @@ enum LeaseScripts {
             redis.call('SET', KEYS[3] .. lease.token, 's' .. token, 'PX', duration + grace + retention)
             redis.call('PEXPIRE', KEYS[2], duration + grace)
           else
-            decide(ARGV[11], lease.token, 'c', lapse(lease), retention)
+            local told = decide(ARGV[11], lease.token, 'c', lapse(lease), retention)
+            event(ARGV[12], 'c', lease, told, lapse(lease))
           end
         elseif ARGV[9] == '1' then
           local last = redis.call('GET', KEYS[4])
@@ -117,14 +138,21 @@ enum LeaseScripts {
         record = string.sub(record, 1, 80) .. string.format('%03d', attempt) .. string.sub(record, 84)
         redis.call('SREM', KEYS[2], inbox)
         redis.call('SET', KEYS[1], record, 'PX', duration + grace)
+        local led = {token = token, attempt = attempt, record = record}
+        if attempt > 0 then
+          event(ARGV[12], 't', led, redis.call('SCARD', KEYS[2]), lease.token)
+        else
+          event(ARGV[12], 'a', led, 0)
+        end
         return {'LEAD', attempt}
         """
     )
 
-    /// KEYS lease wait. ARGV token record lease+grace.
+    /// KEYS lease wait. ARGV token record lease+grace events.
     static let renew = script(
         record,
         left,
+        event,
         """
         local lease = read_lease()
         if not lease or lease.token ~= ARGV[1] then return {'LOST'} end
@@ -132,13 +160,17 @@ enum LeaseScripts {
         redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
         local waiters = redis.call('SCARD', KEYS[2])
         if waiters > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end
+        lease.record = ARGV[2]
+        event(ARGV[4], 'r', lease, waiters)
         return {'OK', waiters}
         """
     )
 
-    /// KEYS lease wait done last. ARGV token status payload retention reuse channels.
-    static let complete = script(
+    /// KEYS lease wait done last. ARGV token status payload retention reuse channels events. An event tells a value's kind
+    /// only, and a failure itself if it is short.
+    package static let complete = script(
         record,
+        event,
         decide,
         """
         local token, status = ARGV[1], ARGV[2]
@@ -158,13 +190,15 @@ enum LeaseScripts {
           if reuse > 0 then redis.call('SET', KEYS[4], token, 'PX', reuse) end
           decide(ARGV[6], token, status, ARGV[3], math.max(retention, reuse))
         end
+        event(ARGV[7], status, lease, waiters, status == 'e' and #ARGV[3] <= 8192 and ARGV[3])
         return {'OK', waiters}
         """
     )
 
-    /// KEYS lease wait done. ARGV token mode retention channels.
+    /// KEYS lease wait done. ARGV token mode retention channels events.
     static let release = script(
         record,
+        event,
         decide,
         """
         local lease = read_lease()
@@ -172,23 +206,27 @@ enum LeaseScripts {
         local waiters = redis.call('SMEMBERS', KEYS[2])
         if #waiters == 0 then
           redis.call('DEL', KEYS[1])
+          event(ARGV[5], 'l', lease, 0)
         elseif ARGV[2] == 'u' then
           return {'WAITED', #waiters}
         elseif ARGV[2] == 'h' then
           redis.call('PEXPIRE', KEYS[1], lease.grace)
           tell(ARGV[4], waiters, lease.token, 'h', nil)
+          event(ARGV[5], 'l', lease, #waiters)
         else
           redis.call('DEL', KEYS[1])
           decide(ARGV[4], lease.token, 'c', 'shutdown', ARGV[3])
+          event(ARGV[5], 'c', lease, #waiters, 'shutdown')
         end
         return {'OK', #waiters}
         """
     )
 
-    /// KEYS lease wait done. ARGV token inbox policy attempts retention channels.
+    /// KEYS lease wait done. ARGV token inbox policy attempts retention channels events.
     static let poll = script(
         record,
         left,
+        event,
         register,
         decide,
         lapse,
@@ -200,26 +238,29 @@ enum LeaseScripts {
         if not lease or lease.token ~= token then return {'GONE'} end
         local remaining = left(lease)
         if remaining > 0 then
-          register(ARGV[2])
+          if register(ARGV[2]) then event(ARGV[7], 'j', lease, redis.call('SCARD', KEYS[2]), ARGV[2]) end
           return {'RUN', remaining}
         end
         if ARGV[3] == 't' and lease.attempt < tonumber(ARGV[4]) then return {'EXPIRED'} end
         redis.call('DEL', KEYS[1])
-        decide(ARGV[6], token, 'c', lapse(lease), ARGV[5])
+        local told = decide(ARGV[6], token, 'c', lapse(lease), ARGV[5])
+        event(ARGV[7], 'c', lease, told, lapse(lease))
         return {'DONE', 'c', lapse(lease)}
         """
     )
 
-    /// KEYS lease wait. ARGV inbox channels.
+    /// KEYS lease wait. ARGV inbox channels events.
     static let leave = script(
         record,
+        event,
         tell,
         """
         local removed = redis.call('SREM', KEYS[2], ARGV[1])
         local waiters = redis.call('SCARD', KEYS[2])
-        if removed > 0 and waiters == 0 then
-          local lease = read_lease()
-          if lease then tell(ARGV[2], {lease.inbox}, lease.token, 'u', nil) end
+        local lease = removed > 0 and read_lease()
+        if lease then
+          if waiters == 0 then tell(ARGV[2], {lease.inbox}, lease.token, 'u', nil) end
+          event(ARGV[3], 'q', lease, waiters, ARGV[1])
         end
         return {'OK', waiters}
         """
@@ -241,15 +282,17 @@ enum LeaseScripts {
         """
     )
 
-    /// KEYS lease wait done. ARGV token-or-empty payload retention channels.
+    /// KEYS lease wait done. ARGV token-or-empty payload retention channels events.
     static let revoke = script(
         record,
+        event,
         decide,
         """
         local lease = read_lease()
         if not lease or (ARGV[1] ~= '' and ARGV[1] ~= lease.token) then return {'NOOP'} end
         redis.call('DEL', KEYS[1])
         local told = decide(ARGV[4], lease.token, 'c', ARGV[2], ARGV[3], lease.inbox)
+        event(ARGV[5], 'c', lease, told - 1, ARGV[2])
         return {'OK', lease.token, told - 1}
         """
     )

@@ -13,70 +13,120 @@ public struct FoundLease: Hashable, Sendable {
     public var waiterCount: Int
 }
 
+/// Some of the leases in Redis.
+public struct LeaseBatch: Sendable {
+    /// What was found; often nothing.
+    public var leases: [FoundLease]
+    /// The share of the server's keys that was looked at so far, from 0 to 1.
+    public var scannedFraction: Double
+}
+
+/// The leases of a namespace in batches, each of which is asked for when it is wanted.
+///
+/// A lease that comes or goes meanwhile may be found or not. One that stays is found, and twice only where Redis resizes its
+/// table meanwhile. Memory is that of one batch; no command keeps the server for long.
+public struct LeaseBatches: AsyncSequence, Sendable {
+    fileprivate let store: RedisLeaseStore
+    fileprivate let isWanted: @Sendable (_ group: String, _ key: String) -> Bool
+
+    /// Starts from the beginning.
+    public func makeAsyncIterator() -> Iterator {
+        Iterator(store: self.store, isWanted: self.isWanted)
+    }
+
+    /// Asks for one batch after the other.
+    public struct Iterator: AsyncIteratorProtocol {
+        /// What a batch is.
+        public typealias Element = LeaseBatch
+        /// Why there is none.
+        public typealias Failure = LeaseStoreError
+
+        fileprivate let store: RedisLeaseStore
+        fileprivate let isWanted: @Sendable (String, String) -> Bool
+        fileprivate var scan = KeyScan()
+
+        /// The next batch; `nil` after the last.
+        ///
+        /// - Throws: ``LeaseStoreError``.
+        public mutating func next() async throws(LeaseStoreError) -> LeaseBatch? {
+            let pattern = "sf1:{\(self.store.configuration.namespace):*}:lease:*"
+            guard let names = try await self.scan.next(matching: pattern, by: self.store) else { return nil }
+            let leases = try await self.store.leases(named: names, where: self.isWanted)
+            return LeaseBatch(leases: leases, scannedFraction: self.scan.fraction)
+        }
+    }
+}
+
 extension RedisLeaseStore {
-    /// Finds the leases of the store's namespace, expired ones that nobody claimed included, in no order.
-    ///
-    /// It asks in batches, none of which keeps the server for long. A lease that comes or goes meanwhile may be found or
-    /// not; none is found twice.
+    /// The leases of the store's namespace, expired ones that nobody claimed included, in no order, as they are found.
     ///
     /// - Parameter isWanted: whether the lease of this key is of interest; nothing more is read of the others.
+    public func leaseBatches(
+        where isWanted: @escaping @Sendable (_ group: String, _ key: String) -> Bool = { _, _ in true }
+    ) -> LeaseBatches {
+        LeaseBatches(store: self, isWanted: isWanted)
+    }
+
+    /// All of ``leaseBatches(where:)`` at once, each lease once.
+    ///
     /// - Throws: ``LeaseStoreError``.
     public func leases(
-        where isWanted: (_ group: String, _ key: String) -> Bool = { _, _ in true }
+        where isWanted: @escaping @Sendable (_ group: String, _ key: String) -> Bool = { _, _ in true }
     ) async throws(LeaseStoreError) -> [FoundLease] {
-        let pattern = RedisArgument.string("sf1:{\(self.configuration.namespace):*}:lease:*")
         var found: [FoundLease] = []
-        var seen: Set<String> = []
-        var cursor = "0"
-        repeat {
-            let scan = RedisCommand("SCAN", .string(cursor), "MATCH", pattern, "COUNT", "1000")
-            guard let page = try await self.execute(scan).array, page.count == 2, let next = page[0].string,
-                let names = page[1].array
-            else {
-                throw LeaseStoreError(.protocolViolation, "unexpected reply to SCAN")
-            }
-            for name in names.compactMap(\.string) where seen.insert(name).inserted {
-                if let lease = try await self.lease(named: name, where: isWanted) {
-                    found.append(lease)
-                }
-            }
-            cursor = next
-        } while cursor != "0"
+        var seen: Set<LeaseToken> = []
+        var batches = self.leaseBatches(where: isWanted).makeAsyncIterator()
+        while let batch = try await batches.next() {
+            found += batch.leases.filter { seen.insert($0.lease.token).inserted }
+        }
         return found
     }
 
-    private func lease(
-        named name: String,
+    /// Reads the leases of these names, in one go.
+    fileprivate func leases(
+        named names: [String],
         where isWanted: (String, String) -> Bool
-    ) async throws(LeaseStoreError) -> FoundLease? {
-        guard let marker = name.firstRange(of: "}:lease:") else { return nil }
-        let rest = name[marker.upperBound...]
-        guard let colon = rest.firstIndex(of: ":") else { return nil }
-        let group = String(rest[..<colon])
-        let encodedKey = rest[rest.index(after: colon)...]
-        let key = Keyspace.decode(encodedKey.utf8[...]).map { String(decoding: $0, as: UTF8.self) }
-        if let key, !isWanted(group, key) { return nil }
-
-        guard let bytes = try await self.execute(RedisCommand("GET", .string(name))).bytes,
-            let record = LeaseRecord(bytes: bytes),
-            let life = try await self.execute(RedisCommand("PTTL", .string(name))).integer, life > 0
-        else { return nil }
-        let foundKey = key ?? record.note.key ?? String(encodedKey)
-        guard isWanted(group, foundKey) else { return nil }
-        let waiters = RedisArgument.string("\(name[..<marker.lowerBound])}:wait:\(rest)")
-        return FoundLease(
-            group: group,
-            key: foundKey,
-            lease: LeaseInspection.Lease(record, keyLife: .milliseconds(life)),
-            waiterCount: Int(try await self.execute(RedisCommand("SCARD", waiters)).integer ?? 0)
-        )
-    }
-
-    private func execute(_ command: RedisCommand) async throws(LeaseStoreError) -> RESPValue {
-        do {
-            return try await self.client.send(command)
-        } catch {
-            throw LeaseStoreError(error)
+    ) async throws(LeaseStoreError) -> [FoundLease] {
+        let wanted = names.compactMap { name in
+            LeaseName(name).flatMap { lease in
+                lease.flight.text.map { isWanted(lease.flight.group, $0) } ?? true ? lease : nil
+            }
         }
+        let replies = try await self.execute(
+            wanted.flatMap { name in
+                [
+                    RedisCommand("GET", .string(name.lease)), RedisCommand("PTTL", .string(name.lease)),
+                    RedisCommand("SCARD", .string(name.wait)),
+                ]
+            }
+        )
+        return wanted.enumerated().compactMap { index, name in
+            guard let record = replies[index * 3].bytes.flatMap(LeaseRecord.init(bytes:)),
+                let life = replies[index * 3 + 1].integer, life > 0
+            else { return nil }
+            let key = name.flight.text ?? record.note.key ?? name.flight.encodedKey
+            guard name.flight.text != nil || isWanted(name.flight.group, key) else { return nil }
+            return FoundLease(
+                group: name.flight.group,
+                key: key,
+                lease: LeaseInspection.Lease(record, keyLife: .milliseconds(life)),
+                waiterCount: Int(replies[index * 3 + 2].integer ?? 0)
+            )
+        }
+    }
+}
+
+/// The names of a lease's keys, read back from the first.
+private struct LeaseName {
+    var lease: String
+    var wait: String
+    var flight: FlightName
+
+    init?(_ name: String) {
+        guard let marker = name.firstRange(of: "}:lease:"), let flight = FlightName(name[marker.upperBound...])
+        else { return nil }
+        self.lease = name
+        self.wait = "\(name[..<marker.lowerBound])}:wait:\(name[marker.upperBound...])"
+        self.flight = flight
     }
 }

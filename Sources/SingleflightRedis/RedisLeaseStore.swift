@@ -121,6 +121,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
+    /// Returns once the inbox is subscribed. Flights need not wait for it: what they miss they find by polling.
+    package func untilSubscribed() async throws {
+        try await self.subscription.subscribed(within: self.configuration.commandTimeout)
+    }
+
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
     /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
@@ -161,7 +166,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             key: names.isDigest ? request.key : nil
         ).text
         let deadline = self.clock.now.advanced(by: self.commandTimeout)
-        guard !request.terms.acceptsReuse else {
+        // With events on, the script comes first: it alone publishes exactly what it did.
+        guard !request.terms.acceptsReuse, !self.configuration.publishesEvents else {
             return self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
@@ -204,7 +210,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .string(request.token.description), .string(record), .string(self.inbox.description),
                 .integer(request.terms.duration.milliseconds), .integer(request.terms.grace.milliseconds),
                 policy.letter, policy.attempts, .integer(request.terms.retention.milliseconds),
-                request.terms.acceptsReuse ? "1" : "0", "0", .string(self.keyspace.inboxPrefix),
+                request.terms.acceptsReuse ? "1" : "0", "0", .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             timeout: remaining,
             reply
@@ -225,7 +231,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.evaluate(
             LeaseScripts.renew,
             keys: [names.lease, names.wait],
-            arguments: [.string(request.token.description), .string(record.text), .integer(keyLife)],
+            arguments: [
+                .string(request.token.description), .string(record.text), .integer(keyLife), self.eventChannel,
+            ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.renewReply() }
     }
@@ -240,7 +248,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             arguments: [
                 .string(request.token.description), .string(status), .bytes(payload),
                 .integer(request.retention.milliseconds), .integer(request.reuse.milliseconds),
-                .string(self.keyspace.inboxPrefix),
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.completeReply() }
@@ -260,7 +268,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             keys: [names.lease, names.wait, names.done],
             arguments: [
                 .string(request.token.description), mode, .integer(request.retention.milliseconds),
-                .string(self.keyspace.inboxPrefix),
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.releaseReply() }
@@ -275,7 +283,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             keys: [names.lease, names.wait, names.done],
             arguments: [
                 .string(request.token.description), .string(self.inbox.description), policy.letter, policy.attempts,
-                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix),
+                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.pollReply() }
@@ -284,14 +292,14 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// See `LeaseStore`.
     public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
         // Registration is per process: as long as another flight of this process waits for the key, it stays.
-        guard self.router.listenerCount(for: Keyspace.announcedName(of: key)) == 0 else {
+        guard self.router.waitingCount(for: Keyspace.announcedName(of: key)) == 0 else {
             return reply(.success(LeaveReply(waiters: 1)))
         }
         let names = self.keyspace.names(of: key)
         self.evaluate(
             LeaseScripts.leave,
             keys: [names.lease, names.wait],
-            arguments: [.string(self.inbox.description), .string(self.keyspace.inboxPrefix)],
+            arguments: [.string(self.inbox.description), .string(self.keyspace.inboxPrefix), self.eventChannel],
             reply
         ) { reply throws(LeaseStoreError) in try reply.leaveReply() }
     }
@@ -316,7 +324,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             keys: [names.lease, names.wait, names.done],
             arguments: [
                 .string(request.token?.description ?? ""), .bytes(outcome.wireForm.payload),
-                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix),
+                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.revokeReply() }
@@ -391,6 +399,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         case .failure(let error):
             return .failure(LeaseStoreError(error))
         }
+    }
+
+    /// The last argument of every script that publishes events; empty if it shall not.
+    private var eventChannel: RedisArgument {
+        self.configuration.publishesEvents ? .string(self.keyspace.eventChannel) : ""
     }
 
     private static func policy(_ policy: LeaderLossPolicy) -> (letter: RedisArgument, attempts: RedisArgument) {

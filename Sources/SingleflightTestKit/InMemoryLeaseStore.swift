@@ -1,59 +1,6 @@
 public import SingleflightLease
 import Synchronization
 
-/// The server side of the in-memory store: what several "processes" of a test share.
-public final class InMemoryLeaseServer: Sendable {
-    private struct State {
-        var model = LeaseModel()
-        var routers: [InboxID: InboxRouter<FlightKey>] = [:]
-        var dropsAnnouncements = false
-    }
-
-    /// The one clock of the server and of every process.
-    public let clock: ManualLeaseClock
-    private let state = Mutex(State())
-
-    /// Creates an empty server.
-    public init(clock: ManualLeaseClock = ManualLeaseClock()) {
-        self.clock = clock
-    }
-
-    /// Whether announcements get lost from now on.
-    public var dropsAnnouncements: Bool {
-        get { self.state.withLock { $0.dropsAnnouncements } }
-        set { self.state.withLock { $0.dropsAnnouncements = newValue } }
-    }
-
-    /// Whether nothing is left: no lease, no waiter, no outcome.
-    public var isEmpty: Bool {
-        self.state.withLock { $0.model.isEmpty(now: self.clock.now) }
-    }
-
-    /// Loses everything, as a server does that restarts without persistence.
-    public func loseEverything() {
-        self.state.withLock { $0.model.removeAll() }
-    }
-
-    func connect(_ inbox: InboxID, _ router: InboxRouter<FlightKey>) {
-        self.state.withLock { $0.routers[inbox] = router }
-    }
-
-    /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a caller.
-    func perform<Reply: Sendable>(_ request: (inout LeaseModel, LeaseInstant) -> Reply) -> Reply {
-        let (reply, deliveries) = self.state.withLock { state in
-            let reply = request(&state.model, self.clock.now)
-            let made = state.model.takeDeliveries().compactMap { delivery in
-                state.routers[delivery.inbox].map { (router: $0, delivery: delivery) }
-            }
-            return (reply, state.dropsAnnouncements ? [] : made)
-        }
-        for (router, delivery) in deliveries {
-            router.deliver(.announced(delivery.announcement), for: delivery.key)
-        }
-        return reply
-    }
-}
-
 /// A lease store in memory: one process's view of an ``InMemoryLeaseServer``. Requests are answered before they return.
 public final class InMemoryLeaseStore: LeaseStore {
     /// A request's name, for ``onRequest(_:)``.
@@ -70,10 +17,15 @@ public final class InMemoryLeaseStore: LeaseStore {
         case requestLost(LeaseStoreError)
         /// It is carried out, and the reply is lost.
         case replyLost(LeaseStoreError)
+        /// It is carried out once the gate opens.
+        case requestHeld(RequestGate)
+        /// It is carried out, and the reply comes once the gate opens.
+        case replyHeld(RequestGate)
     }
 
     private let server: InMemoryLeaseServer
-    private let router = InboxRouter<FlightKey>()
+    private let router: InboxRouter<FlightKey>
+    private let idleWaiters: IdleWaiters
     private let fault = Mutex<@Sendable (Operation) -> Fault>({ _ in .none })
 
     /// The server's clock.
@@ -92,6 +44,9 @@ public final class InMemoryLeaseStore: LeaseStore {
         self.label = label
         self.commandTimeout = commandTimeout
         self.inbox = InboxID(using: &generator)
+        let idleWaiters = IdleWaiters()
+        self.idleWaiters = idleWaiters
+        self.router = InboxRouter(onEmpty: { idleWaiters.idle() })
         server.connect(self.inbox, self.router)
     }
 
@@ -112,6 +67,11 @@ public final class InMemoryLeaseStore: LeaseStore {
 
     /// The number of keys that flights of this process listen for.
     public var listeningKeyCount: Int { self.router.keyCount }
+
+    /// Waits until no flight of this process listens: none is under way, and none has a timer or sends requests.
+    public func untilIdle() async {
+        await self.idleWaiters.wait { self.router.keyCount }
+    }
 
     /// Registers a listener.
     public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
@@ -145,7 +105,7 @@ public final class InMemoryLeaseStore: LeaseStore {
 
     /// See `LeaseStore`.
     public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        guard self.router.listenerCount(for: key) == 0 else {
+        guard self.router.waitingCount(for: key) == 0 else {
             return reply(.success(LeaveReply(waiters: 1)))
         }
         self.perform(.leave, reply) { model, now in model.leave(key, token: token, inbox: self.inbox, now: now) }
@@ -168,8 +128,8 @@ public final class InMemoryLeaseStore: LeaseStore {
 
     private func perform<Reply: Sendable>(
         _ operation: Operation,
-        _ reply: LeaseReply<Reply>,
-        _ request: (inout LeaseModel, LeaseInstant) -> Reply
+        _ reply: @escaping LeaseReply<Reply>,
+        _ request: @escaping @Sendable (inout LeaseModel, LeaseInstant) -> Reply
     ) {
         switch self.fault.withLock({ $0 })(operation) {
         case .none:
@@ -179,6 +139,31 @@ public final class InMemoryLeaseStore: LeaseStore {
         case .replyLost(let error):
             _ = self.server.perform(request)
             reply(.failure(error))
+        case .requestHeld(let gate):
+            gate.hold { reply(.success(self.server.perform(request))) }
+        case .replyHeld(let gate):
+            let answer = self.server.perform(request)
+            gate.hold { reply(.success(answer)) }
+        }
+    }
+}
+
+/// Those who wait until a process has no flights.
+private final class IdleWaiters: Sendable {
+    private let waiters = Mutex(ConditionWaiters<Int>())
+
+    func idle() {
+        self.waiters.withLock { $0.takeSatisfied(by: 0) }.resume()
+    }
+
+    /// - Parameter flights: the number of keys that are listened for; it is asked under the lock that ``idle()`` takes.
+    func wait(_ flights: () -> Int) async {
+        await withCheckedContinuation { continuation in
+            let satisfied = self.waiters.withLock { waiters in
+                waiters.add(continuation) { $0 == 0 }
+                return waiters.takeSatisfied(by: flights())
+            }
+            satisfied.resume()
         }
     }
 }

@@ -6,21 +6,14 @@ import Synchronization
 /// Time stands still until ``advance(by:)`` moves it; timers fire inside of that call, in the order of their deadlines, each at
 /// exactly its deadline.
 public final class ManualLeaseClock: LeaseClock {
-    private struct Waiter: Sendable {
-        var count: Int
-        var continuation: CheckedContinuation<Void, Never>
-    }
-
     private struct State {
         var now = LeaseInstant(sinceOrigin: .zero)
         var timers = TimerQueue()
-        var waiters: [Waiter] = []
-
-        mutating func takeSatisfied() -> [Waiter] {
-            let satisfied = self.waiters.filter { $0.count <= self.timers.count }
-            self.waiters.removeAll { $0.count <= self.timers.count }
-            return satisfied
-        }
+        /// Who waits for a number of scheduled calls.
+        var waiters = ConditionWaiters<Int>()
+        /// The same for the number of all calls that ever were scheduled.
+        var scheduledInAll = 0
+        var waitersInAll = ConditionWaiters<Int>()
     }
 
     private let state = Mutex(State())
@@ -39,12 +32,16 @@ public final class ManualLeaseClock: LeaseClock {
 
     /// Schedules a call; it is made by ``advance(by:)``.
     public func schedule(at deadline: LeaseInstant, _ work: @escaping @Sendable () -> Void) -> LeaseTimer {
-        let (timer, satisfied) = self.state.withLock { state in
-            (state.timers.insert(at: deadline, work), state.takeSatisfied())
+        let (timer, satisfied, satisfiedInAll) = self.state.withLock { state in
+            let timer = state.timers.insert(at: deadline, work)
+            state.scheduledInAll += 1
+            return (
+                timer, state.waiters.takeSatisfied(by: state.timers.count),
+                state.waitersInAll.takeSatisfied(by: state.scheduledInAll)
+            )
         }
-        for waiter in satisfied {
-            waiter.continuation.resume()
-        }
+        satisfied.resume()
+        satisfiedInAll.resume()
         return timer
     }
 
@@ -66,12 +63,21 @@ public final class ManualLeaseClock: LeaseClock {
     public func untilScheduled(_ count: Int = 1) async {
         await withCheckedContinuation { continuation in
             let satisfied = self.state.withLock { state in
-                state.waiters.append(Waiter(count: count, continuation: continuation))
-                return state.takeSatisfied()
+                state.waiters.add(continuation) { $0 >= count }
+                return state.waiters.takeSatisfied(by: state.timers.count)
             }
-            for waiter in satisfied {
-                waiter.continuation.resume()
+            satisfied.resume()
+        }
+    }
+
+    /// Waits until at least `count` calls were ever scheduled.
+    public func untilScheduled(inAll count: Int) async {
+        await withCheckedContinuation { continuation in
+            let satisfied = self.state.withLock { state in
+                state.waitersInAll.add(continuation) { $0 >= count }
+                return state.waitersInAll.takeSatisfied(by: state.scheduledInAll)
             }
+            satisfied.resume()
         }
     }
 

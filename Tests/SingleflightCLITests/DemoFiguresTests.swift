@@ -77,9 +77,10 @@ struct DemoFiguresTests {
         let text = try DemoRendering.text(DemoReport(scenes: [scene], herd: nil), as: .table, for: Terminal())
         #expect(
             text == """
-                SCENE    WHAT         EXPECTED  SEEN  VERDICT
-                1  herd  origin hits        20    21  FAILED
-                         wrong               0     0  ok
+                SCENE           EXPECTED  SEEN  VERDICT
+                1  herd                         FAILED
+                   origin hits        20    21  FAILED
+                   wrong               0     0  ok
 
                 """
         )

@@ -109,7 +109,9 @@ struct RenderingTests {
         )
         #expect(try LeaseRendering.list([lease], as: .table, for: Terminal()).contains("expired"))
         #expect(try LeaseRendering.list([lease], as: .json, for: Terminal()).contains("\"expired\" : true"))
-        #expect(try LeaseRendering.detail(lease, as: .table, for: Terminal()).contains("token       0123456789abcdef"))
+        let detail = FlightDetail(key: "k", group: "g", lease: lease, waiting: [], outcomes: [])
+        let card = try FlightRendering.text([detail], as: .table, for: Terminal())
+        #expect(card.contains("token       0123456789abcdef"))
     }
 
     @Test("leases are sorted as asked, and by key among equals")
@@ -125,8 +127,8 @@ struct RenderingTests {
                 waiters: waiters
             )
         }
-        #expect(LeasesCommand.sorted(leases, by: .key).map(\.key) == ["a", "b", "c"])
-        #expect(LeasesCommand.sorted(leases, by: .waiters).map(\.key) == ["c", "a", "b"])
+        #expect(LeaseOrder.key.sorted(leases).map(\.key) == ["a", "b", "c"])
+        #expect(LeaseOrder.waiters.sorted(leases).map(\.key) == ["c", "a", "b"])
     }
 
     @Test("color is off where nobody looks, and on where it is insisted on", arguments: [ColorChoice.auto, .never])

@@ -5,7 +5,7 @@ import Foundation
 package struct ConnectionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Redis to talk to: redis://, rediss:// or redis+unix://. (env: SINGLEFLIGHT_URL, else \(Self.defaultURL))",
+            "Redis to talk to: redis:// or redis+unix://. (env: SINGLEFLIGHT_URL, else \(Self.defaultURL))",
             valueName: "url"
         )
     )
@@ -49,7 +49,7 @@ enum RedisURL {
     static func validate(_ url: String) throws {
         guard let scheme = schemes.first(where: { url.hasPrefix($0 + "://") }), url.count > scheme.count + 3 else {
             let shown = SafeText.escape(Redaction.withoutSecrets(url))
-            throw ValidationError("'\(shown)' is no Redis URL: it starts with redis://, rediss:// or redis+unix://")
+            throw ValidationError("'\(shown)' is no Redis URL: it starts with redis:// or redis+unix://")
         }
     }
 }

@@ -7,7 +7,11 @@ struct Demo {
 
     /// - Throws: ``CommandFailure`` and others if the stage cannot be put up; `CancellationError` when canceled.
     func run() async throws -> DemoReport {
-        guard configuration.redis == nil else { return try await run(with: nil) }
+        if let url = configuration.redis {
+            // Asked first: what is wrong with a Redis of the user's is said once, and not by every worker.
+            try await DemoGroups.withGroup(url: url, namespace: "demo", label: "demo") { _ in }
+            return try await run(with: nil)
+        }
         progress.note("starting a private Redis", style: .dim)
         let redis = try await PrivateRedis.start()
         do {

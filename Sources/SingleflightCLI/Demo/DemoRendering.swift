@@ -28,23 +28,21 @@ enum DemoRendering {
     }
 
     private static func table(_ report: DemoReport, for terminal: Terminal) -> String {
+        // A scene is a line of its own above its checks, which keeps the whole within eighty columns.
         var table = Table([
-            .init("SCENE", isFlexible: true), .init("WHAT", isFlexible: true), .init("EXPECTED", .right),
-            .init("SEEN", .right), .init("VERDICT"),
+            .init("SCENE", isFlexible: true), .init("EXPECTED", .right), .init("SEEN", .right), .init("VERDICT"),
         ])
         for scene in report.scenes {
-            var title = Table.Cell("\(scene.number)  \(scene.title)", .bold)
+            let verdict = Table.Cell(scene.verdict.text, style(of: scene.verdict))
+            table.append([.init("\(scene.number)  \(scene.title)", .bold), "", "", verdict])
             for check in scene.checks {
                 let verdict = check.passed ? Verdict.ok : .failed
                 table.append([
-                    title, .init(check.what), .init(check.expected), .init(check.seen),
+                    .init("   \(check.what)"), .init(check.expected), .init(check.seen),
                     .init(verdict.text, style(of: verdict)),
                 ])
-                title = ""
             }
-            if let remark = scene.remark {
-                table.append([title, .init(remark), "", "", .init(scene.verdict.text, style(of: scene.verdict))])
-            }
+            if let remark = scene.remark { table.append([.init("   \(remark)")]) }
         }
         return table.render(for: terminal)
     }

@@ -21,7 +21,7 @@ extension CommandFailure {
         switch error {
         case let failure as CommandFailure: self = failure
         case let error as PrivateRedisError: self.init(Self.oneLine("\(error)"), status: .unavailable)
-        case let error as LeaseStoreError: self.init(Self.oneLine(error.description), status: Self.status(of: error))
+        case let error as LeaseStoreError: self.init(Self.oneLine(error.message), status: Self.status(of: error))
         case is CancellationError: self.init("canceled", status: .canceled)
         default: self.init(Self.oneLine("\(error)"))
         }

@@ -14,6 +14,8 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
     package var waiters: Int
     /// What the leader's operation last said of itself.
     package var progress: String?
+    /// The share of the work that is done, from 0 to 1, if the operation said.
+    package var fraction: Double?
 
     /// The lease has run out, and nobody has claimed the key since.
     package var isExpired: Bool { remaining <= .zero }
@@ -27,7 +29,8 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
         remaining: Duration,
         renewals: Int = 0,
         waiters: Int = 0,
-        progress: String? = nil
+        progress: String? = nil,
+        fraction: Double? = nil
     ) {
         self.key = key
         self.group = group
@@ -38,13 +41,15 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
         self.renewals = renewals
         self.waiters = waiters
         self.progress = progress
+        self.fraction = fraction
     }
 }
 
 extension LeaseSummary {
     /// The unit is part of the name: a number of JSON has none of its own.
     private enum CodingKeys: String, CodingKey {
-        case key, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress, expired
+        case key, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress, fraction,
+            expired
     }
 
     package init(from decoder: any Decoder) throws {
@@ -58,6 +63,7 @@ extension LeaseSummary {
         renewals = try values.decode(Int.self, forKey: .renewals)
         waiters = try values.decode(Int.self, forKey: .waiters)
         progress = try values.decodeIfPresent(String.self, forKey: .progress)
+        fraction = try values.decodeIfPresent(Double.self, forKey: .fraction)
     }
 
     package func encode(to encoder: any Encoder) throws {
@@ -71,6 +77,7 @@ extension LeaseSummary {
         try values.encode(renewals, forKey: .renewals)
         try values.encode(waiters, forKey: .waiters)
         try values.encodeIfPresent(progress, forKey: .progress)
+        try values.encodeIfPresent(fraction, forKey: .fraction)
         try values.encode(isExpired, forKey: .expired)
     }
 }

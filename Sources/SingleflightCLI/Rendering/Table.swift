@@ -32,6 +32,8 @@ package struct Table: Sendable {
 
     private let columns: [Column]
     private var rows: [[Cell]] = []
+    /// The columns' widths, where they no longer depend on the rows.
+    private var fixedWidths: [Int]?
 
     package init(_ columns: [Column]) { self.columns = columns }
 
@@ -40,13 +42,34 @@ package struct Table: Sendable {
 
     /// One line for the titles and one a row, each ended by a newline. Cells are made safe to print here.
     package func render(for terminal: Terminal) -> String {
-        let texts = rows.map { row in columns.indices.map { $0 < row.count ? terminal.safe(row[$0].text) : "" } }
-        let widths = fit(texts, into: terminal.width)
-        var lines = [line(columns.map(\.title), widths, terminal) { _ in .bold }]
-        for (row, text) in zip(rows, texts) {
-            lines.append(line(text, widths, terminal) { $0 < row.count ? row[$0].style : nil })
-        }
-        return lines.map { $0 + "\n" }.joined()
+        let widths = widths(for: terminal)
+        return line(columns.map(\.title), widths, terminal) { _ in .bold } + "\n" + lines(of: rows, widths, terminal)
+    }
+
+    /// The same table without its rows, and with the columns as wide as they are with them.
+    package func fixed(for terminal: Terminal) -> Table {
+        var table = Table(columns)
+        table.fixedWidths = widths(for: terminal)
+        return table
+    }
+
+    /// One line for each of the rows, without titles, cut to the columns' widths.
+    package func lines(of rows: [[Cell]], for terminal: Terminal) -> String {
+        lines(of: rows, widths(for: terminal), terminal)
+    }
+
+    private func lines(of rows: [[Cell]], _ widths: [Int], _ terminal: Terminal) -> String {
+        rows.map { row in
+            line(texts(of: row, terminal), widths, terminal) { $0 < row.count ? row[$0].style : nil } + "\n"
+        }.joined()
+    }
+
+    private func texts(of row: [Cell], _ terminal: Terminal) -> [String] {
+        columns.indices.map { $0 < row.count ? terminal.safe(row[$0].text) : "" }
+    }
+
+    private func widths(for terminal: Terminal) -> [Int] {
+        fixedWidths ?? fit(rows.map { texts(of: $0, terminal) }, into: terminal.width)
     }
 
     private func fit(_ texts: [[String]], into limit: Int?) -> [Int] {

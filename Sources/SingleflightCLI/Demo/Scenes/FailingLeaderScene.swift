@@ -1,6 +1,6 @@
 /// Scene 2: the work fails. Everybody hears so once, and nobody tries again in turn.
 struct FailingLeaderScene: DemoScene {
-    let title = "the leader fails"
+    let title = "a failing leader"
 
     func play(on stage: DemoStage) async throws -> [Check] {
         let key = "failing"

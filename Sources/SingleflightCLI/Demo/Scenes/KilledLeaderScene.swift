@@ -2,7 +2,7 @@ import Foundation
 
 /// Scene 3: the leader's process is killed while it computes.
 struct KilledLeaderScene: DemoScene {
-    let title = "the leader is killed (SIGKILL)"
+    let title = "a killed leader (SIGKILL)"
 
     func obstacle(_ configuration: DemoConfiguration) -> String? { needsFollowers(configuration) }
 

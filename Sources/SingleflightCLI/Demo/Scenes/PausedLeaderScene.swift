@@ -2,7 +2,7 @@ import Foundation
 
 /// Scene 4: the leader sleeps through the end of its lease and wakes up with a result that nobody may have.
 struct PausedLeaderScene: DemoScene {
-    let title = "the leader is paused past its lease (SIGSTOP)"
+    let title = "a leader paused past its lease (SIGSTOP)"
 
     func obstacle(_ configuration: DemoConfiguration) -> String? { needsFollowers(configuration) }
 

@@ -2,7 +2,7 @@ import PrivateRedis
 
 /// Scene 5: Redis goes away in mid-flight and comes back empty.
 struct RestartedRedisScene: DemoScene {
-    let title = "Redis is restarted in mid-flight"
+    let title = "Redis restarted in mid-flight"
 
     func obstacle(_ configuration: DemoConfiguration) -> String? {
         configuration.redis == nil ? nil : "your own Redis isn't restarted"

@@ -36,7 +36,8 @@ enum DemoGroups {
         let configuration = RedisLeaseStoreConfiguration(
             namespace: namespace,
             label: label,
-            commandTimeout: DemoConfiguration.commandTimeout
+            commandTimeout: DemoConfiguration.commandTimeout,
+            publishesEvents: true
         )
         try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
             try await body(LeasedDemoGroup(store: store))

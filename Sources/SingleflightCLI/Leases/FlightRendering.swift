@@ -1,0 +1,46 @@
+/// How everything about one key is printed.
+package enum FlightRendering {
+    package static func text(_ flights: [FlightDetail], as format: OutputFormat, for terminal: Terminal) throws
+        -> String
+    {
+        switch format {
+        case .json: try JSONText.document(flights)
+        case .ndjson: try JSONText.lines(flights)
+        case .table: flights.map { card($0, for: terminal) }.joined(separator: "\n")
+        }
+    }
+
+    private static func card(_ flight: FlightDetail, for terminal: Terminal) -> String {
+        var lines: [(name: String, value: String, style: TextStyle?)] = [
+            ("key", flight.key, .bold), ("group", flight.group, nil),
+        ]
+        if let lease = flight.lease {
+            let left = LeaseRendering.left(lease, terminal)
+            lines += [
+                ("leader", lease.leader, nil), ("token", lease.token, nil),
+                ("age", terminal.duration(lease.age), nil), ("lease left", left.text, left.style),
+                ("renewals", "\(lease.renewals)", nil), ("waiters", "\(lease.waiters)", nil),
+            ]
+            lines += flight.waiting.map { ("", "inbox \($0)", .dim) }
+            lines.append(("progress", lease.progress ?? "-", nil))
+        } else {
+            lines.append(("leader", "nobody", .dim))
+        }
+        for outcome in flight.outcomes {
+            lines.append((outcome.reused ? "reused" : "retained", describe(outcome, for: terminal), nil))
+            lines.append(("", "token \(outcome.token)", .dim))
+        }
+        return lines.map { name, value, style in
+            name + String(repeating: " ", count: 12 - name.count) + terminal.styled(terminal.safe(value), style) + "\n"
+        }.joined()
+    }
+
+    private static func describe(_ outcome: FlightDetail.Outcome, for terminal: Terminal) -> String {
+        var parts = [outcome.kind]
+        if let detail = outcome.detail { parts.append(detail) }
+        if let bytes = outcome.bytes { parts.append("\(bytes) bytes" + (outcome.codec.map { " of \($0)" } ?? "")) }
+        if let leader = outcome.leader { parts.append("by \(leader)") }
+        parts.append("for \(terminal.duration(.milliseconds(outcome.remainingMilliseconds))) more")
+        return parts.joined(separator: ", ")
+    }
+}

@@ -1,0 +1,85 @@
+#if canImport(Darwin)
+    import Darwin
+#else
+    import Glibc
+#endif
+
+/// A terminal that is drawn on as a whole, on its alternate screen, so that what was there comes back afterwards.
+struct TerminalScreen: Sendable {
+    struct Size: Equatable, Sendable {
+        var columns: Int
+        var rows: Int
+    }
+
+    let output: StandardStream
+    /// Where keys come from; nil if that is no terminal.
+    let keyboard: Int32?
+
+    /// Takes the terminal over while `body` runs, and gives it back as it was whichever way `body` ends.
+    static func withScreen(
+        output: StandardStream = .output,
+        input: Int32 = STDIN_FILENO,
+        _ body: (TerminalScreen) async throws -> Void
+    ) async throws {
+        let saved = TerminalMode(of: input)
+        saved?.enterKeyMode(on: input)
+        defer { saved?.restore(on: input) }
+        try output.write(Self.enter)
+        defer { output.attempt(Self.leave) }
+        try await body(TerminalScreen(output: output, keyboard: saved == nil ? nil : input))
+    }
+
+    /// As it is now; a terminal that does not say gets the size that every terminal has.
+    var size: Size {
+        var size = winsize()
+        guard ioctl(output.descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
+            return Size(columns: 80, rows: 24)
+        }
+        return Size(columns: Int(size.ws_col), rows: Int(size.ws_row))
+    }
+
+    /// Replaces everything on the screen, in one write and without clearing first: no flicker.
+    func draw(_ lines: [String]) throws {
+        try output.write(Self.frame(lines))
+    }
+
+    static func frame(_ lines: [String]) -> String {
+        beginUpdate + "\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J" + endUpdate
+    }
+
+    /// Alternate screen, no cursor, and no wrapping: a line that is too long must not push others off.
+    private static let enter = "\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l"
+    private static let leave = "\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"
+    /// Terminals that know synchronized updates show the frame as one; the others ignore it.
+    private static let beginUpdate = "\u{1B}[?2026h"
+    private static let endUpdate = "\u{1B}[?2026l"
+}
+
+/// How a terminal treats what is typed.
+private struct TerminalMode {
+    private let attributes: termios
+
+    /// nil for what is no terminal.
+    init?(of descriptor: Int32) {
+        var attributes = termios()
+        guard tcgetattr(descriptor, &attributes) == 0 else { return nil }
+        self.attributes = attributes
+    }
+
+    /// Every key arrives at once, as a byte and not as a signal, and is not shown.
+    func enterKeyMode(on descriptor: Int32) {
+        var changed = attributes
+        changed.c_lflag &= ~tcflag_t(ICANON | ECHO | ISIG)
+        tcsetattr(descriptor, TCSAFLUSH, &changed)
+    }
+
+    func restore(on descriptor: Int32) {
+        var attributes = attributes
+        tcsetattr(descriptor, TCSAFLUSH, &attributes)
+    }
+}
+
+extension StandardStream {
+    /// Writes `text` if that is possible; for clean-up, where there is nobody to tell.
+    fileprivate func attempt(_ text: String) { try? write(text) }
+}

@@ -1,0 +1,94 @@
+import Foundation
+import SingleflightRedis
+
+/// An event as `watch` prints it.
+package struct EventLine: Codable, Equatable, Sendable {
+    /// What happened, in one word.
+    package var event: String
+    package var group: String
+    package var key: String
+    package var token: String
+    /// The label of the process that leads.
+    package var leader: String
+    /// The server's time, since 1970.
+    package var timeMilliseconds: Int64
+    /// How long the flight had lasted.
+    package var ageMilliseconds: Int64
+    package var waiters: Int
+    package var renewals: Int
+    package var attempt: Int
+    /// Why, by whom, or what the leader said of its progress.
+    package var detail: String?
+}
+
+extension EventLine {
+    init(_ event: LeaseEvent) {
+        let (word, detail) = Self.describe(event)
+        self.init(
+            event: word,
+            group: event.group,
+            key: event.key,
+            token: event.token.description,
+            leader: event.note.label,
+            timeMilliseconds: event.time.wholeMilliseconds,
+            ageMilliseconds: event.note.age.wholeMilliseconds,
+            waiters: event.waiters,
+            renewals: event.note.renewals,
+            attempt: event.attempt,
+            detail: detail
+        )
+    }
+
+    private static func describe(_ event: LeaseEvent) -> (word: String, detail: String?) {
+        switch event.change {
+        case .acquired: ("acquired", nil)
+        case .takenOver(let lost): ("taken over", "from \(lost.description.prefix(8))")
+        case .renewed: ("renewed", event.note.progress?.text)
+        case .joined(let inbox): ("joined", "inbox \(inbox.description.prefix(8))")
+        case .left(let inbox): ("left", "inbox \(inbox.description.prefix(8))")
+        case .completed: ("completed", nil)
+        case .failed(let failure): ("failed", failure.map { "\($0.type): \($0.message)" })
+        case .released: ("released", event.waiters > 0 ? "for another process to take over" : nil)
+        case .canceled(.leaseExpired): ("expired", nil)
+        case .canceled(.supersededTooOften): ("expired", "taken over too often")
+        case .canceled(.leaderShutDown): ("canceled", "the leader shut down")
+        case .canceled(.revoked(let by, let reason)): ("revoked", "by \(by)" + (reason.isEmpty ? "" : ": \(reason)"))
+        }
+    }
+
+    /// One line: local time, what happened to which flight, and the rest; every field is made safe to print.
+    package func text(for terminal: Terminal) -> String {
+        let style: TextStyle? =
+            switch event {
+            case "completed": .good
+            case "failed", "expired", "canceled", "revoked": .bad
+            case "acquired", "taken over": .bold
+            case "renewed", "joined", "left": .dim
+            default: nil
+            }
+        var facts: [String] = []
+        if ageMilliseconds > 0 { facts.append("after \(terminal.duration(.milliseconds(ageMilliseconds)))") }
+        if waiters > 0 { facts.append(waiters == 1 ? "1 waiter" : "\(waiters) waiters") }
+        if attempt > 0 { facts.append("takeover \(attempt)") }
+        if let detail { facts.append(detail) }
+        let word = event.padding(toLength: 10, withPad: " ", startingAt: 0)
+        return [
+            terminal.styled(Self.clock(timeMilliseconds), .dim), terminal.styled(word, style),
+            terminal.safe("\(group):\(key)"), terminal.styled(String(token.prefix(8)), .dim), terminal.safe(leader),
+            terminal.safe(facts.joined(separator: ", ")),
+        ].filter { !$0.isEmpty }.joined(separator: "  ")
+    }
+
+    private static func clock(_ milliseconds: Int64) -> String {
+        var seconds = time_t(milliseconds / 1_000)
+        var parts = tm()
+        localtime_r(&seconds, &parts)
+        return String(
+            format: "%02d:%02d:%02d.%03d",
+            parts.tm_hour,
+            parts.tm_min,
+            parts.tm_sec,
+            Int32(milliseconds % 1_000)
+        )
+    }
+}

@@ -1,0 +1,133 @@
+import HiredisClient
+public import SingleflightLease
+
+/// Everything that Redis knows about the flights of one key.
+public struct FlightInspection: Sendable {
+    /// The group and the key.
+    public var key: FlightKey
+    /// The lease and the processes that wait.
+    public var inspection: LeaseInspection
+    /// Outcomes that are kept for those who ask, the one with the longest life first.
+    public var outcomes: [RetainedOutcome]
+}
+
+/// An outcome that is kept for those who ask for it.
+public struct RetainedOutcome: Sendable {
+    /// What is kept.
+    public enum Content: Hashable, Sendable {
+        /// The flight ended so.
+        case outcome(StoredOutcome)
+        /// The flight goes on under another token.
+        case superseded(by: LeaseToken)
+    }
+
+    /// The flight that ended.
+    public var token: LeaseToken
+    /// What is kept.
+    public var content: Content
+    /// The time until it is forgotten.
+    public var remaining: Duration
+    /// Whether new callers get it instead of a new flight.
+    public var isReused: Bool
+}
+
+extension RedisLeaseStore {
+    /// Finds the flights of `key`: of the group's only, or of every group in the namespace that has any.
+    ///
+    /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small steps.
+    ///
+    /// - Throws: ``LeaseStoreError``.
+    public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {
+        let encoded = Keyspace.encode(Array(key.utf8)).text
+        let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"
+        var scan = KeyScan()
+        var tokens: [String: Set<LeaseToken>] = group.map { [$0: []] } ?? [:]
+        while let names = try await scan.next(matching: pattern, by: self) {
+            for name in names {
+                guard let (group, token) = Self.read(name, encodedKey: encoded) else { continue }
+                tokens[group, default: []].formUnion(token.map { [$0] } ?? [])
+            }
+        }
+        var flights: [FlightInspection] = []
+        for (group, tokens) in tokens.sorted(by: { $0.key < $1.key }) {
+            let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
+            let inspection = try await self.inspection(of: flightKey)
+            let outcomes = try await self.outcomes(of: flightKey, tokens: Array(tokens))
+            guard inspection.lease != nil || !outcomes.isEmpty else { continue }
+            flights.append(FlightInspection(key: flightKey, inspection: inspection, outcomes: outcomes))
+        }
+        return flights
+    }
+
+    /// The group, and the token if it is an outcome's, of a key's name; `nil` for the names of other keys.
+    private static func read(_ name: String, encodedKey: String) -> (group: String, token: LeaseToken?)? {
+        guard let brace = name.firstRange(of: "}:") else { return nil }
+        let rest = name[brace.upperBound...]
+        guard let colon = rest.firstIndex(of: ":"), let flight = FlightName(rest[rest.index(after: colon)...]) else {
+            return nil
+        }
+        switch rest[..<colon] {
+        case "lease" where flight.encodedKey == encodedKey:
+            return (flight.group, nil)
+        case "done" where flight.encodedKey.dropLast(32) == encodedKey + ":":
+            return LeaseToken(flight.encodedKey.suffix(32)).map { (flight.group, $0) }
+        default:
+            return nil
+        }
+    }
+
+    private func inspection(of key: FlightKey) async throws(LeaseStoreError) -> LeaseInspection {
+        try await withCheckedContinuation { continuation in
+            self.inspect(key) { continuation.resume(returning: $0) }
+        }.get()
+    }
+
+    private func outcomes(of key: FlightKey, tokens: [LeaseToken]) async throws(LeaseStoreError) -> [RetainedOutcome] {
+        let names = self.keyspace.names(of: key)
+        let replies = try await self.execute(
+            [RedisCommand("GET", .string(names.last))]
+                + tokens.flatMap { token in
+                    ["GET", "PTTL"].map { RedisCommand($0, .string(names.done + token.description)) }
+                }
+        )
+        let outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
+            guard let bytes = replies[1 + index * 2].bytes, let life = replies[2 + index * 2].integer, life > 0,
+                let content = RetainedOutcome.Content(bytes: bytes)
+            else { return nil }
+            return RetainedOutcome(
+                token: token,
+                content: content,
+                remaining: .milliseconds(life),
+                isReused: replies[0].string == token.description
+            )
+        }
+        return outcomes.sorted { $0.remaining > $1.remaining }
+    }
+}
+
+extension RetainedOutcome.Content {
+    /// `nil` for a letter that this version does not know.
+    fileprivate init?(bytes: [UInt8]) {
+        guard let letter = bytes.first else { return nil }
+        let payload = Array(bytes.dropFirst())
+        if letter == UInt8(ascii: "s") {
+            guard let token = LeaseToken(bytes: payload) else { return nil }
+            self = .superseded(by: token)
+        } else {
+            guard let outcome = StoredOutcome(status: letter, payload: payload) else { return nil }
+            self = .outcome(outcome)
+        }
+    }
+}
+
+extension KeyScan {
+    /// `text` as a pattern that matches nothing else.
+    static func literal(_ text: String) -> String {
+        var pattern = ""
+        for character in text {
+            if "*?[]^\\".contains(character) { pattern.append("\\") }
+            pattern.append(character)
+        }
+        return pattern
+    }
+}

@@ -1,0 +1,156 @@
+import SingleflightLease
+import Synchronization
+
+/// A process of a conformance run: a store's requests as `async` functions on the run's key.
+struct ConformanceProcess: Sendable {
+    let store: any LeaseStore
+    var key: FlightKey
+
+    func on(_ key: FlightKey) -> ConformanceProcess {
+        ConformanceProcess(store: self.store, key: key)
+    }
+
+    func listen() -> ConformanceListener {
+        ConformanceListener(self.store, self.key)
+    }
+
+    func enter(_ token: LeaseToken, _ terms: LeaseTerms = .long()) async throws -> EnterReply {
+        let request = EnterRequest(
+            key: self.key,
+            token: token,
+            terms: terms,
+            note: LeaseNote(label: self.store.label),
+            validity: self.store.commandTimeout
+        )
+        return try await self.reply { self.store.enter(request, reply: $0) }
+    }
+
+    func renew(
+        _ token: LeaseToken,
+        _ terms: LeaseTerms = .long(),
+        attempt: Int = 0,
+        note: LeaseNote? = nil
+    ) async throws -> RenewReply {
+        let request = RenewRequest(
+            key: self.key,
+            token: token,
+            terms: terms,
+            attempt: attempt,
+            note: note ?? LeaseNote(label: self.store.label, renewals: 1)
+        )
+        return try await self.reply { self.store.renew(request, reply: $0) }
+    }
+
+    func complete(
+        _ token: LeaseToken,
+        _ outcome: StoredOutcome,
+        retention: Duration = .seconds(30),
+        reuse: Duration = .zero
+    ) async throws -> CompleteReply {
+        let request = CompleteRequest(
+            key: self.key,
+            token: token,
+            outcome: outcome,
+            retention: retention,
+            reuse: reuse
+        )
+        return try await self.reply { self.store.complete(request, reply: $0) }
+    }
+
+    func release(_ token: LeaseToken, _ mode: ReleaseRequest.Mode) async throws -> ReleaseReply {
+        let request = ReleaseRequest(key: self.key, token: token, mode: mode, retention: .seconds(30))
+        return try await self.reply { self.store.release(request, reply: $0) }
+    }
+
+    func poll(_ token: LeaseToken, _ leaderLoss: LeaderLossPolicy = .cancel) async throws -> PollReply {
+        let request = PollRequest(key: self.key, token: token, leaderLoss: leaderLoss, retention: .seconds(30))
+        return try await self.reply { self.store.poll(request, reply: $0) }
+    }
+
+    func leave(_ token: LeaseToken) async throws -> LeaveReply {
+        try await self.reply { self.store.leave(self.key, token: token, reply: $0) }
+    }
+
+    func fence(_ token: LeaseToken) async throws -> FenceReply {
+        try await self.reply { self.store.fence(self.key, token: token, reply: $0) }
+    }
+
+    func revoke(_ token: LeaseToken?) async throws -> RevokeReply {
+        let request = RevokeRequest(
+            key: self.key,
+            token: token,
+            by: "ops",
+            reason: "stuck\nfor 100 %",
+            retention: .seconds(30)
+        )
+        return try await self.reply { self.store.revoke(request, reply: $0) }
+    }
+
+    func inspect() async throws -> LeaseInspection {
+        try await self.reply { self.store.inspect(self.key, reply: $0) }
+    }
+
+    /// Enters, and checks that it follows `token`.
+    func follow(_ token: LeaseToken, _ terms: LeaseTerms = .long()) async throws {
+        var generator = SystemRandomNumberGenerator()
+        guard case .follow(token, let remaining) = try await self.enter(LeaseToken(using: &generator), terms) else {
+            throw ConformanceFailure("entering while a lease is held follows its token")
+        }
+        try expectTrue(remaining > .zero, "a lease that is followed has time left")
+    }
+
+    private func reply<Reply: Sendable>(_ send: (@escaping LeaseReply<Reply>) -> Void) async throws -> Reply {
+        try await withCheckedThrowingContinuation { continuation in
+            send { continuation.resume(with: $0) }
+        }
+    }
+}
+
+/// The announcements that one process hears about one key, in order.
+final class ConformanceListener: Sendable {
+    private struct State {
+        var heard: [Announcement] = []
+        var waiters = ConditionWaiters<Int>()
+        var registration: InboxRegistration?
+    }
+
+    private let state = Mutex(State())
+
+    init(_ store: any LeaseStore, _ key: FlightKey) {
+        let registration = store.listen(for: key) { [weak self] event in
+            guard case .announced(let announcement) = event else { return }
+            self?.hear(announcement)
+        }
+        self.state.withLock { $0.registration = registration }
+    }
+
+    deinit {
+        self.stop()
+    }
+
+    var heardCount: Int { self.state.withLock { $0.heard.count } }
+
+    func next() async -> Announcement {
+        await withCheckedContinuation { continuation in
+            let satisfied = self.state.withLock { state in
+                state.waiters.add(continuation) { $0 > 0 }
+                return state.waiters.takeSatisfied(by: state.heard.count)
+            }
+            satisfied.resume()
+        }
+        return self.state.withLock { $0.heard.removeFirst() }
+    }
+
+    func stop() {
+        let registration = self.state.withLock { $0.registration.take() }
+        registration?.cancel()
+    }
+
+    private func hear(_ announcement: Announcement) {
+        let satisfied = self.state.withLock { state in
+            state.heard.append(announcement)
+            return state.waiters.takeSatisfied(by: state.heard.count)
+        }
+        satisfied.resume()
+    }
+}

@@ -1,0 +1,96 @@
+public import SingleflightLease
+import Synchronization
+
+/// The server side of the in-memory store: what several "processes" of a test share.
+public final class InMemoryLeaseServer: Sendable {
+    private struct State {
+        var model = LeaseModel()
+        var routers: [InboxID: InboxRouter<FlightKey>] = [:]
+        var dropsAnnouncements = false
+        var watchers: [FlightKey: ConditionWaiters<LeaseInspection>] = [:]
+
+        mutating func takeSatisfied(now: LeaseInstant) -> [ConditionWaiters<LeaseInspection>.Satisfied] {
+            guard !self.watchers.isEmpty else { return [] }
+            var satisfied: [ConditionWaiters<LeaseInspection>.Satisfied] = []
+            for key in self.watchers.keys {
+                let inspection = self.model.inspect(key, now: now)
+                if let those = self.watchers[key]?.takeSatisfied(by: inspection) {
+                    satisfied.append(those)
+                }
+            }
+            self.watchers = self.watchers.filter { !$0.value.isEmpty }
+            return satisfied
+        }
+    }
+
+    /// The one clock of the server and of every process.
+    public let clock: ManualLeaseClock
+    private let state = Mutex(State())
+
+    /// Creates an empty server.
+    public init(clock: ManualLeaseClock = ManualLeaseClock()) {
+        self.clock = clock
+    }
+
+    /// Whether announcements get lost from now on.
+    public var dropsAnnouncements: Bool {
+        get { self.state.withLock { $0.dropsAnnouncements } }
+        set { self.state.withLock { $0.dropsAnnouncements = newValue } }
+    }
+
+    /// Whether nothing is left: no lease, no waiter, no outcome.
+    public var isEmpty: Bool {
+        self.state.withLock { $0.model.isEmpty(now: self.clock.now) }
+    }
+
+    /// Loses everything, as a server does that restarts without persistence.
+    public func loseEverything() {
+        self.state.withLock { $0.model.removeAll() }
+    }
+
+    /// Waits until exactly `count` processes are registered as waiters of `key`'s flight.
+    ///
+    /// The condition is looked at after each request, not when time passes.
+    public func untilWaiters(of key: FlightKey, _ count: Int) async {
+        await self.until(key) { $0.waiters.count == count }
+    }
+
+    /// Waits until somebody holds a lease of `key`, or until nobody does.
+    public func untilLease(of key: FlightKey, isHeld: Bool) async {
+        await self.until(key) { ($0.lease != nil) == isHeld }
+    }
+
+    private func until(_ key: FlightKey, _ condition: @escaping @Sendable (LeaseInspection) -> Bool) async {
+        await withCheckedContinuation { continuation in
+            let satisfied = self.state.withLock { state in
+                state.watchers[key, default: ConditionWaiters()].add(continuation, until: condition)
+                return state.takeSatisfied(now: self.clock.now)
+            }
+            for those in satisfied {
+                those.resume()
+            }
+        }
+    }
+
+    func connect(_ inbox: InboxID, _ router: InboxRouter<FlightKey>) {
+        self.state.withLock { $0.routers[inbox] = router }
+    }
+
+    /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a caller.
+    func perform<Reply: Sendable>(_ request: (inout LeaseModel, LeaseInstant) -> Reply) -> Reply {
+        let (reply, deliveries, satisfied) = self.state.withLock { state in
+            let reply = request(&state.model, self.clock.now)
+            let made = state.model.takeDeliveries().compactMap { delivery in
+                state.routers[delivery.inbox].map { (router: $0, delivery: delivery) }
+            }
+            return (reply, state.dropsAnnouncements ? [] : made, state.takeSatisfied(now: self.clock.now))
+        }
+        for (router, delivery) in deliveries {
+            router.deliver(.announced(delivery.announcement), for: delivery.key)
+        }
+        for those in satisfied {
+            those.resume()
+        }
+        return reply
+    }
+}

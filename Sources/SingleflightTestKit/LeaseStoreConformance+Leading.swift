@@ -1,0 +1,183 @@
+import SingleflightLease
+
+extension LeaseStoreConformance {
+    static let leading: [Case] = [
+        Case("the first to enter leads, and the next follows it and is registered") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            try expectEqual(try await a.enter(token), .lead(attempt: 0), "the first enter")
+            try await b.follow(token)
+            let inspection = try await a.inspect()
+            try expectEqual(inspection.lease?.token, token, "the inspected token")
+            try expectEqual(inspection.lease?.inbox, a.store.inbox, "the inspected leader")
+            try expectEqual(inspection.lease?.note.label, "a", "the inspected label")
+            try expectEqual(inspection.waiters, [b.store.inbox], "the inspected waiters")
+        },
+        Case("an enter that is repeated under its token leads again") { run in
+            let a = try await run.process("a")
+            let token = run.token()
+            _ = try await a.enter(token)
+            try expectEqual(try await a.enter(token), .lead(attempt: 0), "the repeated enter")
+        },
+        Case("a process that enters twice is one waiter") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            try await b.follow(token)
+            try expectEqual(try await a.renew(token), .renewed(waiters: 1), "the renewal")
+        },
+        Case("a renewal prolongs the lease and carries the note") { run in
+            let a = try await run.process("a")
+            let token = run.token()
+            _ = try await a.enter(token, .short())
+            let note = LeaseNote(label: "a", renewals: 7, progress: FlightProgress(fraction: 0.5, message: "half"))
+            try expectEqual(try await a.renew(token, .long(), note: note), .renewed(waiters: 0), "the renewal")
+            await run.expire()
+            let lease = try await a.inspect().lease
+            try expectEqual(lease?.isExpired, false, "whether the renewed lease is expired")
+            try expectEqual(lease?.note.renewals, 7, "the renewals in the note")
+            try expectEqual(lease?.note.progress, note.progress, "the progress in the note")
+        },
+        Case("a renewal under a token that holds no lease is lost") { run in
+            let a = try await run.process("a")
+            try expectEqual(try await a.renew(run.token()), .lost, "renewing nothing")
+            let token = run.token()
+            _ = try await a.enter(token)
+            try expectEqual(try await a.renew(run.token()), .lost, "renewing under another token")
+            try expectEqual(try await a.inspect().lease?.token, token, "the holder after that")
+        },
+        Case("an expired lease that nobody claimed is not renewed, and stays expired") { run in
+            let a = try await run.process("a")
+            let token = run.token()
+            _ = try await a.enter(token, .short())
+            await run.expire()
+            try expectEqual(try await a.renew(token), .expired, "the renewal")
+            try expectEqual(try await a.renew(token), .expired, "the second renewal")
+        },
+        Case("fences increase within and across leases, and none is drawn without a lease") { run in
+            let a = try await run.process("a")
+            var last = Fence(rawValue: 0)
+            try expectEqual(try await a.fence(run.token()), .lost, "a fence without a lease")
+            for _ in 0..<3 {
+                let token = run.token()
+                _ = try await a.enter(token)
+                for _ in 0..<2 {
+                    guard case .drawn(let fence) = try await a.fence(token) else {
+                        throw ConformanceFailure("the holder of a lease draws a fence")
+                    }
+                    try expectTrue(fence > last, "fence \(fence) is greater than \(last)")
+                    last = fence
+                }
+                _ = try await a.complete(token, .value([]))
+                try expectEqual(try await a.fence(token), .lost, "a fence after completion")
+            }
+            let token = run.token()
+            _ = try await a.enter(token, .short())
+            await run.expire()
+            try expectEqual(try await a.fence(token), .lost, "a fence under an expired lease")
+        },
+    ]
+
+    static let ending: [Case] = [
+        Case("a completion is stored before it is announced, and frees the key") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (token, outcome) = (run.token(), StoredOutcome.value([1, 2, 3]))
+            let listener = b.listen()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            try expectEqual(try await a.complete(token, outcome), .accepted(waiters: 1), "the completion")
+            let announcement = await listener.next()
+            try expectEqual(announcement, Announcement(token: token, news: .outcome(outcome)), "the announcement")
+            try expectEqual(try await b.poll(token), .done(outcome), "the poll after it")
+            try expectEqual(try await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
+        },
+        Case("a completion that is repeated is a duplicate, and does not change the outcome") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            _ = try await a.complete(token, .failure([9]))
+            try expectEqual(try await a.complete(token, .failure([8])), .duplicate, "the repetition")
+            try expectEqual(try await b.poll(token), .done(.failure([9])), "the outcome")
+        },
+        Case("a completion that nobody waits for leaves nothing, so that its repetition is unknown") { run in
+            let a = try await run.process("a")
+            let token = run.token()
+            _ = try await a.enter(token)
+            try expectEqual(try await a.complete(token, .value([])), .accepted(waiters: 0), "the completion")
+            try expectEqual(try await a.complete(token, .value([])), .unknown(current: nil), "the repetition")
+            try expectEqual(try await a.poll(token), .gone, "the poll")
+        },
+        Case("a completion past the expiry is accepted as long as nobody noticed") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token, .short())
+            try await b.follow(token)
+            await run.expire()
+            try expectEqual(try await a.complete(token, .value([5])), .accepted(waiters: 1), "the late completion")
+            try expectEqual(try await b.poll(token), .done(.value([5])), "the poll")
+        },
+        Case("a completion is stale once the flight was canceled or taken over") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (canceled, takenOver, next) = (run.token(), run.token(), run.token())
+            _ = try await a.enter(canceled, .short())
+            await run.expire()
+            _ = try await b.poll(canceled)
+            try expectEqual(try await a.complete(canceled, .value([1])), .stale(current: nil), "after the cancellation")
+            _ = try await a.enter(takenOver, .short(.takeOver(attempts: 1)))
+            await run.expire()
+            _ = try await b.enter(next, .long(.takeOver(attempts: 1)))
+            try expectEqual(try await a.complete(takenOver, .value([2])), .stale(current: next), "after the takeover")
+            try expectEqual(try await b.renew(next, attempt: 1), .renewed(waiters: 0), "the new leader's renewal")
+        },
+        Case("a reusable outcome is given to those who accept it, and not to the others") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            _ = try await a.complete(token, .value([7]), reuse: .seconds(30))
+            let reply = try await b.enter(run.token(), .long(acceptsReuse: true))
+            try expectEqual(reply, .reuse(token, .value([7])), "an enter that accepts it")
+            try expectEqual(try await b.enter(run.token()), .lead(attempt: 0), "an enter that does not")
+        },
+        Case("an outcome is forgotten after its retention, and no longer reused after its time") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            let short = Duration.milliseconds(600)
+            _ = try await a.complete(token, .value([7]), retention: short, reuse: short)
+            await run.fixture.advance(by: .milliseconds(800))
+            try expectEqual(try await b.poll(token), .gone, "the poll")
+            let reply = try await b.enter(run.token(), .long(acceptsReuse: true))
+            try expectEqual(reply, .lead(attempt: 0), "the next enter")
+        },
+        Case("a revocation tells the waiters and the leader who did it and why", Self.revocation),
+        Case("a revocation of another token, or of nothing, changes nothing") { run in
+            let a = try await run.process("a")
+            try expectEqual(try await a.revoke(nil), .nothing, "revoking nothing")
+            let token = run.token()
+            _ = try await a.enter(token)
+            try expectEqual(try await a.revoke(run.token()), .nothing, "revoking another token")
+            try expectEqual(try await a.renew(token), .renewed(waiters: 0), "the holder's renewal")
+            try expectEqual(try await a.revoke(token), .revoked(token, waiters: 0), "revoking the token")
+            try expectEqual(try await a.renew(token), .lost, "the renewal after that")
+        },
+    ]
+
+    private static func revocation(_ run: ConformanceRun) async throws {
+        let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
+        let token = run.token()
+        let listeners = [a.listen(), b.listen()]
+        _ = try await a.enter(token)
+        try await b.follow(token)
+        try expectEqual(try await c.revoke(nil), .revoked(token, waiters: 1), "the revocation")
+        let outcome = StoredOutcome.canceled(.revoked(by: "ops", reason: "stuck\nfor 100 %"))
+        for listener in listeners {
+            let announcement = await listener.next()
+            try expectEqual(announcement, Announcement(token: token, news: .outcome(outcome)), "the announcement")
+        }
+        try expectEqual(try await b.poll(token), .done(outcome), "the poll")
+        try expectEqual(try await a.complete(token, .value([])), .stale(current: nil), "the leader's completion")
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import Synchronization
+
+/// The built command while it runs, its two outputs apart.
+final class RunningTool: Sendable {
+    private let process: Process
+    private let output: Transcript
+    private let messages: Transcript
+    private let status: Task<Int32, Never>
+
+    init(_ arguments: String...) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: try Tool.path)
+        process.arguments = arguments
+        process.standardInput = FileHandle.nullDevice
+        let (outputPipe, messagePipe) = (Pipe(), Pipe())
+        process.standardOutput = outputPipe
+        process.standardError = messagePipe
+        let (ended, continuation) = AsyncStream.makeStream(of: Int32.self)
+        process.terminationHandler = {
+            continuation.yield($0.terminationStatus)
+            continuation.finish()
+        }
+        try process.run()
+        self.process = process
+        output = Transcript(outputPipe.fileHandleForReading)
+        messages = Transcript(messagePipe.fileHandleForReading)
+        status = Task { await ended.first { _ in true } ?? -1 }
+    }
+
+    func untilOutput(_ text: String) async throws { try await output.until(text) }
+
+    func untilMessage(_ text: String) async throws { try await messages.until(text) }
+
+    func interrupt() { process.interrupt() }
+
+    /// Waits until it has ended and everything it said was read.
+    func end() async -> Tool.Run {
+        let status = await status.value
+        return Tool.Run(status: status, output: await output.all(), messages: await messages.all())
+    }
+}
+
+/// What comes out of a pipe, read as it comes.
+private final class Transcript: Sendable {
+    private struct State {
+        var bytes: [UInt8] = []
+        var hasEnded = false
+        var watchers: [(text: String?, continuation: CheckedContinuation<Bool, Never>)] = []
+
+        var text: String { String(decoding: bytes, as: UTF8.self) }
+
+        func isOver(_ text: String?) -> Bool {
+            hasEnded || text.map { self.text.contains($0) } ?? false
+        }
+    }
+
+    private let state = Mutex(State())
+
+    init(_ handle: FileHandle) {
+        Thread.detachNewThread {
+            while true {
+                let data = handle.availableData
+                self.add(data)
+                if data.isEmpty { return }
+            }
+        }
+    }
+
+    func until(_ text: String) async throws {
+        guard await wait(for: text) else { throw PtyFailure(reason: state.withLock { $0.text }) }
+    }
+
+    func all() async -> String {
+        _ = await wait(for: nil)
+        return state.withLock { $0.text }
+    }
+
+    /// Whether `text` came; nil waits for the end.
+    private func wait(for text: String?) async -> Bool {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLock { state in
+                if state.isOver(text) { return true }
+                state.watchers.append((text, continuation))
+                return false
+            }
+            if isOver { continuation.resume(returning: holds(text)) }
+        }
+    }
+
+    private func add(_ data: Data) {
+        let over = state.withLock { state in
+            state.bytes += data
+            state.hasEnded = data.isEmpty
+            let over = state.watchers.filter { state.isOver($0.text) }
+            state.watchers = state.watchers.filter { !state.isOver($0.text) }
+            return over
+        }
+        for watcher in over { watcher.continuation.resume(returning: holds(watcher.text)) }
+    }
+
+    private func holds(_ text: String?) -> Bool {
+        state.withLock { state in text.map { state.text.contains($0) } ?? true }
+    }
+}

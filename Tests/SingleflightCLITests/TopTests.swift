@@ -1,0 +1,116 @@
+import Foundation
+import PrivateRedis
+import Testing
+
+@testable import SingleflightCLI
+
+@Suite("singleflight top", .timeLimit(.minutes(1)))
+struct TopTests {
+    @Test("it shows a flight that a process leads, quits by q, and leaves the terminal as it was")
+    func quits() async throws {
+        try await withWorker { redis, store in
+            let flight = try await HeldFlight(store, key: "front page {👩‍👧}\n")
+            let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
+            let modes = pty.modes
+            try await pty.until("\u{1B}[?1049h", #"front page {👩‍👧}\n"#, "worker-1", "1 lease")
+            #expect(pty.modes != modes)
+            pty.type("q")
+            #expect(await pty.exit() == 0)
+            #expect(pty.modes == modes)
+            try await pty.until("\u{1B}[?25h\u{1B}[?1049l")
+            await flight.complete()
+        }
+    }
+
+    @Test(
+        "it leaves the terminal as it was when a signal ends it",
+        arguments: [SIGTERM, SIGINT, SIGHUP],
+        [[SIGTERM: 143, SIGINT: 0, SIGHUP: 143] as [Int32: Int32]]
+    )
+    func signaled(_ number: Int32, _ statuses: [Int32: Int32]) async throws {
+        try await withWorker { redis, _ in
+            let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
+            let modes = pty.modes
+            try await pty.until("0 leases")
+            pty.signal(number)
+            #expect(await pty.exit() == statuses[number])
+            #expect(pty.modes == modes)
+            try await pty.until("\u{1B}[?1049l")
+        }
+    }
+
+    @Test("Ctrl-C is a key like q")
+    func interrupted() async throws {
+        try await withWorker { redis, _ in
+            let pty = try Pty(["top", "--url", redis.url])
+            try await pty.until("0 leases")
+            pty.type("\u{3}")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
+    @Test("it draws anew when the terminal's size changes, not only at the next interval")
+    func resized() async throws {
+        try await withWorker { redis, store in
+            let flight = try await HeldFlight(store, key: "front")
+            let pty = try Pty(["top", "--interval", "1h", "--url", redis.url], columns: 60)
+            try await pty.until("front")
+            #expect(!pty.output.contains("GROUP"))
+            pty.resize(columns: 120, rows: 40)
+            try await pty.until("GROUP", "TOKEN")
+            pty.type("q")
+            #expect(await pty.exit() == 0)
+            await flight.complete()
+        }
+    }
+
+    @Test("events give the pace and the coalesced share")
+    func pace() async throws {
+        try await withWorker { redis, store in
+            let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
+            try await pty.until("no events")
+            try await HeldFlight(store, key: "front").complete()
+            try await pty.until("0 % coalesced")
+            pty.type("q")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
+    @Test("a Redis that goes away is told on the screen, and its return ends that")
+    func outage() async throws {
+        try await withWorker { redis, _ in
+            let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url], columns: 100)
+            try await pty.until("0 leases")
+            await redis.stop()
+            try await pty.until("connect")
+            pty.forget()
+            try await redis.restart()
+            try await pty.until("0 leases")
+            pty.type("q")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
+    @Test("without a terminal it refuses in one line", arguments: [["top"], ["leases", "--watch"]])
+    func refused(_ arguments: [String]) async throws {
+        let run = try await Tool.run(arguments)
+        #expect(run.status == 64)
+        #expect(run.output.isEmpty)
+        #expect(run.messages.split(separator: "\n").count == 1)
+    }
+
+    @Test("leases --watch shows the list live and sorts it by keys")
+    func leases() async throws {
+        try await withWorker { redis, store in
+            let flight = try await HeldFlight(store, key: "front")
+            let pty = try Pty(["leases", "--watch", "--url", redis.url])
+            try await pty.until("front", "[key]")
+            #expect(!pty.output.contains("flights/s"))
+            pty.type("a")
+            try await pty.until("[age]")
+            pty.type("q")
+            #expect(await pty.exit() == 0)
+            await flight.complete()
+        }
+    }
+}

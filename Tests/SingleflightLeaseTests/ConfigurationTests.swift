@@ -1,0 +1,168 @@
+import SingleflightLease
+import SingleflightTestKit
+import Testing
+
+@Suite("Configurations and names", .timeLimit(.minutes(1)))
+struct ConfigurationTests {
+    static let faults: [(String, @Sendable (inout DistributedGroupConfiguration) -> Void)] = [
+        ("leaseDuration", { $0.leaseDuration = .milliseconds(99) }),
+        ("three times", { $0.leaseDuration = .milliseconds(299) }),
+        ("leaseDuration", { $0.leaseDuration = .seconds(24 * 3600 + 1) }),
+        ("grace", { $0.grace = .zero }),
+        ("retention", { $0.retention = .seconds(-1) }),
+        ("maximumFlight", { $0.maximumFlight = .zero }),
+        ("maximumResultBytes", { $0.maximumResultBytes = 0 }),
+        ("reuse", { $0.reuse = .seconds(-1) }),
+        ("reuseFailures", { $0.reuseFailures = .seconds(-1) }),
+        ("takeOver", { $0.leaderLoss = .takeOver(attempts: 0) }),
+        ("takeOver", { $0.leaderLoss = .takeOver(attempts: 1000) }),
+        ("maximumWaitersPerKey", { $0.maximumWaitersPerKey = 0 }),
+    ]
+
+    @Test(
+        "a configuration that cannot work is refused with an error that names what is wrong",
+        arguments: faults.indices
+    )
+    func faultyConfiguration(_ index: Int) throws {
+        let (name, change) = Self.faults[index]
+        let store = InMemoryLeaseStore(server: InMemoryLeaseServer())
+        let error = #expect(throws: DistributedGroupError.self) {
+            try DistributedGroup<String, String>("group", store: store, configuration: .test(change))
+        }
+        #expect(error?.code == .invalidConfiguration)
+        #expect(error?.message.contains(name) == true, "\(String(describing: error))")
+    }
+
+    @Test(
+        "a name that cannot be part of a key is refused",
+        arguments: ["", "a b", "a:b", "{a}", "ä", String(repeating: "a", count: 65)]
+    )
+    func faultyName(_ name: String) throws {
+        let store = InMemoryLeaseStore(server: InMemoryLeaseServer())
+        let error = #expect(throws: DistributedGroupError.self) {
+            try DistributedGroup<String, String>(name, store: store)
+        }
+        #expect(error?.code == .invalidConfiguration)
+        #expect(
+            #expect(throws: LeaseStoreError.self) { try FlightKey(group: name, bytes: []) }?.code == .invalidRequest
+        )
+    }
+
+    struct LongName: FlightCodec {
+        var identifier: String { String(repeating: "x", count: 256) }
+        func encode(_ value: String) -> [UInt8] { Array(value.utf8) }
+        func decode(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+    }
+
+    @Test("a codec whose identifier does not fit into a payload is refused")
+    func faultyCodec() throws {
+        let store = InMemoryLeaseStore(server: InMemoryLeaseServer())
+        let error = #expect(throws: DistributedGroupError.self) {
+            try DistributedGroup<String, String>("group", store: store, codec: LongName())
+        }
+        #expect(error?.code == .invalidConfiguration)
+    }
+}
+
+@Suite("Results that cannot be passed on", .timeLimit(.minutes(1)))
+struct ResultTests {
+    struct Picky: FlightCodec {
+        var identifier = "picky/1"
+        func encode(_ value: String) throws -> [UInt8] {
+            guard value != "unencodable" else { throw Failure() }
+            return Array(value.utf8)
+        }
+        func decode(_ bytes: [UInt8]) throws -> String {
+            guard bytes != Array("undecodable".utf8) else { throw Failure() }
+            return String(decoding: bytes, as: UTF8.self)
+        }
+    }
+
+    /// What a leader's value becomes for its own caller and for a follower.
+    private func results(
+        of value: String,
+        followerCodec: Picky = Picky(),
+        _ change: (inout DistributedGroupConfiguration) -> Void = { _ in }
+    ) async throws -> (local: Result<String, any Error>, remote: Result<String, any Error>) {
+        let cluster = try Cluster()
+        let (work, other) = (Work(), Work())
+        func process(_ codec: Picky) throws -> Process {
+            let store = InMemoryLeaseStore(server: cluster.server)
+            let group = try DistributedGroup<String, String>(
+                "group",
+                store: store,
+                configuration: .test(change),
+                codec: codec
+            )
+            return Process(store: store, group: group)
+        }
+        let (a, b) = (try process(Picky()), try process(followerCodec))
+        let leader = a.call(work)
+        await work.untilStarted()
+        let follower = b.call(other)
+        await cluster.server.untilWaiters(of: cluster.key, 1)
+        work.finish(.success(value))
+        let results = (try await leader.value.completion().result, try await follower.value.completion().result)
+        #expect(other.starts == 0)
+        await cluster.expectNothingLeft(a, b)
+        return results
+    }
+
+    private func code(_ result: Result<String, any Error>) -> DistributedGroupError.Code? {
+        if case .failure(let error as DistributedGroupError) = result { error.code } else { nil }
+    }
+
+    @Test("a value that cannot be encoded reaches the local callers, and the others get an error that says so")
+    func unencodable() async throws {
+        let (local, remote) = try await self.results(of: "unencodable")
+        #expect(try local.get() == "unencodable")
+        #expect(self.code(remote) == .encodingFailed)
+    }
+
+    @Test("a value that cannot be decoded is an error where it cannot, and a value elsewhere")
+    func undecodable() async throws {
+        let (local, remote) = try await self.results(of: "undecodable")
+        #expect(try local.get() == "undecodable")
+        #expect(self.code(remote) == .decodingFailed)
+    }
+
+    @Test("a payload of another codec is refused, not misread")
+    func otherCodec() async throws {
+        let (_, remote) = try await self.results(of: "value", followerCodec: Picky(identifier: "picky/2"))
+        #expect(self.code(remote) == .decodingFailed)
+    }
+
+    @Test("a value of the greatest size passes, and one byte more is an error for everybody")
+    func maximumResultBytes() async throws {
+        let fits = try await self.results(of: "1234") { $0.maximumResultBytes = 4 }
+        #expect(try fits.local.get() == "1234")
+        #expect(try fits.remote.get() == "1234")
+        let tooLarge = try await self.results(of: "12345") { $0.maximumResultBytes = 4 }
+        #expect(self.code(tooLarge.local) == .resultTooLarge)
+        #expect(self.code(tooLarge.remote) == .resultTooLarge)
+    }
+
+    @Test(
+        "a value, and a failure where the group wants it, is reused within its time and not after it",
+        arguments: [true, false]
+    )
+    func reuse(isFailure: Bool) async throws {
+        let cluster = try Cluster()
+        let configuration = DistributedGroupConfiguration.test {
+            $0.reuse = .seconds(1)
+            $0.reuseFailures = isFailure ? .seconds(1) : .zero
+        }
+        let (a, b) = (try cluster.process("a", configuration), try cluster.process("b", configuration))
+        let (work, other) = (Work(), Work())
+        work.finish(isFailure ? .failure(Failure()) : .success("first"))
+        other.finish(.success("second"))
+        _ = await a.call(work).value
+        let again = try await b.call(other).value.completion()
+        #expect(again.source == .reused)
+        #expect(other.starts == 0)
+        await b.store.untilIdle()
+        cluster.clock.advance(by: .seconds(1))
+        #expect(try await b.call(other).value.completion().result.get() == "second")
+        await cluster.expectNothingLeft(a, b)
+    }
+}

@@ -1,0 +1,23 @@
+import SingleflightLease
+import SingleflightTestKit
+import Testing
+
+@Suite("The store in memory", .timeLimit(.minutes(1)))
+struct ConformanceTests {
+    struct Fixture: LeaseStoreFixture {
+        let server = InMemoryLeaseServer()
+
+        func makeStore(label: String) -> any LeaseStore {
+            InMemoryLeaseStore(server: self.server, label: label)
+        }
+
+        func advance(by duration: Duration) {
+            self.server.clock.advance(by: duration)
+        }
+    }
+
+    @Test("keeps the promises of a lease store", arguments: LeaseStoreConformance.cases)
+    func conforms(_ promise: LeaseStoreConformance.Case) async {
+        await #expect(throws: Never.self) { try await promise.run(on: Fixture()) }
+    }
+}

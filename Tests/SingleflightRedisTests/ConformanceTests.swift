@@ -1,0 +1,73 @@
+import PrivateRedis
+import SingleflightLease
+import SingleflightTestKit
+import Synchronization
+import Testing
+
+@testable import SingleflightRedis
+
+@Suite("The store in Redis", .timeLimit(.minutes(2)))
+struct RedisConformanceTests {
+    /// Its stores live until the test ends; time passes on the server's clock.
+    final class Fixture: LeaseStoreFixture {
+        private let url: String
+        private let publishesEvents: Bool
+        private let stores = Mutex<[RedisLeaseStore]>([])
+
+        init(url: String, publishesEvents: Bool) {
+            self.url = url
+            self.publishesEvents = publishesEvents
+        }
+
+        func makeStore(label: String) async throws -> any LeaseStore {
+            let configuration = RedisLeaseStoreConfiguration(
+                label: label,
+                commandTimeout: .seconds(5),
+                publishesEvents: self.publishesEvents
+            )
+            let store = try RedisLeaseStore(url: self.url, configuration: configuration)
+            self.stores.withLock { $0.append(store) }
+            try await store.connectWithInbox()
+            return store
+        }
+
+        /// A lease on a real server ends by the server's clock, and no event tells of it.
+        func advance(by duration: Duration) async {
+            try? await ContinuousClock().sleep(for: duration)
+        }
+
+        func shutDown() async {
+            for store in self.stores.withLock({ $0 }) {
+                await store.shutDown()
+            }
+        }
+    }
+
+    @Test(
+        "keeps the promises of a lease store, whether it publishes events or not",
+        arguments: LeaseStoreConformance.cases,
+        [false, true]
+    )
+    func conforms(_ promise: LeaseStoreConformance.Case, publishesEvents: Bool) async throws {
+        try await withRedis { redis in
+            let fixture = Fixture(url: redis.url, publishesEvents: publishesEvents)
+            await #expect(throws: Never.self) { try await promise.run(on: fixture) }
+            await fixture.shutDown()
+        }
+    }
+}
+
+extension RedisLeaseStore {
+    /// Connects, and returns once the inbox is subscribed to: what is announced from now on is heard.
+    fileprivate func connectWithInbox() async throws {
+        let key = try FlightKey(group: "inbox", bytes: [])
+        let (events, continuation) = AsyncStream.makeStream(of: Void.self)
+        let registration = self.listen(for: key) { event in
+            if case .resumed = event { continuation.finish() }
+        }
+        self.start()
+        try await self.untilConnected()
+        for await _ in events {}
+        registration.cancel()
+    }
+}

@@ -1,0 +1,201 @@
+import SingleflightRedis
+import SingleflightTestKit
+import Synchronization
+
+/// Sends random requests to stores on a real Redis and to a ``LeaseModel``, one after the other, and compares.
+///
+/// Nothing expires by itself meanwhile: leases last ten minutes, and expire by being handed over. So every answer is
+/// determined but for the remaining times, of which only the sign is compared.
+final class ModelComparison {
+    /// What a process heard, in order.
+    private final class Heard: Sendable {
+        let announcements = Mutex<[FlightKey: [Announcement]]>([:])
+        let arrival = AsyncStream.makeStream(of: Void.self)
+
+        func append(_ event: InboxEvent, about key: FlightKey) {
+            guard case .announced(let announcement) = event else { return }
+            self.announcements.withLock { $0[key, default: []].append(announcement) }
+            self.arrival.continuation.yield()
+        }
+    }
+
+    private let stores: [RedisLeaseStore]
+    private let heard: [Heard]
+    private let registrations: [InboxRegistration]
+    private let keys: [FlightKey]
+    private var model = LeaseModel()
+    private var expected: [InboxID: [FlightKey: [Announcement]]] = [:]
+    /// The latest tokens of each key: those that a request can be about.
+    private var tokens: [FlightKey: [LeaseToken]] = [:]
+    private var random: FlightRandom
+    private var now = LeaseInstant(sinceOrigin: .seconds(1))
+
+    private static let long = Duration.seconds(600)
+
+    init(stores: [RedisLeaseStore], keyCount: Int, seed: UInt64) async throws {
+        for store in stores { try await store.untilSubscribed() }
+        let keys = try (0..<keyCount).map { try FlightKey(group: "model", bytes: Array("key {\($0)} %".utf8)) }
+        let heard = stores.map { _ in Heard() }
+        self.stores = stores
+        self.keys = keys
+        self.heard = heard
+        self.random = .seeded(seed)
+        self.registrations = zip(stores, heard).flatMap { store, heard in
+            keys.map { key in
+                let registration = store.listen(for: key) { heard.append($0, about: key) }
+                // It only listens: `leave` must not think that somebody waits.
+                registration.stopWaiting()
+                return registration
+            }
+        }
+    }
+
+    deinit {
+        for registration in self.registrations { registration.cancel() }
+    }
+
+    /// Sends one request; the difference, if there is one.
+    func step() async throws -> String? {
+        self.now = self.now.advanced(by: .milliseconds(1))
+        let store = self.stores[self.pick(self.stores.count)]
+        let key = self.keys[self.pick(self.keys.count)]
+        let (request, expected, seen) = try await self.perform(on: store, key)
+        for delivery in self.model.takeDeliveries() {
+            self.expected[delivery.inbox, default: [:]][delivery.key, default: []].append(delivery.announcement)
+        }
+        return expected == seen ? nil : "\(request): the model answers \(expected), Redis \(seen)"
+    }
+
+    /// Waits until every process heard as much as it should have, and compares what it was.
+    func compareAnnouncements() async throws -> String? {
+        for (store, heard) in zip(self.stores, self.heard) {
+            let expected = self.expected[store.inbox] ?? [:]
+            let count = expected.values.reduce(0) { $0 + $1.count }
+            var arrivals = heard.arrival.stream.makeAsyncIterator()
+            for _ in 0..<count { await arrivals.next() }
+            let seen = heard.announcements.withLock { $0 }
+            for key in self.keys {
+                let (expected, seen) = (expected[key] ?? [], seen[key] ?? [])
+                guard let index = zip(expected, seen).enumerated().first(where: { $1.0 != $1.1 })?.offset else {
+                    continue
+                }
+                return "announcement \(index) to \(store.label) about \(key) is \(seen[index]), not \(expected[index])"
+            }
+        }
+        return nil
+    }
+
+    // MARK: - Requests
+
+    private func perform(on store: RedisLeaseStore, _ key: FlightKey) async throws -> (String, String, String) {
+        let (now, inbox) = (self.now, store.inbox)
+        let policy: LeaderLossPolicy = self.pick(2) == 0 ? .cancel : .takeOver(attempts: 2)
+        let terms = LeaseTerms(
+            duration: Self.long,
+            grace: Self.long,
+            retention: Self.long,
+            leaderLoss: policy,
+            acceptsReuse: self.pick(4) == 0
+        )
+        switch self.pick(12) {
+        case 0, 1, 2:
+            // Now and then the leader's request again, as after a lost reply. No token is ever used for a second flight.
+            let current = self.model.inspect(key, now: now).lease?.token
+            let repeated = self.pick(5) == 0 ? current : nil
+            let token = repeated ?? self.newToken(of: key)
+            let note = LeaseNote(label: store.label)
+            let request = EnterRequest(key: key, token: token, terms: terms, note: note, validity: .seconds(10))
+            let expected = self.model.enter(request, inbox: inbox, now: now)
+            return ("enter", "\(expected.coarse)", "\(try await self.ask { store.enter(request, reply: $0) }.coarse)")
+        case 3, 4:
+            let reuse: Duration = self.pick(4) == 0 ? Self.long : .zero
+            let request = CompleteRequest(
+                key: key,
+                token: self.token(of: key),
+                outcome: self.outcome(),
+                retention: Self.long,
+                reuse: reuse
+            )
+            let expected = self.model.complete(request, now: now)
+            return ("complete", "\(expected)", "\(try await self.ask { store.complete(request, reply: $0) })")
+        case 5:
+            let note = LeaseNote(label: store.label, renewals: 1)
+            let token = self.token(of: key)
+            let lease = self.model.inspect(key, now: now).lease
+            // Only the process that leads renews, since a renewal writes its whole record.
+            let leader = self.stores.first { $0.inbox == lease?.inbox } ?? store
+            let request = RenewRequest(key: key, token: token, terms: terms, attempt: lease?.attempt ?? 0, note: note)
+            let expected = self.model.renew(request, now: now)
+            return ("renew", "\(expected)", "\(try await self.ask { leader.renew(request, reply: $0) })")
+        case 6, 7:
+            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .handOver, .handOver]
+            let mode = modes[self.pick(modes.count)]
+            let request = ReleaseRequest(key: key, token: self.token(of: key), mode: mode, retention: Self.long)
+            let expected = self.model.release(request, now: now)
+            return ("release", "\(expected)", "\(try await self.ask { store.release(request, reply: $0) })")
+        case 8, 9:
+            let request = PollRequest(key: key, token: self.token(of: key), leaderLoss: policy, retention: Self.long)
+            let expected = self.model.poll(request, inbox: inbox, now: now)
+            return ("poll", "\(expected.coarse)", "\(try await self.ask { store.poll(request, reply: $0) }.coarse)")
+        case 10:
+            let token = self.token(of: key)
+            let expected = self.model.leave(key, token: token, inbox: inbox, now: now)
+            return ("leave", "\(expected)", "\(try await self.ask { store.leave(key, token: token, reply: $0) })")
+        default:
+            let token = self.pick(2) == 0 ? nil : self.token(of: key)
+            let request = RevokeRequest(key: key, token: token, by: "test", reason: "so\nthere", retention: Self.long)
+            let expected = self.model.revoke(request, now: now)
+            return ("revoke", "\(expected)", "\(try await self.ask { store.revoke(request, reply: $0) })")
+        }
+    }
+
+    private func ask<Reply: Sendable>(_ send: (@escaping LeaseReply<Reply>) -> Void) async throws -> Reply {
+        try await withCheckedContinuation { continuation in
+            send { continuation.resume(returning: $0) }
+        }.get()
+    }
+
+    private func outcome() -> StoredOutcome {
+        let payload = (0..<self.pick(40)).map { _ in UInt8(self.pick(256)) }
+        return self.pick(2) == 0 ? .value(payload) : .failure(payload)
+    }
+
+    private func newToken(of key: FlightKey) -> LeaseToken {
+        let token = LeaseToken(using: &self.random)
+        self.tokens[key, default: []].append(token)
+        if self.tokens[key, default: []].count > 6 {
+            self.tokens[key]?.removeFirst()
+        }
+        return token
+    }
+
+    private func token(of key: FlightKey) -> LeaseToken {
+        self.tokens[key]?.randomElement(using: &self.random) ?? self.newToken(of: key)
+    }
+
+    private func pick(_ count: Int) -> Int {
+        Int.random(in: 0..<count, using: &self.random)
+    }
+}
+
+extension EnterReply {
+    /// The reply without what depends on the passing of time.
+    fileprivate var coarse: EnterReply {
+        if case .follow(let token, let remaining) = self {
+            .follow(token, remaining: remaining > .zero ? .seconds(1) : .zero)
+        } else {
+            self
+        }
+    }
+}
+
+extension PollReply {
+    /// The reply without what depends on the passing of time.
+    fileprivate var coarse: PollReply {
+        if case .running(let remaining) = self {
+            .running(remaining: remaining > .zero ? .seconds(1) : .zero)
+        } else {
+            self
+        }
+    }
+}
