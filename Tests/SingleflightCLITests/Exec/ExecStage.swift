@@ -102,35 +102,23 @@ final class ExecStage: Sendable {
     }
 }
 
-/// A rendezvous with a shell script. Cancellation, as by a test's time limit, ends the wait for the other side.
+/// A rendezvous with a shell script.
 struct Fifo: Sendable {
     let path: String
 
     /// What is written until the last writer has gone; a writer that never comes is waited for.
     func read() async throws -> String {
-        try await meeting {
+        try await onThread {
             guard let handle = FileHandle(forReadingAtPath: path) else { throw POSIXError(.ENOENT) }
             return String(decoding: try handle.readToEnd() ?? Data(), as: UTF8.self)
         }
     }
 
     func write(_ text: String) async throws {
-        try await meeting {
+        try await onThread {
             guard let handle = FileHandle(forWritingAtPath: path) else { throw POSIXError(.ENOENT) }
             try handle.write(contentsOf: Data(text.utf8))
             try handle.close()
-        }
-    }
-
-    private func meeting<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-        try await withTaskCancellationHandler {
-            let value = try await onThread(body)
-            try Task.checkCancellation()
-            return value
-        } onCancel: {
-            // Comes and goes as both sides.
-            let descriptor = open(path, O_RDWR | O_NONBLOCK)
-            if descriptor >= 0 { close(descriptor) }
         }
     }
 }
@@ -201,11 +189,16 @@ final class ToolProcess: Sendable {
     func stop() { signal(SIGKILL) }
 }
 
-/// Runs `body`, which blocks, where nobody else waits for the thread.
+/// Runs `body`, which blocks, where nobody else waits for the thread. Cancellation, as by a test's time limit, leaves
+/// the thread to itself.
 func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
+    let (results, continuation) = AsyncStream.makeStream(of: Swift.Result<Value, any Error>.self)
+    Thread.detachNewThread {
+        continuation.yield(Swift.Result { try body() })
+        continuation.finish()
     }
+    for await result in results { return try result.get() }
+    throw CancellationError()
 }
 
 /// The results of all of them.

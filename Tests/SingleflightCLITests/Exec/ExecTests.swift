@@ -85,11 +85,12 @@ extension ProcessSuites {
         func patience() async throws {
             try await ExecStage.with { stage in
                 let (up, go) = (try stage.fifo("up"), try stage.fifo("go"))
-                let leader = try stage.exec(script: "echo up > \(up.path); read word < \(go.path)")
+                let leader = try stage.exec("--wait", "1s", script: "echo up > \(up.path); read word < \(go.path)")
                 #expect(try await up.read() == "up\n")
-                let follower = try await stage.exec("--wait", "100ms", script: "true").result
+                // It starts to wait later and waits for longer: the leader's patience is over before its own.
+                let follower = try await stage.exec("--wait", "1100ms", script: "true").result
                 #expect(follower.status == 124)
-                #expect(follower.messages == "singleflight: 'job' was not done within 100 ms\n")
+                #expect(follower.messages == "singleflight: 'job' was not done within 1.1 s\n")
                 try await go.write("go\n")
                 #expect(try await leader.result.status == 0)
             }
