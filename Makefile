@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean swift dependencies
+.PHONY: help demo bench test lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests
 # Further arguments: of the demo, of every `swift build` and `swift test`.
@@ -14,6 +14,13 @@ help: ## show this list
 demo: dependencies ## build the tool and show it at work, on a private Redis (ARGS="..." for its options)
 	swift build -c release --product singleflight
 	.build/release/singleflight demo $(ARGS)
+
+bench: dependencies ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
+	swift build -c release --product singleflight
+	mkdir -p .build/bench
+	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
+	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
+	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
 test: dependencies ## build and run all tests
 	swift build --build-tests $(SWIFTFLAGS)

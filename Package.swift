@@ -67,12 +67,14 @@ let package = Package(
         .target(
             name: "SingleflightCLI",
             dependencies: [
+                "HiredisClient",
                 "PrivateRedis",
                 "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings

@@ -139,7 +139,7 @@ struct ConnectionMachine<Completion> {
 
     /// A primary that became a replica keeps its connections, and would refuse all writes on this one for ever.
     private mutating func retire(after error: RedisServerError) {
-        guard error.code == "READONLY", case .ready = state else { return }
+        guard handshake.requiresPrimary, error.code == "READONLY", case .ready = state else { return }
         state = .retiring(RedisClientError(.replica, "the server became read-only", underlying: error))
     }
 

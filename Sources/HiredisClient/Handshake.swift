@@ -13,8 +13,11 @@ struct Handshake: Sendable, Hashable {
     }
 
     var steps: [Step] = []
+    /// A connection to a server that is, or becomes, a replica is of no use.
+    let requiresPrimary: Bool
 
     init(_ configuration: RedisClientConfiguration, channel: String? = nil) {
+        requiresPrimary = configuration.requiresPrimary
         let url = configuration.url
         if url.user != nil || url.password != nil {
             // A user without a password is one that needs none; AUTH wants some password all the same.

@@ -21,7 +21,7 @@ public struct DistributedGroupConfiguration: Sendable {
     public var unavailable: UnavailablePolicy
     /// How long an operation may lead; after that it counts as hung, is canceled, and the flight fails for everybody.
     public var maximumFlight: Duration
-    /// How long an encoded value may be, in bytes.
+    /// How long an encoded value may be, in bytes. An error that is longer in its encoded form crosses as a ``RemoteFailure``.
     public var maximumResultBytes: Int
     /// How long after its completion a value is given to callers instead of starting a new flight. Zero turns it off.
     public var reuse: Duration

@@ -47,21 +47,7 @@ package struct FlightStateMachine: Sendable {
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
-        switch self.phase {
-        case .following(var follower):
-            switch follower.enterReplied(reply, to: token, now: now, using: &generator) {
-            case .actions(let actions):
-                self.phase = .following(follower)
-                return actions
-            case .lead(let grant):
-                var leader = LeaderStateMachine(grant: grant, terms: self.terms, tooLong: self.tooLong, now: now)
-                let actions = leader.start()
-                self.phase = .leading(leader)
-                return actions
-            }
-        case .leading:
-            return []
-        }
+        self.followerStep(now: now) { $0.enterReplied(reply, to: token, now: now, using: &generator) }
     }
 
     package mutating func pollReplied(
@@ -69,11 +55,7 @@ package struct FlightStateMachine: Sendable {
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
-        self.follower {
-            $0.pollReplied(reply, now: now, using: &generator)
-        } leader: { _ in
-            []
-        }
+        self.followerStep(now: now) { $0.pollReplied(reply, now: now, using: &generator) }
     }
 
     package mutating func renewReplied(
@@ -159,6 +141,28 @@ package struct FlightStateMachine: Sendable {
             $0.abandoned()
         } leader: {
             $0.abandoned()
+        }
+    }
+
+    /// A reply that may make the follower a leader.
+    private mutating func followerStep(
+        now: LeaseInstant,
+        _ step: (inout FollowerStateMachine) -> FollowerStateMachine.Step
+    ) -> [FlightAction] {
+        switch self.phase {
+        case .following(var follower):
+            switch step(&follower) {
+            case .actions(let actions):
+                self.phase = .following(follower)
+                return actions
+            case .lead(let grant):
+                var leader = LeaderStateMachine(grant: grant, terms: self.terms, tooLong: self.tooLong, now: now)
+                let actions = leader.start()
+                self.phase = .leading(leader)
+                return actions
+            }
+        case .leading:
+            return []
         }
     }
 

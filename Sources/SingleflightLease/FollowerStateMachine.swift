@@ -16,10 +16,12 @@ package struct FollowerStateMachine: Sendable {
     private enum State {
         /// Nothing was sent. → entering
         case idle
-        /// `enter` is under way, or about to be repeated. → waiting, granted, ended
+        /// `enter` is under way, or about to be repeated. → waiting, confirming, granted, ended
         case entering(Entering)
         /// Another process leads. → entering (to take over), ended
         case waiting(Waiting)
+        /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted, ended
+        case confirming(Confirming)
         /// A lease was granted: the leader's machine has taken over. Final.
         case granted
         /// Resolved or left. Final.
@@ -28,11 +30,13 @@ package struct FollowerStateMachine: Sendable {
 
     private struct Entering {
         var token: LeaseToken
+        /// The flight that was waited for until its lease expired: it may yet end otherwise before the request is carried out.
+        var expired: LeaseToken?
         var sentAt: LeaseInstant
         /// Whether the request is at the store; otherwise the timer will send it again.
         var isSent: Bool
         var backoff: Backoff
-        /// No repetition after this time.
+        /// No repetition after this time, and no waiting for the reply to one.
         var giveUpAt: LeaseInstant
         var isAbandoned = false
         /// Announcements that came before the reply which says whom to follow.
@@ -49,6 +53,12 @@ package struct FollowerStateMachine: Sendable {
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
         var backoff: Backoff
+    }
+
+    private struct Confirming {
+        var grant: Grant
+        /// The flight that is asked about: the one that was waited for, or who took over from it.
+        var asked: LeaseToken
     }
 
     /// More announcements than this before a reply are about flights long gone.
@@ -68,7 +78,7 @@ package struct FollowerStateMachine: Sendable {
     package var isFinal: Bool {
         switch self.state {
         case .granted, .ended: true
-        case .idle, .entering, .waiting: false
+        case .idle, .entering, .waiting, .confirming: false
         }
     }
 
@@ -81,12 +91,13 @@ package struct FollowerStateMachine: Sendable {
         switch self.state {
         case .idle:
             return self.enter(now: now, using: &generator)
-        case .entering, .waiting, .granted, .ended:
+        case .entering, .waiting, .confirming, .granted, .ended:
             return []
         }
     }
 
     private mutating func enter(
+        after expired: LeaseToken? = nil,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
@@ -94,6 +105,7 @@ package struct FollowerStateMachine: Sendable {
         self.state = .entering(
             Entering(
                 token: token,
+                expired: expired,
                 sentAt: now,
                 isSent: true,
                 backoff: self.retryBackoff,
@@ -103,8 +115,8 @@ package struct FollowerStateMachine: Sendable {
         return [.enter(token)]
     }
 
-    /// What to do with the answer to `enter`; a grant is for the leader's machine.
-    package enum EnterResult: Sendable, Equatable {
+    /// What to do with a reply; a grant is for the leader's machine.
+    package enum Step: Sendable, Equatable {
         case actions([FlightAction])
         case lead(Grant)
     }
@@ -115,7 +127,7 @@ package struct FollowerStateMachine: Sendable {
         to token: LeaseToken,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> EnterResult {
+    ) -> Step {
         switch self.state {
         case .entering(var entering):
             guard entering.token == token, entering.isSent else { return .actions([]) }
@@ -131,15 +143,18 @@ package struct FollowerStateMachine: Sendable {
                         )
                     )
                 }
-                self.state = .granted
-                return .lead(
-                    Grant(
-                        token: entering.token,
-                        sentAt: entering.sentAt,
-                        attempt: attempt,
-                        isAbandoned: entering.isAbandoned
-                    )
+                let grant = Grant(
+                    token: entering.token,
+                    sentAt: entering.sentAt,
+                    attempt: attempt,
+                    isAbandoned: entering.isAbandoned
                 )
+                if attempt == 0, let expired = entering.expired {
+                    // Not a takeover: the flight that was waited for ended in the meantime, perhaps with a result.
+                    return .actions(self.confirm(Confirming(grant: grant, asked: expired)))
+                }
+                self.state = .granted
+                return .lead(grant)
             case .success(.follow(let token, let remaining)):
                 if entering.isAbandoned {
                     self.state = .ended
@@ -170,18 +185,69 @@ package struct FollowerStateMachine: Sendable {
             switch reply {
             case .success(.lead): return .actions([.release(token, self.terms.releaseMode)])
             case .success(.follow(let leader, _)): return .actions([.leave(leader)])
+            case .failure(let error) where error.mayHaveExecuted: return .actions(self.handBack(token))
             case .success(.reuse), .success(.late), .failure: return .actions([])
             }
-        case .idle, .waiting, .granted:
+        case .idle, .waiting, .confirming, .granted:
             return .actions([])
         }
     }
 
-    /// The lease may have been granted without our knowing: it is handed back, as far as the store can be reached.
     private mutating func giveUpEntering(_ entering: Entering, because error: LeaseStoreError) -> [FlightAction] {
-        let release = FlightAction.release(entering.token, self.terms.releaseMode)
-        let ending = self.end(with: .unavailable(FlightUnavailable(error)), unless: entering.isAbandoned)
-        return [release] + ending
+        self.handBack(entering.token)
+            + self.end(with: .unavailable(FlightUnavailable(error)), unless: entering.isAbandoned)
+    }
+
+    /// An `enter` may have been carried out without our knowing: as far as the store can be reached, the lease is handed
+    /// back, and this process taken off the waiters, whichever it was.
+    private func handBack(_ token: LeaseToken, _ mode: ReleaseRequest.Mode? = nil) -> [FlightAction] {
+        [.release(token, mode ?? self.terms.releaseMode), .leave(token)]
+    }
+
+    // MARK: - Confirming
+
+    private mutating func confirm(_ confirming: Confirming) -> [FlightAction] {
+        self.state = .confirming(confirming)
+        return [.poll(confirming.asked)]
+    }
+
+    private mutating func confirmed(
+        by reply: Result<PollReply, LeaseStoreError>,
+        _ confirming: Confirming,
+        now: LeaseInstant
+    ) -> Step {
+        let grant = confirming.grant
+        guard now < self.terms.deadline(sentAt: grant.sentAt) else {
+            let error = LeaseStoreError(.timedOut, "the earlier flight's end was learned too late to lead")
+            return .actions(
+                [.release(grant.token, self.terms.releaseMode)]
+                    + self.end(with: .unavailable(FlightUnavailable(error)), unless: grant.isAbandoned)
+            )
+        }
+        switch reply {
+        case .success(.done(let outcome)):
+            return .actions(self.settle(outcome, of: confirming.asked, insteadOf: grant))
+        case .success(.superseded(let token)) where token != grant.token:
+            self.takeovers += 1
+            return .actions(self.confirm(Confirming(grant: grant, asked: token)))
+        case .success(.superseded), .success(.gone), .success(.expired), .success(.running), .failure:
+            // No result to be had: that is what the lease was asked for.
+            self.state = .granted
+            return .lead(grant)
+        }
+    }
+
+    /// The flight that was waited for has ended after all: no second run.
+    private mutating func settle(
+        _ outcome: StoredOutcome,
+        of token: LeaseToken,
+        insteadOf grant: Grant
+    ) -> [FlightAction] {
+        [.release(grant.token, self.terms.releaseMode)]
+            + self.end(
+                with: .followed(token, outcome, isReused: false, takeovers: self.takeovers),
+                unless: grant.isAbandoned
+            )
     }
 
     // MARK: - Waiting
@@ -215,6 +281,13 @@ package struct FollowerStateMachine: Sendable {
     ) -> [FlightAction] {
         switch self.state {
         case .entering(var entering):
+            if case .outcome(let outcome) = announcement.news, announcement.token == entering.expired {
+                return self.handBack(entering.token)
+                    + self.end(
+                        with: .followed(announcement.token, outcome, isReused: false, takeovers: self.takeovers),
+                        unless: entering.isAbandoned
+                    )
+            }
             if entering.early.count == Self.maximumEarly {
                 entering.early.removeFirst()
             }
@@ -230,7 +303,7 @@ package struct FollowerStateMachine: Sendable {
                 return []
             }
             return self.poll(waiting)
-        case .idle, .granted, .ended:
+        case .idle, .confirming, .granted, .ended:
             return []
         }
     }
@@ -251,7 +324,7 @@ package struct FollowerStateMachine: Sendable {
             entering.mayHaveMissedNews = true
             self.state = .entering(entering)
             return []
-        case .idle, .granted, .ended:
+        case .idle, .confirming, .granted, .ended:
             return []
         }
     }
@@ -272,45 +345,57 @@ package struct FollowerStateMachine: Sendable {
         _ reply: Result<PollReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> Step {
         switch self.state {
-        case .waiting(var waiting):
-            guard waiting.isPolling else { return [] }
-            waiting.isPolling = false
-            let mustPollAgain = waiting.mustPollAgain
-            waiting.mustPollAgain = false
-            switch reply {
-            case .success(.done(let outcome)):
-                return self.settle(outcome, of: waiting.token)
-            case .success(.running(let remaining)):
-                waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
-                waiting.backoff = self.retryBackoff
-                if mustPollAgain {
-                    return self.poll(waiting)
-                }
-                self.state = .waiting(waiting)
-                return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
-            case .success(.expired):
-                return self.enter(now: now, using: &generator)
-            case .success(.superseded(let token)):
-                self.takeovers += 1
-                waiting.token = token
-                return self.poll(waiting)
-            case .success(.gone):
-                return self.recover(from: waiting, now: now, using: &generator)
-            case .failure(let error):
-                // Unreachable is not canceled: the flight may well run. Past the time for which even an expired
-                // lease is remembered, there is nothing left to ask for.
-                let giveUpAt = waiting.leaseEnd.advanced(by: self.terms.lease.grace)
-                let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
-                guard error.code != .shutDown, retryAt < giveUpAt else {
-                    return self.end(with: .unavailable(FlightUnavailable(error)))
-                }
-                self.state = .waiting(waiting)
-                return [.wake(at: retryAt)]
-            }
+        case .waiting(let waiting):
+            guard waiting.isPolling else { return .actions([]) }
+            return .actions(self.polled(reply, waiting, now: now, using: &generator))
+        case .confirming(let confirming):
+            return self.confirmed(by: reply, confirming, now: now)
         case .idle, .entering, .granted, .ended:
-            return []
+            return .actions([])
+        }
+    }
+
+    private mutating func polled(
+        _ reply: Result<PollReply, LeaseStoreError>,
+        _ polling: Waiting,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        var waiting = polling
+        waiting.isPolling = false
+        let mustPollAgain = waiting.mustPollAgain
+        waiting.mustPollAgain = false
+        switch reply {
+        case .success(.done(let outcome)):
+            return self.settle(outcome, of: waiting.token)
+        case .success(.running(let remaining)):
+            waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
+            waiting.backoff = self.retryBackoff
+            if mustPollAgain {
+                return self.poll(waiting)
+            }
+            self.state = .waiting(waiting)
+            return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
+        case .success(.expired):
+            return self.enter(after: waiting.token, now: now, using: &generator)
+        case .success(.superseded(let token)):
+            self.takeovers += 1
+            waiting.token = token
+            return self.poll(waiting)
+        case .success(.gone):
+            return self.recover(from: waiting, now: now, using: &generator)
+        case .failure(let error):
+            // Unreachable is not canceled: the flight may well run. Past the time for which even an expired
+            // lease is remembered, there is nothing left to ask for.
+            let giveUpAt = waiting.leaseEnd.advanced(by: self.terms.lease.grace)
+            let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
+            guard error.code != .shutDown, retryAt < giveUpAt else {
+                return self.end(with: .unavailable(FlightUnavailable(error)))
+            }
+            self.state = .waiting(waiting)
+            return [.wake(at: retryAt)]
         }
     }
 
@@ -341,13 +426,17 @@ package struct FollowerStateMachine: Sendable {
     ) -> [FlightAction] {
         switch self.state {
         case .entering(var entering):
+            // The first sending is answered by then anyway; its repetitions must not make the callers wait for longer.
+            guard now < entering.giveUpAt else {
+                return self.giveUpEntering(entering, because: .init(.timedOut, "no answer within the command timeout"))
+            }
             guard !entering.isSent else { return [] }
             entering.isSent = true
             self.state = .entering(entering)
-            return [.enter(entering.token)]
+            return [.enter(entering.token), .wake(at: entering.giveUpAt)]
         case .waiting(let waiting):
             return waiting.isPolling ? [] : self.poll(waiting)
-        case .idle, .granted, .ended:
+        case .idle, .confirming, .granted, .ended:
             return []
         }
     }
@@ -365,10 +454,14 @@ package struct FollowerStateMachine: Sendable {
                 return []
             }
             self.state = .ended
-            return [.release(entering.token, .unlessAwaited), .finish]
+            return self.handBack(entering.token, .unlessAwaited) + [.finish]
         case .waiting(let waiting):
             self.state = .ended
             return [.leave(waiting.token), .finish]
+        case .confirming(var confirming):
+            confirming.grant.isAbandoned = true
+            self.state = .confirming(confirming)
+            return []
         case .granted, .ended:
             return []
         }
@@ -381,10 +474,12 @@ package struct FollowerStateMachine: Sendable {
             return self.end(with: .shutDown)
         case .entering(let entering):
             // Should the lease be granted after all, whoever waits for it must not wait for its expiry.
-            return [.release(entering.token, self.terms.releaseMode)]
-                + self.end(with: .shutDown, unless: entering.isAbandoned)
+            return self.handBack(entering.token) + self.end(with: .shutDown, unless: entering.isAbandoned)
         case .waiting(let waiting):
             return [.leave(waiting.token)] + self.end(with: .shutDown)
+        case .confirming(let confirming):
+            return [.release(confirming.grant.token, self.terms.releaseMode)]
+                + self.end(with: .shutDown, unless: confirming.grant.isAbandoned)
         case .granted, .ended:
             return []
         }

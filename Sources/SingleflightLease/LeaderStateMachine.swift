@@ -210,8 +210,10 @@ package struct LeaderStateMachine: Sendable {
     }
 
     private func wake(_ leading: Leading) -> FlightAction {
+        // Nothing runs while it is still being confirmed that somebody waits: nothing to renew for, nothing that hangs.
+        guard case .leading = self.state else { return .wake(at: leading.deadline) }
         var next = min(leading.deadline, leading.tooLongAt)
-        if leading.renewalSentAt == nil, case .leading = self.state {
+        if leading.renewalSentAt == nil {
             next = min(next, leading.nextRenewal)
         }
         return .wake(at: next)

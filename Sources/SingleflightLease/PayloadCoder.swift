@@ -36,7 +36,11 @@ struct PayloadCoder<Value: Sendable>: Sendable {
                 return Encoded(outcome: self.encode(error), local: result)
             }
         case .failure(let error):
-            let body = FailureBody(error, typedFailures: self.typedFailures)
+            let body = FailureBody(
+                error,
+                typedFailures: self.typedFailures,
+                maximumTypedBytes: self.maximumResultBytes
+            )
             let envelope = Envelope(codec: ReservedCodec.failure, leader: self.label, body: body.bytes)
             return Encoded(outcome: .failure(envelope.bytes), local: result)
         }

@@ -18,27 +18,27 @@ struct Keyspace: Sendable {
     }
 
     /// The keys of one flight. All lie in one slot of a cluster, because of the hash tag.
+    ///
+    /// Each is put together when it is asked for: the one command of an uncontended start needs one of the five.
     struct Names: Sendable {
-        var lease: String
-        var wait: String
-        /// What a token is appended to.
-        var done: String
-        var last: String
-        var fence: String
+        fileprivate var tag: String
+        fileprivate var name: String
         /// Whether the key's name is a digest of the key.
         var isDigest: Bool
+
+        var lease: String { self.tag + "lease" + self.name }
+        var wait: String { self.tag + "wait" + self.name }
+        /// What a token is appended to.
+        var done: String { self.tag + "done" + self.name + ":" }
+        var last: String { self.tag + "last" + self.name }
+        var fence: String { self.tag + "fence" }
     }
 
     func names(of key: FlightKey) -> Names {
         let encoded = Self.encode(key.bytes)
-        let tag = "sf1:{\(self.namespace):\(Self.partition(of: key))}:"
-        let name = ":\(key.group):\(encoded.text)"
         return Names(
-            lease: tag + "lease" + name,
-            wait: tag + "wait" + name,
-            done: tag + "done" + name + ":",
-            last: tag + "last" + name,
-            fence: tag + "fence",
+            tag: "sf1:{\(self.namespace):\(Self.partition(of: key))}:",
+            name: ":\(key.group):\(encoded.text)",
             isDigest: encoded.isDigest
         )
     }
@@ -120,10 +120,13 @@ extension UInt16 {
     /// CRC-16/XMODEM (polynomial 0x1021), the one that Redis Cluster uses for its slots.
     fileprivate mutating func addCRC16(_ bytes: some Sequence<UInt8>) {
         for byte in bytes {
-            self ^= UInt16(byte) << 8
-            for _ in 0..<8 {
-                self = self & 0x8000 != 0 ? self << 1 ^ 0x1021 : self << 1
-            }
+            self = self << 8 ^ UInt16.crc16Steps[Int(self >> 8 ^ UInt16(byte))]
         }
+    }
+
+    /// What eight steps of the division make of each leading byte. Bit by bit, the two checksums of an uncontended flight
+    /// took 1 % of all processor time, the server's included.
+    private static let crc16Steps: [UInt16] = (0..<256).map { byte in
+        (0..<8).reduce(UInt16(byte) << 8) { rest, _ in rest & 0x8000 != 0 ? rest << 1 ^ 0x1021 : rest << 1 }
     }
 }

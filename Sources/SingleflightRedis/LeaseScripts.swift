@@ -1,11 +1,11 @@
-import HiredisClient
+package import HiredisClient
 
 /// The protocol's scripts: whatever needs more than one command on a flight's keys. docs/protocol.md says what each promises.
 ///
 /// Rules that all of them keep: keys are a flight's `lease`, `wait` and `done` in this order; reads come before writes, PUBLISH comes
 /// last and through `pcall`; no key is left without a time to live; all time is the server's. All but `enter` may run
 /// while the server is out of memory: they end flights or keep them alive, and free memory sooner or later.
-enum LeaseScripts {
+package enum LeaseScripts {
     /// Reads a lease record: its token, and the fields that scripts need. The layout is ``LeaseRecord``'s.
     private static let record = """
         local function read_lease()
@@ -98,7 +98,7 @@ enum LeaseScripts {
 
     /// KEYS lease wait done last. ARGV token record inbox lease grace policy attempts retention reuse notAfter channels
     /// events.
-    static let enter = script(
+    package static let enter = script(
         allowsOutOfMemory: false,
         record,
         left,
@@ -168,7 +168,7 @@ enum LeaseScripts {
 
     /// KEYS lease wait done last. ARGV token status payload retention reuse channels events. An event tells a value's kind
     /// only, and a failure itself if it is short.
-    static let complete = script(
+    package static let complete = script(
         record,
         event,
         decide,

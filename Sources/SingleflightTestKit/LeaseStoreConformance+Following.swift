@@ -99,6 +99,24 @@ extension LeaseStoreConformance {
             let announcement = await listener.next()
             try expectEqual(announcement, Announcement(token: next, news: .outcome(.value([1]))), "the announcement")
         },
+        Case("an expired flight is forgotten when its grace ends") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (token, policy) = (run.token(), LeaderLossPolicy.takeOver(attempts: 1))
+            let brief = LeaseTerms(
+                duration: .seconds(1),
+                grace: .seconds(1),
+                retention: .seconds(30),
+                leaderLoss: policy
+            )
+            _ = try await a.enter(token, brief)
+            try await b.follow(token, brief)
+            await run.fixture.advance(by: .milliseconds(2200))
+            try expectEqual(try await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
+            try expectEqual(try await b.poll(token, policy), .gone, "the poll")
+            try expectEqual(try await a.renew(token), .lost, "the renewal")
+            try expectEqual(try await a.complete(token, .value([1])), .unknown(current: nil), "the completion")
+            try expectEqual(try await b.enter(run.token(), .long(policy)), .lead(attempt: 0), "the next flight")
+        },
         Case("after as many takeovers as the policy allows the flight ends") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let policy = LeaderLossPolicy.takeOver(attempts: 1)
@@ -113,6 +131,26 @@ extension LeaseStoreConformance {
     ]
 
     static let releasing: [Case] = [
+        Case("a release that is repeated changes nothing more") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let policy = LeaderLossPolicy.takeOver(attempts: 1)
+            let (alone, handedOver, canceled) = (run.token(), run.token(), run.token())
+            _ = try await a.enter(alone)
+            try expectEqual(try await a.release(alone, .handOver), .released(waiters: 0), "while nobody waits")
+            try expectEqual(try await a.release(alone, .handOver), .notHeld, "its repetition")
+            _ = try await a.enter(handedOver, .long(policy))
+            try await b.follow(handedOver, .long(policy))
+            for _ in 0..<2 {
+                try expectEqual(try await a.release(handedOver, .handOver), .released(waiters: 1), "handing over")
+                try expectEqual(try await b.poll(handedOver, policy), .expired, "the poll after that")
+            }
+            try expectEqual(try await b.enter(canceled, .long(policy)), .lead(attempt: 1), "the takeover")
+            try expectEqual(try await a.release(handedOver, .handOver), .notHeld, "handing over after the takeover")
+            try await a.follow(canceled, .long(policy))
+            try expectEqual(try await b.release(canceled, .cancelWaiters), .released(waiters: 1), "canceling")
+            try expectEqual(try await b.release(canceled, .cancelWaiters), .notHeld, "its repetition")
+            try expectEqual(try await a.poll(canceled), .done(.canceled(.leaderShutDown)), "the outcome")
+        },
         Case("a lease is released unless somebody waits") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let token = run.token()
@@ -175,6 +213,19 @@ extension LeaseStoreConformance {
                 _ = try await a.on(key).complete(token, .value(tail))
                 let announcement = await listener.next()
                 try expectEqual(announcement.news, .outcome(.value(tail)), "the outcome of a key")
+            }
+        },
+        Case("a key may begin with any byte") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            for head in [[0x00], [0x0A], [0x20], [0x25], [0x7B], [0x7E], [0x80], [0xFF], Array(0...255)] as [[UInt8]] {
+                let key = try FlightKey(group: run.key.group, bytes: head + run.key.bytes)
+                let token = run.token()
+                let listener = b.on(key).listen()
+                let entered = try await a.on(key).enter(token)
+                try expectEqual(entered, .lead(attempt: 0), "entering a key that begins with \(head[0])")
+                try await b.on(key).follow(token)
+                _ = try await a.on(key).complete(token, .value(head))
+                try expectEqual(await listener.next().news, .outcome(.value(head)), "the outcome of a key")
             }
         },
         Case("the empty key is a key") { run in

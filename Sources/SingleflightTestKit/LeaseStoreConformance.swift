@@ -76,7 +76,7 @@ struct ConformanceRun: Sendable {
 
     /// Lets a lease of ``LeaseTerms/short`` run out, but not its grace.
     func expire() async {
-        await self.fixture.advance(by: LeaseTerms.short().duration + .milliseconds(50))
+        await self.fixture.advance(by: LeaseTerms.short().duration + .milliseconds(100))
     }
 }
 
@@ -95,7 +95,7 @@ extension LeaseTerms {
     /// For cases in which the lease expires.
     static func short(_ leaderLoss: LeaderLossPolicy = .cancel) -> LeaseTerms {
         LeaseTerms(
-            duration: .milliseconds(200),
+            duration: .seconds(1),
             grace: .seconds(30),
             retention: .seconds(30),
             leaderLoss: leaderLoss

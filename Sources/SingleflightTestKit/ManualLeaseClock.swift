@@ -11,6 +11,9 @@ public final class ManualLeaseClock: LeaseClock {
         var timers = TimerQueue()
         /// Who waits for a number of scheduled calls.
         var waiters = ConditionWaiters<Int>()
+        /// The same for the number of all calls that ever were scheduled.
+        var scheduledInAll = 0
+        var waitersInAll = ConditionWaiters<Int>()
     }
 
     private let state = Mutex(State())
@@ -29,10 +32,16 @@ public final class ManualLeaseClock: LeaseClock {
 
     /// Schedules a call; it is made by ``advance(by:)``.
     public func schedule(at deadline: LeaseInstant, _ work: @escaping @Sendable () -> Void) -> LeaseTimer {
-        let (timer, satisfied) = self.state.withLock { state in
-            (state.timers.insert(at: deadline, work), state.waiters.takeSatisfied(by: state.timers.count))
+        let (timer, satisfied, satisfiedInAll) = self.state.withLock { state in
+            let timer = state.timers.insert(at: deadline, work)
+            state.scheduledInAll += 1
+            return (
+                timer, state.waiters.takeSatisfied(by: state.timers.count),
+                state.waitersInAll.takeSatisfied(by: state.scheduledInAll)
+            )
         }
         satisfied.resume()
+        satisfiedInAll.resume()
         return timer
     }
 
@@ -56,6 +65,17 @@ public final class ManualLeaseClock: LeaseClock {
             let satisfied = self.state.withLock { state in
                 state.waiters.add(continuation) { $0 >= count }
                 return state.waiters.takeSatisfied(by: state.timers.count)
+            }
+            satisfied.resume()
+        }
+    }
+
+    /// Waits until at least `count` calls were ever scheduled.
+    public func untilScheduled(inAll count: Int) async {
+        await withCheckedContinuation { continuation in
+            let satisfied = self.state.withLock { state in
+                state.waitersInAll.add(continuation) { $0 >= count }
+                return state.waitersInAll.takeSatisfied(by: state.scheduledInAll)
             }
             satisfied.resume()
         }

@@ -26,7 +26,10 @@ struct ToolTests {
         #expect(run.messages.isEmpty)
     }
 
-    @Test("every command shows examples in its help", arguments: ["leases", "show", "watch", "top", "demo"])
+    @Test(
+        "every command shows examples in its help",
+        arguments: ["leases", "show", "watch", "top", "wait", "revoke", "exec", "doctor", "bench", "demo"]
+    )
     func examples(_ command: String) async throws {
         let run = try await Tool.run(command, "--help")
         #expect(run.output.contains("  singleflight \(command)"))

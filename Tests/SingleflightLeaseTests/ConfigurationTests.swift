@@ -2,7 +2,7 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-@Suite("Configurations and names")
+@Suite("Configurations and names", .timeLimit(.minutes(1)))
 struct ConfigurationTests {
     static let faults: [(String, @Sendable (inout DistributedGroupConfiguration) -> Void)] = [
         ("leaseDuration", { $0.leaseDuration = .milliseconds(99) }),

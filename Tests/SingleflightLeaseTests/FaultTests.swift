@@ -13,7 +13,9 @@ struct FaultTests {
         self.cluster = try Cluster()
     }
 
-    @Test("where the store cannot be asked callers share a run in their process, and are told that it was degraded")
+    @Test(
+        "where the store cannot be asked the operation runs in the caller's process, which is told that it was degraded"
+    )
     func runLocally() async throws {
         let a = try self.cluster.process("a")
         a.cutOff()
@@ -26,6 +28,30 @@ struct FaultTests {
         #expect(try completion.result.get() == "alone")
         #expect(completion.coordination == .degraded)
         #expect(completion.token == nil)
+        #expect(self.work.starts == 1)
+        await self.cluster.expectNothingLeft(a)
+    }
+
+    @Test("callers in one process that cannot ask the store share one run")
+    func runLocallyShared() async throws {
+        let (a, clock) = (try self.cluster.process("a"), self.cluster.clock)
+        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
+        var calls: [Task<DistributedOutcome<String>, Never>] = []
+        for _ in 0..<3 {
+            calls.append(await a.joinedCall(self.work, clock: clock))
+        }
+        // Each call schedules the end of its wait twice: for the flight, which fails at once, and for the run in its process.
+        await clock.untilScheduled(inAll: 2 * calls.count)
+        self.work.finish(.success("alone"))
+        var roles: [FlightRole] = []
+        for call in calls {
+            let completion = try await call.value.completion()
+            #expect(try completion.result.get() == "alone")
+            #expect(completion.coordination == .degraded)
+            #expect(completion.isShared)
+            roles.append(completion.role)
+        }
+        #expect(roles.count { $0 == .leader } == 1)
         #expect(self.work.starts == 1)
         await self.cluster.expectNothingLeft(a)
     }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import SingleflightLease
 
-@Suite("Bytes, identifiers, timers")
+@Suite("Bytes, identifiers, timers", .timeLimit(.minutes(1)))
 struct ValueTests {
     @Test("an envelope comes back as it was, and a truncated one is refused or shorter, never a trap")
     func envelope() throws {
@@ -27,7 +27,7 @@ struct ValueTests {
 
     @Test("a failure's body survives, and random or truncated bytes are refused, not a trap")
     func failureBody() {
-        let body = FailureBody(Failure(), typedFailures: .codable(Failure.self))
+        let body = FailureBody(Failure(), typedFailures: .codable(Failure.self), maximumTypedBytes: 1000)
         #expect(FailureBody(bytes: body.bytes) == body)
         for length in 0..<body.bytes.count {
             #expect(FailureBody(bytes: Array(body.bytes.prefix(length))) != body)

@@ -6,7 +6,7 @@ private struct OperationFailed: Error, CustomStringConvertible {
     var description: String { "the operation failed" }
 }
 
-@Suite("A distributed group on a real Redis")
+@Suite("A distributed group on a real Redis", .timeLimit(.minutes(1)))
 struct DistributedGroupTests {
     private static let configuration = DistributedGroupConfiguration(leaseDuration: .milliseconds(1500))
 

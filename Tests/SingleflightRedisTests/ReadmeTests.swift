@@ -4,7 +4,7 @@ import SingleflightRedis
 import Testing
 
 /// The README's code, compiled and run. The last test sees to it that the README shows no other code than this.
-@Suite("The README's code")
+@Suite("The README's code", .timeLimit(.minutes(1)))
 struct ReadmeTests {
     private struct Profile: Codable, Equatable, Sendable {
         var name: String

@@ -6,10 +6,10 @@ package enum CommandLineTool {
     /// Runs the command that this process was started with, and ends the process.
     package static func main() async -> Never {
         StandardStream.ignoreBrokenPipes()
-        exit(await status(of: Array(CommandLine.arguments.dropFirst())).rawValue)
+        exit(await status(of: Array(CommandLine.arguments.dropFirst())))
     }
 
-    private static func status(of arguments: [String]) async -> ExitStatus {
+    private static func status(of arguments: [String]) async -> Int32 {
         do {
             var command = try SingleflightCommand.parseAsRoot(GlobalOptions.moved(arguments))
             if var command = command as? any AsyncParsableCommand {
@@ -17,11 +17,13 @@ package enum CommandLineTool {
             } else {
                 try command.run()
             }
-            return .success
+            return ExitStatus.success.rawValue
         } catch is OutputClosed {
-            return .success
+            return ExitStatus.success.rawValue
+        } catch let exit as ForeignExit {
+            return exit.status
         } catch {
-            return report(error)
+            return report(error).rawValue
         }
     }
 
@@ -49,4 +51,9 @@ package enum CommandLineTool {
 /// Ends with a status about which everything has been said already.
 struct SilentExit: Error {
     let status: ExitStatus
+}
+
+/// Ends with the status of another program, which can be any.
+struct ForeignExit: Error {
+    let status: Int32
 }

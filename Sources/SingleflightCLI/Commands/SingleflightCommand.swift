@@ -18,7 +18,10 @@ struct SingleflightCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             LeasesCommand.self, ShowCommand.self, WatchCommand.self, TopCommand.self,
-            DemoCommand.self, OriginCommand.self, WorkerCommand.self,
+            WaitCommand.self, RevokeCommand.self, ExecCommand.self, DoctorCommand.self, BenchCommand.self,
+            DemoCommand.self,
+            // Not for people: the processes of the demo and of the benchmark.
+            OriginCommand.self, WorkerCommand.self, LoadCommand.self, BenchLocalCommand.self, BenchWorkerCommand.self,
         ]
     )
 }

@@ -25,9 +25,10 @@ final class Reaper: Sendable {
 
     private let state = Mutex(State.running(waiters: []))
 
-    init(id: pid_t) {
+    /// - Parameter onStop: called on a thread of its own with the signal that stopped the process, each time.
+    init(id: pid_t, onStop: (@Sendable (Int32) -> Void)? = nil) {
         self.id = id
-        Thread.detachNewThread { self.reap() }
+        Thread.detachNewThread { self.reap(onStop) }
     }
 
     func exit() async -> ProcessExit {
@@ -54,10 +55,31 @@ final class Reaper: Sendable {
         }
     }
 
-    private func reap() {
+    /// Sends the signal `number` to the process group that the process leads; false if the process has ended already.
+    func signalGroup(_ number: Int32) -> Bool {
+        state.withLock { state in
+            switch state {
+            case .running: kill(-id, number) == 0
+            case .ended: false
+            }
+        }
+    }
+
+    private func reap(_ onStop: (@Sendable (Int32) -> Void)?) {
         // Waits without reaping, so that the number stays ours until the lock is held.
         var info = siginfo_t()
-        while waitid(P_PID, id_t(id), &info, WEXITED | WNOWAIT) != 0, errno == EINTR {}
+        let events = WEXITED | WNOWAIT | (onStop == nil ? 0 : WSTOPPED)
+        while true {
+            if waitid(P_PID, id_t(id), &info, events) != 0 {
+                if errno == EINTR { continue }
+                break
+            }
+            guard info.si_code == CLD_STOPPED, let onStop else { break }
+            // Takes the news of the stop, which WNOWAIT has left where it was; fails if the process goes on already.
+            var stop = siginfo_t()
+            guard waitid(P_PID, id_t(id), &stop, WSTOPPED | WNOHANG) == 0, stop.si_code == CLD_STOPPED else { continue }
+            onStop(Self.stopSignal(stop))
+        }
         let (exit, waiters) = state.withLock { state in
             var status: Int32 = 0
             while waitpid(id, &status, 0) == -1, errno == EINTR {}
@@ -70,6 +92,14 @@ final class Reaper: Sendable {
             }
         }
         for waiter in waiters { waiter.resume(returning: exit) }
+    }
+
+    private static func stopSignal(_ info: siginfo_t) -> Int32 {
+        #if canImport(Darwin)
+            info.si_status
+        #else
+            info._sifields._sigchld.si_status
+        #endif
     }
 
     /// WIFEXITED and its relatives are macros that Swift does not see.

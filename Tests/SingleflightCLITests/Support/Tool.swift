@@ -18,12 +18,17 @@ enum Tool {
 
     /// Runs it with no input until it ends; both pipes are drained meanwhile, however much it says.
     static func run(_ arguments: String..., environment: [String: String] = [:]) async throws -> Run {
-        try await run(arguments, environment: environment)
+        try await run(program: path, arguments, environment: environment)
     }
 
     static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Run {
+        try await run(program: path, arguments, environment: environment)
+    }
+
+    /// Any other program, run likewise.
+    static func run(program: String, _ arguments: [String], environment: [String: String] = [:]) async throws -> Run {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: try path)
+        process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardInput = FileHandle.nullDevice

@@ -9,9 +9,13 @@ package struct OriginFailure: Error, CustomStringConvertible, Equatable {
 
 /// Asks the origin. Each request has a connection of its own, as the requests of a simple HTTP client would.
 package struct OriginClient: Sendable {
+    package let host: String
     package let port: Int
 
-    package init(port: Int) { self.port = port }
+    package init(host: String = "127.0.0.1", port: Int) {
+        self.host = host
+        self.port = port
+    }
 
     /// The number of this hit on `key`, when the origin answers; cancellation hangs up at once.
     ///
@@ -58,7 +62,7 @@ package struct OriginClient: Sendable {
                         try pipeline.addHandler(FirstLine(answer))
                     }
                 }
-                .connect(host: "127.0.0.1", port: port)
+                .connect(host: host, port: port)
                 .get()
         } catch {
             let failure = OriginFailure(description: "the origin cannot be reached: \(error)")

@@ -1,7 +1,7 @@
 import NIOCore
 import NIOPosix
 
-/// The expensive thing behind the demo: a TCP server on the loopback that counts how often it is asked.
+/// The expensive thing behind the demo: a TCP server that counts how often it is asked.
 ///
 /// A line is a request and is answered by a line: `GET key` by `OK key hit` or `FAIL key hit`, after the latency; `HOLD`,
 /// `RELEASE`, `FAIL` and `MEND`, each with a prefix of keys, by `OK`; `HELD prefix` by `OK` as soon as a GET is held;
@@ -11,8 +11,8 @@ package final class OriginServer: Sendable {
 
     package var port: Int { channel.localAddress?.port ?? 0 }
 
-    /// Listens on a free port of 127.0.0.1; every answer to a GET takes `latency`.
-    package init(latency: Duration) async throws {
+    /// Listens, on a free port of 127.0.0.1 unless told otherwise; every answer to a GET takes `latency`.
+    package init(latency: Duration, host: String = "127.0.0.1", port: Int = 0) async throws {
         // One loop for all connections: the desk is touched nowhere else.
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let desk = NIOLoopBoundBox.makeBoxSendingValue(OriginDesk(latency: TimeAmount(latency)), eventLoop: loop)
@@ -25,7 +25,7 @@ package final class OriginServer: Sendable {
                     try pipeline.addHandler(OriginConnection(desk))
                 }
             }
-            .bind(host: "127.0.0.1", port: 0)
+            .bind(host: host, port: port)
             .get()
     }
 

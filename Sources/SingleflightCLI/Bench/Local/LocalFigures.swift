@@ -1,0 +1,26 @@
+/// What the local group costs, and its contenders in the same run. Times are medians, in nanoseconds.
+struct LocalFigures: Codable, Sendable {
+    var bareDictionary = 0.0
+    var naiveActor = 0.0
+    /// An uncontended call whose operation runs in the caller's task.
+    var withLeader = 0.0
+    /// The same from two tasks at once, per call.
+    var withLeaderByTwo = 0.0
+    /// The same, while 100 000 other flights are open.
+    var withLeaderAmongOthers = 0.0
+    /// An uncontended call under the default policy.
+    var defaultPolicy = 0.0
+    /// Heap allocations of a call; `nil` without the library that counts them.
+    var withLeaderAllocations: Double?
+    var defaultPolicyAllocations: Double?
+    /// Per caller, by how many join one flight: joining and release, beyond spawning the callers.
+    var crowd: [Crowd] = []
+    /// Resident memory per waiting caller, its task included.
+    var bytesPerCaller = 0.0
+
+    struct Crowd: Codable, Sendable {
+        let callers: Int
+        let nanoseconds: Double
+        let spawning: Double
+    }
+}

@@ -1,0 +1,57 @@
+/// What a benchmark's worker is told to do, one line each. It does one after the other, but for ``finish``.
+enum BenchOrder: Codable, Sendable {
+    /// Uncontended flights of an empty operation: so many callers at once, each after each with a key of its own.
+    case flights(callers: Int, seconds: Double, payload: Int)
+    /// Callers that ask for keys of a skewed distribution, each again and again, all processes for the same ones.
+    case load(callers: Int, keys: Int, skew: Double, seconds: Double, payload: Int, work: Duration)
+    /// All callers at once, at `start`.
+    case herd(round: Int, callers: Int, keys: Int, start: MonotonicTime)
+    /// Leads `key` until it is told to finish.
+    case lead(key: String, payload: Int)
+    /// Ends the operation of ``lead(key:payload:)``.
+    case finish
+    /// Waits for the result of `key`; runs the operation only if it takes over.
+    case follow(key: String)
+}
+
+/// What a worker says.
+enum BenchAnswer: Codable, Sendable {
+    case ready
+    case flights(FlightCount)
+    case load(LoadCount)
+    case herd(runs: [String], failures: Int)
+    case leading
+    case led
+    /// When the leader handed its result over, and when this process's caller had it.
+    case followed(handedOver: MonotonicTime, arrived: MonotonicTime)
+    /// The follower's own operation was run.
+    case tookOver(MonotonicTime)
+    case failed(String)
+}
+
+struct FlightCount: Codable, Sendable {
+    var flights = 0
+    var failures = 0
+    var seconds = 0.0
+    var cpuNanoseconds: Int64 = 0
+    var latency = LatencyHistogram()
+
+    var perSecond: Double { seconds > 0 ? Double(flights) / seconds : 0 }
+}
+
+struct LoadCount: Codable, Sendable {
+    var calls = 0
+    var runs = 0
+    var failures = 0
+    var seconds = 0.0
+    /// From the leader's hand-over to a caller in another process.
+    var wakeUps = LatencyHistogram()
+
+    mutating func add(_ other: LoadCount) {
+        calls += other.calls
+        runs += other.runs
+        failures += other.failures
+        seconds = max(seconds, other.seconds)
+        wakeUps.merge(other.wakeUps)
+    }
+}

@@ -1,0 +1,183 @@
+import Foundation
+import SingleflightRedis
+import Synchronization
+
+/// Carries out a benchmark's orders in a process of its own.
+final class BenchWorker: Sendable {
+    let answer: @Sendable (BenchAnswer) -> Void
+    private let group: DistributedGroup<String, [UInt8]>
+    private let finishing: AsyncStream<Void>
+    private let finish: AsyncStream<Void>.Continuation
+
+    init(store: RedisLeaseStore, answer: @escaping @Sendable (BenchAnswer) -> Void) throws {
+        group = try DistributedGroup("bench", store: store, configuration: BenchSettings.group)
+        self.answer = answer
+        (finishing, finish) = AsyncStream.makeStream(of: Void.self)
+    }
+
+    func perform(_ order: BenchOrder) async {
+        switch order {
+        case .flights(let callers, let seconds, let payload):
+            answer(.flights(await flights(callers: callers, seconds: seconds, payload: payload)))
+        case .load(let callers, let keys, let skew, let seconds, let payload, let work):
+            let keys = SkewedKeys(count: keys, skew: skew)
+            answer(.load(await load(callers, keys, seconds: seconds, payload: payload, work: work)))
+        case .herd(let round, let callers, let keys, let start):
+            await herd(round: round, callers: callers, keys: keys, start: start)
+        case .lead(let key, let payload):
+            // In a task of its own: the order to finish comes on the same line.
+            Task { await lead(key, payload: payload) }
+        case .finish:
+            finish.yield()
+        case .follow(let key):
+            Task { await follow(key) }
+        }
+    }
+
+    // MARK: Flights
+
+    private func flights(callers: Int, seconds: Double, payload: Int) async -> FlightCount {
+        let start = MonotonicTime.now
+        let end = start.advanced(by: .seconds(seconds))
+        let cpu = ProcessTime.now
+        var total = FlightCount()
+        await withTaskGroup(of: FlightCount.self) { [group] tasks in
+            let value = [UInt8](repeating: 0, count: payload)
+            for caller in 0..<callers {
+                tasks.addTask {
+                    var count = FlightCount()
+                    var time = MonotonicTime.now
+                    while time < end {
+                        count.flights += 1
+                        let key = "\(getpid()):\(caller):\(count.flights)"
+                        do {
+                            _ = try await group.value(key) { _ in value }
+                        } catch {
+                            count.failures += 1
+                        }
+                        let done = MonotonicTime.now
+                        count.latency.record(nanoseconds: done.nanoseconds - time.nanoseconds)
+                        time = done
+                    }
+                    return count
+                }
+            }
+            for await count in tasks {
+                total.flights += count.flights
+                total.failures += count.failures
+                total.latency.merge(count.latency)
+            }
+        }
+        total.seconds = start.duration(to: .now) / .seconds(1)
+        total.cpuNanoseconds = ProcessTime.now - cpu
+        return total
+    }
+
+    // MARK: Load
+
+    private func load(
+        _ callers: Int,
+        _ keys: SkewedKeys,
+        seconds: Double,
+        payload: Int,
+        work: Duration
+    ) async -> LoadCount {
+        let start = MonotonicTime.now
+        let end = start.advanced(by: .seconds(seconds))
+        let runs = RunLog()
+        var total = LoadCount()
+        await withTaskGroup(of: LoadCount.self) { [group] tasks in
+            for _ in 0..<callers {
+                tasks.addTask {
+                    var count = LoadCount()
+                    while MonotonicTime.now < end {
+                        let key = keys.draw()
+                        let outcome = await group.run(key) { _ in
+                            runs.add(key)
+                            // The work that is saved: its length is part of the load, nothing is synchronised by it.
+                            if work > .zero { try await Task.sleep(for: work) }
+                            return StampedPayload.make(bytes: payload)
+                        }
+                        count.note(outcome, at: .now)
+                    }
+                    return count
+                }
+            }
+            for await count in tasks { total.add(count) }
+        }
+        total.runs = runs.keys.count
+        total.seconds = start.duration(to: .now) / .seconds(1)
+        return total
+    }
+
+    private func herd(round: Int, callers: Int, keys: Int, start: MonotonicTime) async {
+        let wait = MonotonicTime.now.duration(to: start)
+        // The processes agree on a moment on the machine's clock: there is no event to wait for.
+        if wait > .zero { try? await Task.sleep(for: wait) }
+        let runs = RunLog()
+        var failures = 0
+        await withTaskGroup(of: Bool.self) { [group] tasks in
+            for caller in 0..<callers {
+                let key = "herd:\(round):\(caller % keys)"
+                tasks.addTask {
+                    let outcome = await group.run(key) { _ in
+                        runs.add(key)
+                        // Longer than it takes all processes to ask.
+                        try await Task.sleep(for: .milliseconds(200))
+                        return StampedPayload.make(bytes: 100)
+                    }
+                    if case .complete(let completion) = outcome, case .success = completion.result { return true }
+                    return false
+                }
+            }
+            for await succeeded in tasks where !succeeded { failures += 1 }
+        }
+        answer(.herd(runs: runs.keys, failures: failures))
+    }
+
+    // MARK: One flight
+
+    private func lead(_ key: String, payload: Int) async {
+        let outcome = await group.run(key) { [answer, finishing] _ in
+            answer(.leading)
+            for await _ in finishing { break }
+            return StampedPayload.make(bytes: payload)
+        }
+        if case .complete(let completion) = outcome, completion.role == .leader { return answer(.led) }
+        answer(.failed("the leader got \(outcome)"))
+    }
+
+    private func follow(_ key: String) async {
+        let outcome = await group.run(key) { [answer] _ in
+            answer(.tookOver(.now))
+            return StampedPayload.make(bytes: 100)
+        }
+        let arrived = MonotonicTime.now
+        guard case .complete(let completion) = outcome, case .success(let bytes) = completion.result else {
+            return answer(.failed("a follower got \(outcome)"))
+        }
+        answer(.followed(handedOver: StampedPayload.time(of: bytes), arrived: arrived))
+    }
+}
+
+/// The keys whose operations were run, once for each run.
+private final class RunLog: Sendable {
+    private let state = Mutex<[String]>([])
+
+    var keys: [String] { state.withLock { $0 } }
+
+    func add(_ key: String) { state.withLock { $0.append(key) } }
+}
+
+extension LoadCount {
+    fileprivate mutating func note(_ outcome: DistributedOutcome<[UInt8]>, at time: MonotonicTime) {
+        calls += 1
+        guard case .complete(let completion) = outcome, case .success(let bytes) = completion.result else {
+            failures += 1
+            return
+        }
+        if completion.role == .follower {
+            wakeUps.record(nanoseconds: time.nanoseconds - StampedPayload.time(of: bytes).nanoseconds)
+        }
+    }
+}

@@ -1,0 +1,193 @@
+package import SingleflightRedis
+
+/// From facts about a server to what to think of them. No I/O.
+package enum DoctorRules {
+    /// Every check, in the order in which they are shown.
+    package static func findings(of facts: RedisFacts) -> [Finding] {
+        [
+            version(facts), role(facts), cluster(facts), rights(facts), listing(facts), writes(facts), scripts(facts),
+            inbox(facts), latency(facts), clock(facts), eviction(facts), memory(facts), persistence(facts),
+            inboxBuffer(facts), replicas(facts), clients(facts), idleTimeout(facts), keepalive(facts),
+        ]
+    }
+
+    // MARK: - The server and what it is
+
+    private static func version(_ facts: RedisFacts) -> Finding {
+        let name = facts.info["valkey_version"] == nil ? "Redis" : "Valkey"
+        guard let text = facts.info["valkey_version"] ?? facts.info["redis_version"] else {
+            return .skipped("version", needs: "INFO")
+        }
+        // Valkey tells in `redis_version` which Redis it is compatible with.
+        let numbers = (facts.info["redis_version"] ?? text).split(separator: ".").compactMap { Int($0) }
+        let (major, minor) = (numbers.first ?? 0, numbers.dropFirst().first ?? 0)
+        let found = "\(name) \(text)"
+        if (major, minor) < (6, 2) {
+            return .fail("version", found, "Leases need 6.2 or later.", do: "Upgrade the server; 7.0 or later is best.")
+        }
+        if major < 7 {
+            return .warn(
+                "version",
+                found,
+                "Scripts cannot say that they may run while memory is full: leases are lost then, not only refused.",
+                do: "Upgrade the server to 7.0 or later."
+            )
+        }
+        return .ok("version", found, "It has all that leases need.")
+    }
+
+    private static func role(_ facts: RedisFacts) -> Finding {
+        switch facts.role {
+        case nil: .skipped("role", needs: "ROLE")
+        case "master": .ok("role", "primary", "Leases are granted by the primary.")
+        case "slave":
+            .fail("role", "replica", "Only a primary can grant leases.", do: "Use the URL of this replica's primary.")
+        case "sentinel":
+            .fail("role", "sentinel", "A sentinel keeps no data.", do: "Use the URL of the primary that it watches.")
+        case let other?: .fail("role", other, "Only a primary can grant leases.", do: "Use the URL of a primary.")
+        }
+    }
+
+    private static func cluster(_ facts: RedisFacts) -> Finding {
+        let isMoved = facts.writeError.map { $0.hasPrefix("MOVED") || $0.hasPrefix("CLUSTERDOWN") } ?? false
+        if isMoved || facts.info["cluster_enabled"] == "1" {
+            return .fail(
+                "cluster",
+                "the server is a node of a cluster",
+                "Keys whose slots lie on other nodes cannot be reached by one URL.",
+                do: "Use a primary that is not part of a cluster."
+            )
+        }
+        guard facts.info["cluster_enabled"] != nil else { return .skipped("cluster", needs: "INFO") }
+        return .ok("cluster", "none", "All keys are on this server.")
+    }
+
+    // MARK: - What this user may do
+
+    private static func rights(_ facts: RedisFacts) -> Finding {
+        let user = facts.user.map { "user \($0)" } ?? "this user"
+        guard let first = facts.refusedCommands.keys.min() else {
+            return .ok("rights", "\(user) may send every command", "A worker can lead and follow as this user.")
+        }
+        let names = facts.refusedCommands.keys.sorted().joined(separator: ", ")
+        return .fail(
+            "rights",
+            "\(user) may not send \(names): \(facts.refusedCommands[first] ?? "")",
+            "Flights fail, or every process computes for itself.",
+            do: "Give the user the rules under \"Least privilege\" in docs/protocol.md."
+        )
+    }
+
+    private static func listing(_ facts: RedisFacts) -> Finding {
+        if facts.mayScan { return .ok("listing", "SCAN is allowed", "`leases` and `show` work as this user.") }
+        return Finding(
+            check: "listing",
+            status: .skipped,
+            found: "SCAN is not allowed",
+            meaning: "Workers do not need it; `leases` and `show` do.",
+            advice: "Use an operator user, with +scan, to look at leases."
+        )
+    }
+
+    private static func writes(_ facts: RedisFacts) -> Finding {
+        if facts.refusedCommands["SET"] != nil {
+            return .fail("writes", "not allowed", "No lease can be granted.", do: "See rights.")
+        }
+        guard let error = facts.writeError else { return .ok("writes", "accepted", "Leases can be granted.") }
+        let advice =
+            switch error.prefix(while: { $0 != " " }) {
+            case "READONLY": "Use the URL of the primary."
+            case "OOM": "Raise maxmemory, or find out what fills it."
+            case "MISCONF": "Turn persistence off (save \"\"), or repair the disk it saves to."
+            case "NOREPLICAS": "Bring the replicas back, or lower min-replicas-to-write."
+            case "LOADING", "BUSY": "Try again when the server is done."
+            case "MOVED", "CLUSTERDOWN": "Use a primary that is not part of a cluster."
+            default: "Ask whoever runs the server."
+            }
+        return .fail("writes", error, "No lease can be granted.", do: advice)
+    }
+
+    private static func scripts(_ facts: RedisFacts) -> Finding {
+        switch facts.scripts {
+        case .withShebang: .ok("scripts", "they run, with #!lua", "Flights can be joined, renewed and completed.")
+        case .withoutShebang:
+            .warn(
+                "scripts",
+                "they run, but not with #!lua",
+                "A server that is full or read-only stops scripts half-way instead of refusing them.",
+                do: "Upgrade the server to 7.0 or later."
+            )
+        case .none(let reason):
+            .fail("scripts", reason, "Nobody can join, renew or complete a flight.", do: "Allow EVAL and EVALSHA.")
+        }
+    }
+
+    private static func inbox(_ facts: RedisFacts) -> Finding {
+        switch facts.inbox {
+        case .delivered(let latency):
+            .ok("inbox", "a message came after \(DurationText.describe(latency))", "Waiters are woken by push.")
+        case .refused(let reason):
+            .fail(
+                "inbox",
+                reason,
+                "Waiters hear of outcomes only when they poll, as late as the end of the lease.",
+                do: "Give the user the channels: resetchannels &sf1:* +publish +subscribe."
+            )
+        case .silent:
+            .fail(
+                "inbox",
+                "a message was sent and did not come",
+                "Waiters hear of outcomes only when they poll, as late as the end of the lease.",
+                do: "Look for a proxy that does not do pub/sub, or a server that hangs."
+            )
+        case .failed(let reason):
+            .fail("inbox", reason, "Waiters are not woken by push.", do: "Repair what the error names.")
+        }
+    }
+
+    // MARK: - Time
+
+    private static func latency(_ facts: RedisFacts) -> Finding {
+        let trips = facts.roundTrips
+        guard let median = percentile(50, of: trips), let high = percentile(99, of: trips) else {
+            return .fail("latency", "no PING was answered", "Nothing else will be.", do: "Look at the server.")
+        }
+        let found =
+            "p50 \(DurationText.describe(median)), p99 \(DurationText.describe(high)) of \(trips.count) round trips"
+        // Renewals come every third of a lease and are repeated; what waits so long is near the command timeout's end.
+        if high >= .milliseconds(50) {
+            return .warn(
+                "latency",
+                found,
+                "Each flight takes one to three round trips, and commands give up after one second.",
+                do: "Put the server nearer to the workers, or look for slow commands (SLOWLOG) and swapping."
+            )
+        }
+        return .ok("latency", found, "A flight costs one to three of these.")
+    }
+
+    /// The value below which `share` percent lie, by the nearest-rank method; `sorted` is in ascending order.
+    static func percentile(_ share: Int, of sorted: [Duration]) -> Duration? {
+        guard !sorted.isEmpty else { return nil }
+        return sorted[max(0, (sorted.count * share + 99) / 100 - 1)]
+    }
+
+    private static func clock(_ facts: RedisFacts) -> Finding {
+        guard let offset = facts.clockOffset else { return .skipped("clock", needs: "TIME") }
+        let middle = (offset.lower + offset.upper) / 2
+        let uncertainty = DurationText.describe((offset.upper - offset.lower) / 2)
+        let size = DurationText.describe(middle < .zero ? .zero - middle : middle)
+        let found = "the server is \(size) \(middle < .zero ? "behind" : "ahead"), ± \(uncertainty)"
+        // What is certain in spite of the round trip.
+        let certain = max(offset.lower, .zero - offset.upper)
+        if certain > .seconds(1) {
+            return .warn(
+                "clock",
+                found,
+                "No lease depends on it, since only the server's clock counts; but ages in `leases` are wrong by it.",
+                do: "Synchronize both clocks (NTP)."
+            )
+        }
+        return .ok("clock", found, "Ages that are shown can be trusted; leases depend on the server's clock alone.")
+    }
+}

@@ -1,0 +1,86 @@
+/// What a command printed and how it ended: the result that `exec` shares.
+package struct CommandRecording: Equatable, Sendable {
+    /// Where a piece of the output went.
+    package enum Stream: UInt8, Sendable {
+        case output = 1
+        case error = 2
+    }
+
+    /// Output to one stream that nothing on the other one interrupted.
+    package struct Chunk: Equatable, Sendable {
+        package let stream: Stream
+        package fileprivate(set) var bytes: [UInt8]
+    }
+
+    /// The most that is kept, in bytes, the framing of the chunks included.
+    package static let limit = 8 << 20
+
+    /// The output in the order in which it was read.
+    package private(set) var chunks: [Chunk] = []
+    /// Whether there was more than is kept. What is kept is then the beginning of the output.
+    package private(set) var isTruncated = false
+    /// As a shell tells it: the exit status, or 128 and the number of the signal.
+    package var status: Int32 = 0
+
+    private let limit: Int
+    private var size = 0
+
+    package init(status: Int32 = 0, limit: Int = Self.limit) {
+        self.status = status
+        self.limit = limit
+    }
+
+    /// A recording that was made before, to which nothing is added.
+    init(status: Int32, chunks: [Chunk], isTruncated: Bool) {
+        self.init(status: status)
+        self.chunks = chunks
+        self.isTruncated = isTruncated
+    }
+
+    /// Adds output of `stream`, as much of it as there is room for. O(`bytes`).
+    package mutating func append(_ bytes: some Collection<UInt8>, to stream: Stream) {
+        guard !bytes.isEmpty, !isTruncated else { return }
+        let continues = chunks.last?.stream == stream
+        let room = limit - size - (continues ? 0 : RecordingCodec.chunkHeader)
+        let kept = bytes.prefix(max(room, 0))
+        isTruncated = kept.count < bytes.count
+        guard !kept.isEmpty else { return }
+        if continues {
+            chunks[chunks.count - 1].bytes += kept
+            size += kept.count
+        } else {
+            chunks.append(Chunk(stream: stream, bytes: Array(kept)))
+            size += RecordingCodec.chunkHeader + kept.count
+        }
+    }
+
+    package static func == (left: Self, right: Self) -> Bool {
+        (left.chunks, left.isTruncated, left.status) == (right.chunks, right.isTruncated, right.status)
+    }
+}
+
+extension CommandRecording {
+    /// Prints the output as it was printed first. A stream that nobody reads any more is left out.
+    func replay() throws {
+        var closed: Set<Stream> = []
+        for chunk in chunks where !closed.contains(chunk.stream) {
+            do {
+                try StandardStream(chunk.stream).write(chunk.bytes)
+            } catch is OutputClosed {
+                closed.insert(chunk.stream)
+            }
+        }
+    }
+
+    /// What has to be said of a recording that is not whole.
+    static let truncationNote = "singleflight: the output is longer than 8 MiB; who shares it gets its beginning"
+}
+
+extension StandardStream {
+    init(_ stream: CommandRecording.Stream) {
+        switch stream {
+        case .output: self = .output
+        case .error: self = .error
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import Foundation
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// A command in a process group of its own, which ends with us at the latest.
+final class GuardedCommand: Sendable {
+    /// The command could not be run; this is its result instead, as a shell would tell it.
+    struct NotRun: Error {
+        let message: String
+        /// 127: there is no such command; 126: it cannot be run.
+        let status: Int32
+    }
+
+    private enum State {
+        case running
+        /// It was told to end, and is killed when the timer fires.
+        case terminating(Scheduled<Void>)
+        case ended
+    }
+
+    private let guardian: Guardian
+    private let child: Reaper
+    private let pump: OutputPump
+    private let terminal: ControllingTerminal?
+    private let state = Mutex(State.running)
+
+    /// Starts `words`, a program and its arguments, with our standard input.
+    ///
+    /// - Throws: ``NotRun``; ``CommandFailure`` if the system does not let us start anything.
+    init(_ words: [String], environment: [String: String], ignoredSignals: [CInt] = []) throws {
+        let pump = try OutputPump()
+        let guardian: Guardian
+        do {
+            guardian = try Guardian()
+        } catch {
+            pump.discard()
+            throw error
+        }
+        let plan = Spawn.Plan(
+            executable: words[0],
+            arguments: Array(words.dropFirst()),
+            environment: environment,
+            isSearched: true,
+            standardOutput: pump.output.writing,
+            standardError: pump.error.writing,
+            group: guardian.group,
+            ignoredSignals: ignoredSignals
+        )
+        let terminal = ControllingTerminal()
+        switch Spawn.start(plan) {
+        case .success(let id):
+            terminal?.lend(to: guardian.group)
+            // It may have been stopped for reading before.
+            if terminal != nil { guardian.signal(SIGCONT) }
+            child = Reaper(id: id) { Self.stopped(by: $0, guardian, terminal) }
+        case .failure(let failure):
+            pump.discard()
+            Task { await guardian.dismiss() }
+            throw Self.reason(failure, words[0])
+        }
+        (self.pump, self.guardian, self.terminal) = (pump, guardian, terminal)
+    }
+
+    /// Waits until it is over: its process has ended, and its output was read.
+    ///
+    /// What it left running in the background is neither waited for nor ended, unless the command was told to end.
+    /// To be called once; deaf to cancellation.
+    func result() async -> OutputPump.Capture {
+        async let captured = pump.capture()
+        let exit = await child.exit()
+        if !isTerminating { pump.drain() }
+        var capture = await captured
+        switch exit {
+        case .code(let code): capture.recording.status = code
+        case .signal(let number): capture.recording.status = 128 + number
+        }
+        let killing: Scheduled<Void>? = state.withLock { state in
+            defer { state = .ended }
+            if case .terminating(let killing) = state { return killing }
+            return nil
+        }
+        if let killing {
+            killing.cancel()
+            // Whoever has closed the output and stayed had the same time to end.
+            guardian.signal(SIGKILL)
+        }
+        terminal?.takeBack()
+        await guardian.dismiss()
+        return capture
+    }
+
+    /// Sends the signal `number` to all processes of the command.
+    func signal(_ number: Int32) {
+        // Whoever continues us in the foreground continues the command there.
+        if number == SIGCONT { terminal?.lend(to: guardian.group) }
+        if !guardian.signal(number) { _ = child.signal(number) }
+    }
+
+    /// Has all processes of the command end: by SIGTERM, and after `grace` by SIGKILL. Idempotent.
+    func terminate(grace: Duration) {
+        let isFirst = state.withLock { state in
+            guard case .running = state else { return false }
+            let loop = MultiThreadedEventLoopGroup.singleton.next()
+            state = .terminating(loop.scheduleTask(in: TimeAmount(grace)) { self.kill() })
+            return true
+        }
+        if isFirst {
+            signal(SIGTERM)
+            signal(SIGCONT)
+        }
+    }
+
+    private func kill() {
+        signal(SIGKILL)
+        pump.stop()
+    }
+
+    private var isTerminating: Bool {
+        state.withLock { if case .terminating = $0 { true } else { false } }
+    }
+
+    /// Ctrl-Z stops us together with the command. The SIGCONT that continues us is handed on like any other signal:
+    /// this thread may run on for a moment after it has stopped the process, and is no place to do that.
+    private static func stopped(by number: Int32, _ guardian: Guardian, _ terminal: ControllingTerminal?) {
+        guard [SIGTSTP, SIGTTIN, SIGTTOU].contains(number) else { return }
+        guard let terminal else {
+            Foundation.kill(getpid(), SIGSTOP)
+            return
+        }
+        if number != SIGTSTP, terminal.isLent(to: guardian.group) {
+            // It wanted the terminal a moment before it was lent.
+            guardian.signal(SIGCONT)
+            return
+        }
+        terminal.takeBack()
+        // The whole job, as the terminal itself would.
+        Foundation.kill(0, SIGSTOP)
+    }
+
+    private static func reason(_ failure: Spawn.Failure, _ name: String) -> any Error {
+        let message = "cannot run \(SafeText.escape(name)): \(failure)"
+        switch failure.code {
+        case ENOENT, ENOTDIR: return NotRun(message: message, status: 127)
+        case EAGAIN, ENOMEM, EMFILE, ENFILE: return CommandFailure(message)
+        default: return NotRun(message: message, status: 126)
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import SingleflightRedis
+
+/// Finds the flight that a command is about, from a key and perhaps a group.
+struct FlightLookup: Sendable {
+    let store: RedisLeaseStore
+
+    struct Found: Sendable {
+        let key: FlightKey
+        let lease: LeaseInspection.Lease
+        let waiters: Int
+    }
+
+    /// The flight of `key`, in `group` or in the only group where somebody leads it.
+    ///
+    /// With a group it asks for the one key; without, it looks through all leases.
+    ///
+    /// - Throws: ``CommandFailure`` with the status 2 if nobody leads it, 64 if it is led in several groups.
+    func flight(of key: String, in group: String?) async throws -> Found {
+        let group = if let group { group } else { try await onlyGroup(of: key) }
+        let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
+        let inspection = try await store.result { store, reply in store.inspect(flightKey, reply: reply) }.get()
+        guard let lease = inspection.lease else { throw nobodyLeads(key) }
+        return Found(key: flightKey, lease: lease, waiters: inspection.waiters.count)
+    }
+
+    private func onlyGroup(of key: String) async throws -> String {
+        let groups = try await store.leases { _, found in found == key }.map(\.group).sorted()
+        guard let group = groups.first else { throw nobodyLeads(key) }
+        guard groups.count == 1 else {
+            let names = groups.joined(separator: ", ")
+            throw CommandFailure(
+                "'\(SafeText.escape(key))' is led in several groups, say which with --group: \(names)",
+                status: .usage
+            )
+        }
+        return group
+    }
+
+    private func nobodyLeads(_ key: String) -> CommandFailure {
+        CommandFailure("nobody leads '\(SafeText.escape(key))'", status: .notFound)
+    }
+}
+
+extension LeaseStore {
+    /// Sends one request and waits for its answer. Deaf to cancellation: every request is answered in time.
+    func result<Reply: Sendable>(
+        _ request: (Self, @escaping LeaseReply<Reply>) -> Void
+    ) async -> Result<Reply, LeaseStoreError> {
+        await withCheckedContinuation { continuation in
+            request(self) { continuation.resume(returning: $0) }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+import HiredisClient
+import Logging
+import NIOCore
+import NIOPosix
+package import SingleflightLease
+
+/// Finds out what a Redis is like for a process that wants to keep leases in it.
+///
+/// Everything is tried rather than looked up in the access rules, so that it works for the least privileged user and on
+/// every version. What it writes is one key of its own in the namespace, which lives five seconds at most.
+package struct RedisProbe: Sendable {
+    /// The parameters that have a say in how leases fare.
+    private static let parameters = [
+        "appendonly", "client-output-buffer-limit", "maxmemory-policy", "min-replicas-max-lag",
+        "min-replicas-to-write", "save", "tcp-keepalive", "timeout",
+    ]
+    /// Of a script that nobody has: whoever may send EVALSHA is told just that.
+    private static let unknownHash = String(repeating: "0", count: 40)
+    private static let pings = 100
+    /// No more PINGs after so long, on a slow link.
+    private static let pingLimit = Duration.seconds(2)
+
+    private let client: RedisClient
+    private let channel: String
+    private let key: RedisArgument
+    private let timeout: Duration
+    private let wallClock: @Sendable () -> Duration
+
+    /// Connects to the server at `url`, which may be a replica, asks it everything, and disconnects.
+    ///
+    /// - Parameter wallClock: the time since 1970 by this machine's clock.
+    /// - Throws: ``LeaseStoreError`` if the server cannot be reached, does not let us in, or stops to answer.
+    package static func facts(
+        url: String,
+        configuration: RedisLeaseStoreConfiguration,
+        wallClock: @escaping @Sendable () -> Duration
+    ) async throws(LeaseStoreError) -> RedisFacts {
+        try configuration.check()
+        var generator = SystemRandomNumberGenerator()
+        let inbox = InboxID(using: &generator)
+        var clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        clientConfiguration.requiresPrimary = false
+        let client = RedisClient(
+            configuration: clientConfiguration,
+            logger: Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
+        )
+        let probe = RedisProbe(
+            client: client,
+            channel: Keyspace(namespace: configuration.namespace).inboxPrefix + inbox.description,
+            key: .string("sf1:{\(configuration.namespace):doctor}:probe:\(inbox)"),
+            timeout: configuration.commandTimeout,
+            wallClock: wallClock
+        )
+        client.start()
+        do {
+            let facts = try await probe.facts()
+            await client.shutdown()
+            return facts
+        } catch let error as LeaseStoreError {
+            await client.shutdown()
+            throw error
+        } catch {
+            await client.shutdown()
+            throw LeaseStoreError(.unavailable, "\(error)", underlying: error)
+        }
+    }
+
+    private func facts() async throws -> RedisFacts {
+        do {
+            try await client.connected(within: timeout)
+        } catch let error as RedisClientError {
+            throw LeaseStoreError(error)
+        }
+        var facts = RedisFacts()
+        facts.user = try await ask("ACL", "WHOAMI").value?.string
+        facts.role = try await ask("ROLE").value?.array?.first?.string
+        facts.info = Self.fields(try await ask("INFO").value?.string ?? "")
+        for parameter in Self.parameters {
+            // One at a time: several in one command came with 7.0.
+            let pair = try await ask("CONFIG", "GET", .string(parameter)).value?.array
+            if let pair, pair.count == 2, let value = pair[1].string { facts.settings[parameter] = value }
+        }
+        try await tryCommands(&facts)
+        facts.scripts = try await scripts()
+        facts.inbox = try await inbox()
+        facts.clockOffset = try await clockOffset()
+        facts.roundTrips = try await roundTrips()
+        return facts
+    }
+
+    // MARK: - Rights
+
+    /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that they
+    /// change nothing: the server checks rights before types.
+    private func tryCommands(_ facts: inout RedisFacts) async throws {
+        let write = try await ask("SET", key, "1", "NX", "PX", "5000")
+        note(write, "SET", &facts)
+        if !write.isRefused, let error = write.error { facts.writeError = error.message }
+        var commands: [(name: String, arguments: [RedisArgument])] = [
+            ("GET", [key]), ("SREM", [key, "1"]), ("SCARD", [key]), ("SMEMBERS", [key]), ("PEXPIRE", [key, "5000"]),
+            ("PTTL", [key]), ("TIME", []), ("ROLE", []), ("EVALSHA", [.string(Self.unknownHash), "0"]),
+            ("EVAL", ["return 1", "0"]), ("DEL", [key]),
+        ]
+        // Where no string could be written, SADD would make a set without a time to live.
+        if write.error == nil { commands.insert(("SADD", [key, "1"]), at: 0) }
+        for (name, arguments) in commands {
+            note(try await ask(RedisCommand(name, arguments: arguments)), name, &facts)
+        }
+        facts.mayScan = !(try await ask("SCAN", "0", "MATCH", key, "COUNT", "1").isRefused)
+    }
+
+    private func note(_ answer: Answer, _ command: String, _ facts: inout RedisFacts) {
+        if answer.isRefused, let error = answer.error { facts.refusedCommands[command] = error.message }
+    }
+
+    private func scripts() async throws -> RedisFacts.Scripts {
+        let modern = try await ask("EVAL", "#!lua flags=allow-oom\nreturn redis.call('PTTL', KEYS[1])", "1", key)
+        guard modern.error != nil else { return .withShebang }
+        let legacy = try await ask("EVAL", "return redis.call('PTTL', KEYS[1])", "1", key)
+        guard let error = legacy.error else { return .withoutShebang }
+        return .none(error.message)
+    }
+
+    // MARK: - Inbox
+
+    private func inbox() async throws -> RedisFacts.Inbox {
+        let (messages, continuation) = AsyncStream.makeStream(of: Void.self)
+        let subscription = client.makeSubscription(to: channel) { event in
+            if case .message = event { continuation.yield() }
+        }
+        subscription.start()
+        let result: RedisFacts.Inbox
+        do {
+            try await subscription.subscribed(within: timeout)
+            result = try await publish(messages, continuation)
+        } catch let error as RedisClientError {
+            let reason = error.serverError?.message ?? error.description
+            result = error.code == .authenticationFailed ? .refused(reason) : .failed(reason)
+        } catch {
+            await subscription.shutdown()
+            throw error
+        }
+        await subscription.shutdown()
+        return result
+    }
+
+    private func publish(
+        _ messages: AsyncStream<Void>,
+        _ continuation: AsyncStream<Void>.Continuation
+    ) async throws -> RedisFacts.Inbox {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let answer = try await ask("PUBLISH", .string(channel), "1")
+        if let error = answer.error { return answer.isRefused ? .refused(error.message) : .failed(error.message) }
+        let timer = client.eventLoop.scheduleTask(in: TimeAmount(timeout)) { continuation.finish() }
+        defer { timer.cancel() }
+        for await _ in messages { return .delivered(after: start.duration(to: clock.now)) }
+        return .silent
+    }
+
+    // MARK: - Time
+
+    /// The server read its clock between our sending and our receiving, which bounds the offset from both sides. Of some
+    /// attempts the quickest tells most.
+    private func clockOffset() async throws -> RedisFacts.ClockOffset? {
+        var best: RedisFacts.ClockOffset?
+        for _ in 0..<5 {
+            let sent = wallClock()
+            let parts = try await ask("TIME").value?.array?.compactMap { $0.string.flatMap { Int64($0) } }
+            let received = wallClock()
+            guard let parts, parts.count == 2 else { return nil }
+            let time = Duration.seconds(parts[0]) + .microseconds(parts[1])
+            let offset = RedisFacts.ClockOffset(lower: time - received, upper: time - sent)
+            if let known = best, known.upper - known.lower <= offset.upper - offset.lower { continue }
+            best = offset
+        }
+        return best
+    }
+
+    private func roundTrips() async throws -> [Duration] {
+        let clock = ContinuousClock()
+        let start = clock.now
+        var roundTrips: [Duration] = []
+        while roundTrips.count < Self.pings, start.duration(to: clock.now) < Self.pingLimit {
+            let sent = clock.now
+            _ = try await ask("PING")
+            roundTrips.append(sent.duration(to: clock.now))
+        }
+        return roundTrips.sorted()
+    }
+
+    // MARK: - Asking
+
+    private enum Answer {
+        case value(RESPValue)
+        case error(RedisServerError)
+
+        var value: RESPValue? {
+            if case .value(let value) = self { value } else { nil }
+        }
+
+        var error: RedisServerError? {
+            if case .error(let error) = self { error } else { nil }
+        }
+
+        var isRefused: Bool { error?.code == "NOPERM" }
+    }
+
+    private func ask(_ name: String, _ arguments: RedisArgument...) async throws(LeaseStoreError) -> Answer {
+        try await ask(RedisCommand(name, arguments: arguments))
+    }
+
+    private func ask(_ command: RedisCommand) async throws(LeaseStoreError) -> Answer {
+        do {
+            return .value(try await client.send(command))
+        } catch {
+            if error.code == .server, let answer = error.serverError { return .error(answer) }
+            throw LeaseStoreError(error)
+        }
+    }
+
+    private static func fields(_ info: String) -> [String: String] {
+        let pairs = info.split(whereSeparator: \.isNewline).compactMap { line -> (String, String)? in
+            guard !line.hasPrefix("#"), let colon = line.firstIndex(of: ":") else { return nil }
+            return (String(line[..<colon]), String(line[line.index(after: colon)...]))
+        }
+        return Dictionary(pairs) { $1 }
+    }
+}

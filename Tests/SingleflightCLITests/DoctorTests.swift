@@ -1,0 +1,201 @@
+import Foundation
+import PrivateRedis
+import SingleflightRedis
+import Testing
+
+@testable import SingleflightCLI
+
+/// Servers that are set up badly on purpose.
+@Suite("Doctor: servers", .timeLimit(.minutes(1)))
+struct DoctorTests {
+    /// The rules of docs/protocol.md, "Least privilege".
+    private static let worker = """
+        resetchannels &sf1:* ~sf1:* -@all +set +get +del +sadd +srem +scard +smembers +pexpire +pttl +publish +evalsha \
+        +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select +quit
+        """
+
+    private static func findings(
+        _ url: String,
+        wallClock: @escaping @Sendable () -> Duration = { .seconds(Date().timeIntervalSince1970) }
+    ) async throws -> [String: Finding] {
+        let facts = try await RedisProbe.facts(
+            url: url,
+            configuration: .init(namespace: "test", label: "doctor"),
+            wallClock: wallClock
+        )
+        return Dictionary(uniqueKeysWithValues: DoctorRules.findings(of: facts).map { ($0.check, $0) })
+    }
+
+    private static func findings(ofServerWith lines: String...) async throws -> [String: Finding] {
+        try await withServer(.init(extraLines: lines)) { try await findings($0.url) }
+    }
+
+    private static func url(_ redis: PrivateRedis, user: String) throws -> String {
+        "redis+unix://\(user):pw@\(try #require(redis.socketPath))"
+    }
+
+    private static func checks(_ findings: [String: Finding], _ status: Finding.Status) -> [String] {
+        findings.values.filter { $0.status == status }.map(\.check).sorted()
+    }
+
+    @Test("a server with nothing but defaults is fit, and nothing is left on it")
+    func healthy() async throws {
+        try await withServer { redis in
+            let findings = try await Self.findings(redis.url)
+            #expect(Self.checks(findings, .ok).count == findings.count)
+            #expect(try await redis.command("DBSIZE") == ":0\r\n")
+        }
+    }
+
+    @Test("the least privileged user passes, and what it may not know is skipped")
+    func leastPrivilege() async throws {
+        try await withServer(.init(users: ["w on >pw \(Self.worker)"])) { redis in
+            let findings = try await Self.findings(try Self.url(redis, user: "w"))
+            #expect(
+                Self.checks(findings, .ok) == ["clock", "inbox", "latency", "rights", "role", "scripts", "writes"]
+            )
+            #expect(Self.checks(findings, .fail) + Self.checks(findings, .warn) == [])
+            #expect(try await redis.command("DBSIZE") == ":0\r\n")
+        }
+    }
+
+    @Test(
+        "every right that a worker lacks is found",
+        arguments: ["set", "get", "del", "sadd", "srem", "scard", "smembers", "pexpire", "pttl", "evalsha", "eval"]
+    )
+    func missingRight(_ command: String) async throws {
+        try await withServer(.init(users: ["w on >pw \(Self.worker) -\(command)"])) { redis in
+            let finding = try #require(try await Self.findings(try Self.url(redis, user: "w"))["rights"])
+            #expect(finding.status == .fail)
+            #expect(finding.found.contains("may not send \(command.uppercased()):"))
+        }
+    }
+
+    @Test("whatever rights are missing, no key is left behind")
+    func nothingLeft() async throws {
+        try await withServer(.init(users: ["w on >pw \(Self.worker) -set -srem -pexpire -del"])) { redis in
+            let findings = try await Self.findings(try Self.url(redis, user: "w"))
+            #expect(findings["rights"]?.found.contains("DEL, PEXPIRE, SET, SREM") == true)
+            #expect(try await redis.command("DBSIZE") == ":0\r\n")
+        }
+    }
+
+    @Test("a user without the channels, or without publish, has no inbox", arguments: ["resetchannels", "-publish"])
+    func missingChannel(_ rule: String) async throws {
+        try await withServer(.init(users: ["w on >pw \(Self.worker) \(rule)"])) { redis in
+            let finding = try #require(try await Self.findings(try Self.url(redis, user: "w"))["inbox"])
+            #expect(finding.status == .fail)
+            #expect(finding.found.hasPrefix("NOPERM"))
+        }
+    }
+
+    @Test("a user of other keys may send nothing")
+    func missingKeys() async throws {
+        try await withServer(.init(users: ["w on >pw \(Self.worker) resetkeys ~other:*"])) { redis in
+            let findings = try await Self.findings(try Self.url(redis, user: "w"))
+            #expect(findings["rights"]?.status == .fail)
+            #expect(findings["writes"]?.status == .fail)
+            #expect(try await redis.command("DBSIZE") == ":0\r\n")
+        }
+    }
+
+    @Test("a policy that evicts leases fails")
+    func eviction() async throws {
+        let findings = try await Self.findings(ofServerWith: "maxmemory-policy volatile-lru")
+        #expect(Self.checks(findings, .fail) == ["eviction"])
+    }
+
+    @Test("a buffer that no announcement fits in fails")
+    func buffer() async throws {
+        let findings = try await Self.findings(ofServerWith: "client-output-buffer-limit pubsub 1kb 1kb 1")
+        #expect(Self.checks(findings, .fail) == ["inbox buffer"])
+    }
+
+    @Test("persistence is a warning")
+    func persistence() async throws {
+        let findings = try await Self.findings(ofServerWith: "appendonly yes")
+        #expect(Self.checks(findings, .warn) == ["persistence"])
+        #expect(Self.checks(findings, .fail) == [])
+    }
+
+    @Test("a full server takes no leases")
+    func full() async throws {
+        let findings = try await Self.findings(ofServerWith: "maxmemory 100kb")
+        #expect(Self.checks(findings, .fail) == ["memory", "writes"])
+        #expect(findings["writes"]?.found.hasPrefix("OOM") == true)
+    }
+
+    @Test("a node of a cluster that serves no slots fails")
+    func cluster() async throws {
+        let findings = try await Self.findings(ofServerWith: "cluster-enabled yes")
+        #expect(findings["cluster"]?.status == .fail)
+        #expect(findings["writes"]?.found.hasPrefix("CLUSTERDOWN") == true)
+    }
+
+    @Test("a replica fails, and that it takes no writes is not mistaken for a missing right")
+    func replica() async throws {
+        try await withServer(.init(listening: .tcp(.free))) { primary in
+            let port = try #require(primary.port)
+            try await withServer(.init(extraLines: ["replicaof 127.0.0.1 \(port)", "repl-diskless-sync-delay 0"])) {
+                let findings = try await Self.findings($0.url)
+                #expect(findings["role"]?.found == "replica")
+                #expect(Self.checks(findings, .fail).contains("role"))
+                #expect(findings["writes"]?.status == .fail)
+                // READONLY means that the right is there.
+                #expect(findings["rights"]?.status == .ok)
+            }
+        }
+    }
+
+    @Test("a clock that is an hour off is a warning in either direction", arguments: [-3_600.0, 3_600.0])
+    func clock(_ offset: Double) async throws {
+        try await withServer { redis in
+            let findings = try await Self.findings(redis.url) { .seconds(Date().timeIntervalSince1970 - offset) }
+            let finding = try #require(findings["clock"])
+            #expect(finding.status == .warn)
+            #expect(finding.found.hasPrefix("the server is 1 h \(offset < 0 ? "behind" : "ahead")"))
+        }
+    }
+
+    // MARK: - From outside
+
+    @Test("the exit status is 0 for warnings and 1 for failures")
+    func statuses() async throws {
+        let warned = try await withServer(.init(extraLines: ["appendonly yes"])) {
+            try await Tool.run("doctor", "--url", $0.url)
+        }
+        #expect(warned.status == 0)
+        #expect(warned.output.contains("warn"))
+        let failed = try await withServer(.init(extraLines: ["maxmemory-policy volatile-ttl"])) {
+            try await Tool.run("doctor", "--url", $0.url)
+        }
+        #expect(failed.status == 1)
+        #expect(failed.output.contains("maxmemory-policy noeviction"))
+        #expect(failed.messages.isEmpty)
+    }
+
+    @Test("a wrong password is status 77 and not printed; no server at all is 69")
+    func refused() async throws {
+        let wrong = try await withServer(.init(password: "right")) { redis in
+            try await Tool.run("doctor", "--url", "redis+unix://:guess@\(try #require(redis.socketPath))")
+        }
+        #expect(wrong.status == 77)
+        #expect(!(wrong.output + wrong.messages).contains("guess"))
+        #expect(try await Tool.run("doctor", "--url", "redis+unix:///nowhere/redis.sock").status == 69)
+    }
+
+    @Test("JSON is one document, without a password")
+    func json() async throws {
+        let run = try await withServer(.init(password: "hush")) {
+            try await Tool.run("doctor", "--url", $0.url, "--output", "json")
+        }
+        struct Report: Decodable {
+            let status: Finding.Status
+            let findings: [Finding]
+        }
+        let report = try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
+        #expect(report.status == .ok)
+        #expect(report.findings.contains { $0.check == "rights" && $0.status == .ok })
+        #expect(!run.output.contains("hush"))
+    }
+}
