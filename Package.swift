@@ -62,6 +62,9 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // Runs the test kit's simulation, many seeds or one. Not a product.
+        .executableTarget(name: "SimulationTool", dependencies: ["SingleflightTestKit"], swiftSettings: settings),
+
         // A redis-server of one's own, for the demo and the tests. Not a product.
         .target(name: "PrivateRedis", swiftSettings: settings),
         .target(
@@ -101,6 +104,11 @@ let package = Package(
         .testTarget(
             name: "SingleflightRedisTests",
             dependencies: ["HiredisClient", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SingleflightSimulationTests",
+            dependencies: ["SingleflightLease", "SingleflightTestKit"],
             swiftSettings: settings
         ),
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),

@@ -28,6 +28,7 @@ package final class FlightDriver: Sendable {
         var progress: FlightProgress?
         var leadingSince: LeaseInstant?
         var registration: InboxRegistration?
+        var enteredToken: LeaseToken?
     }
 
     package let key: FlightKey
@@ -136,12 +137,17 @@ package final class FlightDriver: Sendable {
     private func act(_ action: FlightAction) {
         switch action {
         case .enter(let token):
+            let isRepetition = self.state.withLock { state in
+                defer { state.enteredToken = token }
+                return state.enteredToken == token
+            }
             let request = EnterRequest(
                 key: self.key,
                 token: token,
                 terms: self.terms.lease,
                 note: self.note(renewals: 0),
-                validity: self.terms.commandTimeout
+                validity: self.terms.commandTimeout,
+                isRepetition: isRepetition
             )
             self.store.enter(request) { reply in
                 if case .success(.lead) = reply {

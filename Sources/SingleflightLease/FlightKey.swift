@@ -20,7 +20,7 @@ public struct FlightKey: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// For a group whose name was checked when the group was made.
-    init(checkedGroup: String, bytes: [UInt8]) {
+    package init(checkedGroup: String, bytes: [UInt8]) {
         self.group = checkedGroup
         self.bytes = bytes
     }

@@ -121,14 +121,25 @@ public struct EnterRequest: Sendable {
     public var note: LeaseNote
     /// How long after its sending the request may still be carried out by a store that can tell.
     public var validity: Duration
+    /// Whether the request was sent before and may have been carried out: then the flight of its token may have begun, and even have
+    /// ended, which the store must look up.
+    public var isRepetition: Bool
 
     /// Creates a request.
-    public init(key: FlightKey, token: LeaseToken, terms: LeaseTerms, note: LeaseNote, validity: Duration) {
+    public init(
+        key: FlightKey,
+        token: LeaseToken,
+        terms: LeaseTerms,
+        note: LeaseNote,
+        validity: Duration,
+        isRepetition: Bool = false
+    ) {
         self.key = key
         self.token = token
         self.terms = terms
         self.note = note
         self.validity = validity
+        self.isRepetition = isRepetition
     }
 }
 
@@ -172,7 +183,8 @@ public enum EnterReply: Hashable, Sendable {
     case lead(attempt: Int)
     /// Somebody else leads; this process is registered as a waiter. The lease runs out after `remaining` unless it is renewed.
     case follow(LeaseToken, remaining: Duration)
-    /// An earlier flight, named by its token, ended with an outcome that may be used again.
+    /// An earlier flight, named by its token, ended with an outcome that may be used again. If it is the request's own token, the
+    /// flight that a first sending began has ended so.
     case reuse(LeaseToken, StoredOutcome)
     /// The request came too late to be carried out.
     case late

@@ -115,8 +115,12 @@ package enum LeaseScripts {
         end
         local attempt = 0
         local lease = read_lease()
+        if lease and lease.token == token then return {'LEAD', lease.attempt} end
+        local own = redis.call('GET', KEYS[3] .. token)
+        if own and string.sub(own, 1, 1) ~= 's' then
+          return {'DONE', token, string.sub(own, 1, 1), string.sub(own, 2)}
+        end
         if lease then
-          if lease.token == token then return {'LEAD', lease.attempt} end
           local remaining = left(lease)
           if remaining > 0 then
             if register(inbox) then event(ARGV[12], 'j', lease, redis.call('SCARD', KEYS[2]), inbox) end

@@ -166,8 +166,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
             key: names.isDigest ? request.key : nil
         ).text
         let deadline = self.clock.now.advanced(by: self.commandTimeout)
-        // With events on, the script comes first: it alone publishes exactly what it did.
-        guard !request.terms.acceptsReuse, !self.configuration.publishesEvents else {
+        // A repetition asks the script, which knows how a first sending ended. So does every request with events on: the script
+        // alone publishes exactly what it did.
+        let needsScript = request.terms.acceptsReuse || request.isRepetition || self.configuration.publishesEvents
+        guard !needsScript else {
             return self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds

@@ -78,6 +78,16 @@ public struct LeaseModel: Sendable {
         self.entries = [:]
     }
 
+    /// Loses what it holds about one key, as an eviction does.
+    public mutating func remove(_ key: FlightKey) {
+        self.entries[key] = nil
+    }
+
+    /// Loses the outcomes of a key: what a server does that announces without storing. For tests of tests.
+    mutating func forgetOutcomes(of key: FlightKey) {
+        self.entries[key]?.kept = [:]
+    }
+
     /// Whether nothing is left: no lease, no waiter, no outcome.
     public mutating func isEmpty(now: LeaseInstant) -> Bool {
         for key in self.entries.keys {
@@ -91,11 +101,17 @@ public struct LeaseModel: Sendable {
     /// See `LeaseStore.enter`.
     public mutating func enter(_ request: EnterRequest, inbox: InboxID, now: LeaseInstant) -> EnterReply {
         self.withEntry(request.key, now: now) { entry, announce in
+            if let lease = entry.lease, lease.token == request.token {
+                return .lead(attempt: lease.attempt)
+            }
+            // A first request asks for a free lease without looking at anything else.
+            if entry.lease != nil || request.isRepetition || request.terms.acceptsReuse,
+                case .outcome(let outcome) = entry.kept[request.token]?.record
+            {
+                return .reuse(request.token, outcome)
+            }
             var attempt = 0
             if let lease = entry.lease {
-                if lease.token == request.token {
-                    return .lead(attempt: lease.attempt)
-                }
                 if lease.expiry > now {
                     entry.register(inbox)
                     return .follow(lease.token, remaining: now.duration(to: lease.expiry))

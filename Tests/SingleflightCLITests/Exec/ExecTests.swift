@@ -85,7 +85,7 @@ extension ProcessSuites {
         func patience() async throws {
             try await ExecStage.with { stage in
                 let (up, go) = (try stage.fifo("up"), try stage.fifo("go"))
-                let leader = try stage.exec("--wait", "1ms", script: "echo up > \(up.path); read word < \(go.path)")
+                let leader = try stage.exec(script: "echo up > \(up.path); read word < \(go.path)")
                 #expect(try await up.read() == "up\n")
                 let follower = try await stage.exec("--wait", "100ms", script: "true").result
                 #expect(follower.status == 124)

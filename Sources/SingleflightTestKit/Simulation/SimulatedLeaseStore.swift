@@ -1,0 +1,460 @@
+public import SingleflightLease
+
+/// A lease store in a simulation: one process's connections to a ``SimulatedServer``, with everything that can go wrong
+/// on the way.
+///
+/// There are two, as with Redis: one for requests, one for the inbox. Each is ordered in itself, and they are not
+/// ordered with respect to one another. Not really safe to share between threads, as `LeaseStore` demands: a
+/// simulation has one.
+public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
+    /// The command connection as it is now: what was sent on an earlier one gets no answer.
+    private struct CommandConnection {
+        var epoch = 0
+        var isUp = true
+        /// Nothing gets through any more, which neither side has noticed.
+        var isStalled = false
+        var requests = SimulatedWire()
+        var replies = SimulatedWire()
+    }
+
+    private struct Inbox {
+        var epoch = 0
+        var isUp = false
+        var wire = SimulatedWire()
+    }
+
+    private struct Outstanding {
+        var id: UInt64
+        var timer: LeaseTimer
+        var isSent = false
+        var fail: (LeaseStoreError) -> Void
+    }
+
+    /// The machine's clock.
+    public var clock: any LeaseClock { self.machine.clock }
+    /// The time within which a request is answered.
+    public let commandTimeout: Duration
+    /// This process's inbox.
+    public let inbox: InboxID
+    /// This process's label.
+    public let label: String
+    /// The machine that the process runs on.
+    public let machine: SimulatedMachine
+    /// How messages fare from now on.
+    public var network: SimulatedNetwork
+
+    private let server: SimulatedServer
+    private let scheduler: SimulatedScheduler
+    private let sabotage: SimulatedSabotage
+    private var router: InboxRouter<FlightKey>? = InboxRouter()
+    /// In the order of their first registration, so that runs repeat exactly.
+    private var keys: [FlightKey] = []
+    private var commands = CommandConnection()
+    private var inboxConnection = Inbox()
+    private var outstanding: [Outstanding] = []
+    /// What is to be sent once there is a connection.
+    private var waiting: [() -> Void] = []
+    private var nextRequest: UInt64 = 0
+    private var isShutDown = false
+    private var isPartitioned = false
+
+    /// Connects one more process to `server`.
+    public convenience init(
+        server: SimulatedServer,
+        machine: SimulatedMachine,
+        label: String,
+        commandTimeout: Duration = .milliseconds(100),
+        network: SimulatedNetwork = SimulatedNetwork()
+    ) {
+        self.init(
+            server: server,
+            machine: machine,
+            label: label,
+            commandTimeout: commandTimeout,
+            network: network,
+            sabotage: .none
+        )
+    }
+
+    package init(
+        server: SimulatedServer,
+        machine: SimulatedMachine,
+        label: String,
+        commandTimeout: Duration,
+        network: SimulatedNetwork,
+        sabotage: SimulatedSabotage
+    ) {
+        self.server = server
+        self.scheduler = server.scheduler
+        self.machine = machine
+        self.label = label
+        self.commandTimeout = commandTimeout
+        self.network = network
+        self.sabotage = sabotage
+        self.inbox = InboxID(using: &server.scheduler.random)
+        server.connect(self.inbox) { [weak self] in self?.announce($0) }
+        self.subscribe(after: self.network.latency.upperBound * 2)
+    }
+
+    // MARK: - Faults
+
+    /// Breaks the command connection: requests that are under way fail, and may or may not be carried out. It is
+    /// restored soon.
+    public func resetCommands() {
+        self.breakCommands(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true))
+    }
+
+    /// Breaks the inbox connection: announcements are lost until it is restored, after `delay`.
+    public func resetInbox(for delay: Duration) {
+        self.inboxConnection.epoch += 1
+        self.inboxConnection.isUp = false
+        self.machine.disturb(for: delay)
+        self.subscribe(after: delay)
+    }
+
+    /// Cuts the process off the server.
+    public func partition(for duration: Duration) {
+        guard !self.isPartitioned else { return }
+        self.isPartitioned = true
+        self.machine.disturb(for: duration)
+        self.resetInbox(for: duration)
+        self.commands.isStalled = true
+        self.scheduler.schedule(after: duration) {
+            self.isPartitioned = false
+            self.resetCommands()
+        }
+    }
+
+    /// Shuts the process's store down in good order: its flights hand back their leases, later requests fail.
+    public func shutDown() {
+        self.deliverToAll(.shuttingDown)
+        self.isShutDown = true
+    }
+
+    /// Forgets everything; for the end of the process.
+    package func tearDown() {
+        self.isShutDown = true
+        self.router = nil
+        self.outstanding = []
+        self.waiting = []
+    }
+
+    package var listeningKeyCount: Int { self.router?.keyCount ?? 0 }
+
+    package var outstandingCount: Int { self.outstanding.count }
+
+    // MARK: - Inbox
+
+    /// Registers a listener.
+    public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
+        if !self.keys.contains(key) {
+            self.keys.append(key)
+        }
+        // A process that has ended makes no flights any more; whatever still listens then hears nothing.
+        return (self.router ?? InboxRouter()).listen(for: key, handler)
+    }
+
+    private func deliverToAll(_ event: InboxEvent) {
+        for key in self.keys {
+            self.router?.deliver(event, for: key)
+        }
+    }
+
+    private func subscribe(after delay: Duration) {
+        let epoch = self.inboxConnection.epoch
+        self.scheduler.schedule(after: delay) {
+            guard self.inboxConnection.epoch == epoch, self.machine.isAlive else { return }
+            self.inboxConnection.isUp = true
+            self.machine.execute {
+                guard !self.isShutDown, self.inboxConnection.epoch == epoch else { return }
+                self.scheduler.note("\(self.label) inbox subscribed")
+                self.deliverToAll(.resumed)
+            }
+        }
+    }
+
+    private func announce(_ delivery: LeaseModel.Delivery) {
+        guard self.inboxConnection.isUp else { return }
+        guard !self.scheduler.chance(self.network.announcementLoss) else {
+            self.machine.disturb()
+            return
+        }
+        self.deliver(delivery)
+        if self.scheduler.chance(self.network.announcementDuplication) {
+            self.deliver(delivery)
+        }
+    }
+
+    private func deliver(_ delivery: LeaseModel.Delivery) {
+        let epoch = self.inboxConnection.epoch
+        let arrival = self.inboxConnection.wire.arrival(through: self.network, self.scheduler)
+        self.scheduler.schedule(at: arrival) {
+            guard self.inboxConnection.epoch == epoch else { return }
+            self.machine.execute {
+                self.scheduler.note("\(self.label) hears \(delivery.key): \(delivery.announcement.summary)")
+                self.router?.deliver(.announced(delivery.announcement), for: delivery.key)
+            }
+        }
+    }
+
+    // MARK: - Requests
+
+    /// See `LeaseStore`.
+    public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
+        self.perform("enter \(request.token.short)", request.key, reply) { model, now in
+            model.enter(request, inbox: self.inbox, now: now)
+        } exchange: {
+            .enter(request, self.inbox, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
+        self.perform("renew \(request.token.short)", request.key, reply) { model, now in
+            model.renew(request, now: now)
+        } exchange: {
+            .renew(request, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
+        self.perform("complete \(request.token.short)", request.key, reply) { model, now in
+            model.complete(request, now: now)
+        } exchange: {
+            .complete(request, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
+        self.perform("release \(request.token.short) \(request.mode)", request.key, reply) { model, now in
+            model.release(request, now: now)
+        } exchange: {
+            .release(request, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
+        self.perform("poll \(request.token.short)", request.key, reply) { model, now in
+            model.poll(request, inbox: self.inbox, now: now)
+        } exchange: {
+            .poll(request, self.inbox, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
+        guard self.router?.waitingCount(for: key) == 0 else {
+            return reply(.success(LeaveReply(waiters: 1)))
+        }
+        self.perform("leave", key, reply) { model, now in
+            model.leave(key, token: token, inbox: self.inbox, now: now)
+        } exchange: {
+            .leave(self.inbox, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
+        self.perform("fence \(token.short)", key, reply) { model, now in
+            model.fence(key, token: token, now: now)
+        } exchange: {
+            .fence(token, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
+        self.perform("revoke \(request.token?.short ?? "any")", request.key, reply) { model, now in
+            model.revoke(request, now: now)
+        } exchange: {
+            .revoke(request, $0)
+        }
+    }
+
+    /// See `LeaseStore`.
+    public func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
+        self.perform("inspect", key, reply) { model, now in
+            model.inspect(key, now: now)
+        } exchange: { _ in
+            .inspect
+        }
+    }
+
+    private func perform<Reply: Sendable>(
+        _ name: @autoclosure @escaping () -> String,
+        _ key: FlightKey,
+        _ reply: @escaping LeaseReply<Reply>,
+        request: @escaping (inout LeaseModel, LeaseInstant) -> Reply,
+        exchange: @escaping (Reply) -> SimulatedExchange.Kind
+    ) {
+        guard self.machine.isAlive else { return }
+        guard !self.isShutDown else {
+            return reply(.failure(LeaseStoreError(.shutDown, "the store was shut down")))
+        }
+        self.scheduler.note("\(self.label) sends \(key) \(name())")
+        let id = self.register { error in
+            self.scheduler.note("\(self.label) fails \(key) \(name()): \(error)")
+            self.machine.disturb()
+            reply(.failure(error))
+        }
+        self.whenUp {
+            self.send(id, reply) {
+                let answer = self.server.perform(key, request, exchange: exchange)
+                self.scheduler.note("server answers \(self.label) \(key) \(name()): \(answer.summary)")
+                return answer
+            }
+        }
+    }
+
+    private func whenUp(_ send: @escaping () -> Void) {
+        if self.commands.isUp {
+            send()
+        } else {
+            self.waiting.append(send)
+        }
+    }
+
+    private func send<Reply: Sendable>(
+        _ id: UInt64,
+        _ reply: @escaping LeaseReply<Reply>,
+        execute: @escaping () -> Result<Reply, LeaseStoreError>
+    ) {
+        guard let index = self.outstanding.firstIndex(where: { $0.id == id }) else { return }
+        self.outstanding[index].isSent = true
+        if self.scheduler.chance(self.network.reset) {
+            self.scheduler.schedule(after: self.scheduler.duration(self.network.latency)) {
+                self.machine.execute { self.resetCommands() }
+            }
+        }
+        if self.scheduler.chance(self.network.requestLoss) {
+            self.commands.isStalled = true
+        }
+        guard !self.commands.isStalled else { return }
+        let epoch = self.commands.epoch
+        let arrival = self.commands.requests.arrival(through: self.network, self.scheduler)
+        self.scheduler.schedule(at: arrival) {
+            guard self.commands.epoch == epoch, self.machine.isAlive else {
+                if self.scheduler.chance(self.network.lateExecution) {
+                    self.scheduler.schedule(after: self.scheduler.duration(.zero...self.commandTimeout * 3)) {
+                        _ = execute()
+                    }
+                }
+                return
+            }
+            let answer = execute()
+            if self.scheduler.chance(self.network.replyLoss) {
+                self.commands.isStalled = true
+            }
+            guard !self.commands.isStalled, self.sabotage != .losesReplies else { return }
+            self.scheduler.schedule(at: self.commands.replies.arrival(through: self.network, self.scheduler)) {
+                self.machine.execute {
+                    guard self.commands.epoch == epoch else { return }
+                    self.received(id, answer, reply)
+                }
+            }
+        }
+    }
+
+    private func received<Reply: Sendable>(
+        _ id: UInt64,
+        _ answer: Result<Reply, LeaseStoreError>,
+        _ reply: LeaseReply<Reply>
+    ) {
+        switch answer {
+        case .success(let answer):
+            guard self.settle(id) != nil else { return }
+            reply(.success(answer))
+        case .failure(let error):
+            self.fail(id, error)
+        }
+    }
+
+    private func register(_ fail: @escaping (LeaseStoreError) -> Void) -> UInt64 {
+        let id = self.nextRequest
+        self.nextRequest += 1
+        let deadline = self.clock.now.advanced(by: self.commandTimeout)
+        let timer = self.clock.schedule(at: deadline) { self.timedOut(id) }
+        self.outstanding.append(Outstanding(id: id, timer: timer, fail: fail))
+        return id
+    }
+
+    private func timedOut(_ id: UInt64) {
+        guard self.sabotage != .losesReplies, let request = self.outstanding.first(where: { $0.id == id }) else {
+            return
+        }
+        guard request.isSent else {
+            return self.fail(id, LeaseStoreError(.timedOut, "there was no connection in time"))
+        }
+        // A connection on which an answer is missing is no longer used: the next answer would be taken for this one.
+        self.breakCommands(LeaseStoreError(.timedOut, "no answer in time", mayHaveExecuted: true))
+    }
+
+    private func breakCommands(_ error: LeaseStoreError) {
+        self.commands.epoch += 1
+        self.commands.isUp = false
+        self.commands.isStalled = self.isPartitioned
+        self.machine.disturb()
+        let epoch = self.commands.epoch
+        self.scheduler.schedule(after: self.scheduler.duration(self.network.latency) * 2) {
+            guard self.commands.epoch == epoch else { return }
+            self.commands.isUp = true
+            let waiting = self.waiting
+            self.waiting = []
+            for send in waiting {
+                send()
+            }
+        }
+        // What still waits for a connection goes on waiting.
+        for request in self.outstanding where request.isSent {
+            self.fail(request.id, error)
+        }
+    }
+
+    private func fail(_ id: UInt64, _ error: LeaseStoreError) {
+        self.settle(id)?(error)
+    }
+
+    @discardableResult
+    private func settle(_ id: UInt64) -> ((LeaseStoreError) -> Void)? {
+        guard let index = self.outstanding.firstIndex(where: { $0.id == id }) else { return nil }
+        let request = self.outstanding.remove(at: index)
+        self.clock.cancel(request.timer)
+        return request.fail
+    }
+}
+
+extension LeaseToken {
+    package var short: String { String(self.description.prefix(6)) }
+}
+
+extension Announcement {
+    package var summary: String {
+        switch self.news {
+        case .outcome(let outcome): "\(self.token.short) \(outcome.summary)"
+        case .hint: "\(self.token.short) hint"
+        case .unawaited: "\(self.token.short) unawaited"
+        }
+    }
+}
+
+extension StoredOutcome {
+    package var summary: String {
+        switch self {
+        case .value(let bytes): "value(\(String(decoding: bytes.prefix(6), as: UTF8.self)))"
+        case .failure(let bytes): "failure(\(String(decoding: bytes.prefix(6), as: UTF8.self)))"
+        case .canceled(let reason): "canceled(\(reason))"
+        }
+    }
+}
+
+extension Result where Failure == LeaseStoreError {
+    fileprivate var summary: String {
+        switch self {
+        case .success(let reply): String(describing: reply)
+        case .failure(let error): "error \(error)"
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import SingleflightLease
+
+/// What a seed wants to happen: drawn once, so that runs differ in kind and not only in detail (swarm testing: Groce
+/// et al., 2012).
+struct SimulationPlan {
+    /// What can happen to the world, beside what happens to single messages.
+    enum Fault: CaseIterable {
+        case crash, pause, partition, commandReset, inboxReset, clockJump
+        case eviction, flush, failover, serverClockJump, serverErrors
+        case shutDown, revocation, desertion
+    }
+
+    enum Clocks {
+        case exact
+        /// They run differently, by less than the margin of a lease.
+        case withinMargin
+        case wild
+    }
+
+    var processes: Int
+    var keys: Int
+    var callers: Int
+    var lease: LeaseTerms
+    var commandTimeout: Duration
+    var maximumFlight: Duration
+    var reuse: Duration
+    /// Whether processes differ in what they do when a leader is lost.
+    var isMixed: Bool
+    var clocks: Clocks
+    var network: SimulatedNetwork
+    var faults: [Fault]
+    var faultInterval: Duration
+    var callInterval: Duration
+
+    /// Whether nothing keeps messages from arriving in time and nothing gets lost.
+    var isCalm: Bool
+
+    init(_ scheduler: SimulatedScheduler) {
+        let duration = Duration.milliseconds(scheduler.pick([300, 1_000, 10_000]) ?? 1_000)
+        self.processes = Int.random(in: 3...8, using: &scheduler.random)
+        self.keys = Int.random(in: 1...3, using: &scheduler.random)
+        self.callers = Int.random(in: 8...40, using: &scheduler.random)
+        self.isMixed = scheduler.chance(0.2)
+        self.isCalm = scheduler.chance(0.2)
+        self.commandTimeout = duration / 5
+        self.maximumFlight = duration * Double(Int.random(in: 2...6, using: &scheduler.random))
+        self.reuse = scheduler.chance(0.2) ? duration : .zero
+        self.lease = LeaseTerms(
+            duration: duration,
+            grace: duration * (scheduler.pick([0.5, 1, 2]) ?? 1),
+            retention: duration * (self.isCalm ? 4 : scheduler.pick([0.3, 2, 10]) ?? 2),
+            leaderLoss: SimulationPlan.leaderLoss(scheduler),
+            acceptsReuse: self.reuse > .zero
+        )
+        self.callInterval = scheduler.duration(duration / 100...duration / 2)
+        self.faultInterval = scheduler.duration(duration / 5...duration * 2)
+        self.network = SimulatedNetwork()
+        self.clocks = .exact
+        guard !self.isCalm else {
+            self.faults = [.crash, .shutDown, .revocation, .desertion].filter { _ in scheduler.chance(0.5) }
+            return
+        }
+        self.clocks = scheduler.pick([.exact, .exact, .withinMargin, .wild]) ?? .exact
+        self.faults = Fault.allCases.filter { _ in scheduler.chance(0.35) }
+        self.network.spike = self.commandTimeout * 2
+        for probability: WritableKeyPath<SimulatedNetwork, Double> in [
+            \.spikeProbability, \.requestLoss, \.replyLoss, \.reset, \.lateExecution, \.announcementLoss,
+            \.announcementDuplication,
+        ] where scheduler.chance(0.35) {
+            self.network[keyPath: probability] = Double.random(in: 0.01...0.15, using: &scheduler.random)
+        }
+        if scheduler.chance(0.05) {
+            self.network.announcementLoss = 1
+        }
+    }
+
+    static func leaderLoss(_ scheduler: SimulatedScheduler) -> LeaderLossPolicy {
+        scheduler.chance(0.5) ? .cancel : .takeOver(attempts: Int.random(in: 1...3, using: &scheduler.random))
+    }
+}

@@ -1,0 +1,149 @@
+import SingleflightLease
+
+/// One flight's view of its process's store: passes everything on, and keeps watch over what the flight asks and hears.
+///
+/// Not really safe to share between threads, as `LeaseStore` demands: a simulation has one.
+final class WatchedStore: LeaseStore, @unchecked Sendable {
+    private let store: SimulatedLeaseStore
+    private unowned let process: SimulatedProcess
+    /// The flight's lease, once it was granted; its token is lost when the store says so.
+    private(set) var lostToken: LeaseToken?
+    /// The token that the flight asks to lead under, until it knows whom to follow.
+    private var enteringToken: LeaseToken?
+    /// What the flight waits for, and since when.
+    private var following: (token: LeaseToken, since: LeaseInstant)?
+    /// When the flight last heard that something happened to what it waits for.
+    private var hintedAt: LeaseInstant?
+    private var resumedAt: LeaseInstant?
+
+    init(store: SimulatedLeaseStore, process: SimulatedProcess) {
+        self.store = store
+        self.process = process
+    }
+
+    var clock: any LeaseClock { self.store.clock }
+    var commandTimeout: Duration { self.store.commandTimeout }
+    var inbox: InboxID { self.store.inbox }
+    var label: String { self.store.label }
+
+    private var monitor: SimulationMonitor { self.process.simulation.monitor }
+    private var now: LeaseInstant { self.process.simulation.scheduler.now }
+
+    /// I13: whoever waits no longer is to say so.
+    func flightEnded() {
+        if self.following != nil, self.hasLeft == false, self.isAbandoned {
+            self.monitor.violate("I13", "process \(self.process.index) stays registered, and nobody waits")
+        }
+        self.moveOn()
+    }
+
+    /// Whether the flight's callers all left.
+    var isAbandoned = false
+    private var hasLeft = false
+
+    func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
+        self.store.listen(for: key) { event in
+            switch event {
+            case .resumed:
+                self.resumedAt = self.now
+            case .announced(let announcement):
+                if announcement.token == self.following?.token, announcement.news != .unawaited {
+                    self.hintedAt = self.now
+                }
+            case .shuttingDown:
+                break
+            }
+            handler(event)
+        }
+    }
+
+    func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
+        self.moveOn()
+        if let token = self.enteringToken, token != request.token {
+            self.monitor.violate("I1", "process \(self.process.index) asks to lead again, under another token")
+        }
+        self.enteringToken = request.token
+        self.store.enter(request) { answer in
+            if case .success(.follow(let token, _)) = answer {
+                self.follow(token)
+            }
+            reply(answer)
+        }
+    }
+
+    func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
+        self.store.renew(request) { answer in
+            reply(answer)
+            switch answer {
+            case .success(.lost), .success(.expired): self.lostToken = request.token
+            case .success(.renewed), .failure: break
+            }
+            self.process.checkLoss(self)
+        }
+    }
+
+    func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
+        self.store.complete(request, reply: reply)
+    }
+
+    func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
+        self.store.release(request, reply: reply)
+    }
+
+    func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
+        self.store.poll(request) { answer in
+            if case .success(.superseded(let token)) = answer {
+                self.follow(token)
+            }
+            reply(answer)
+        }
+    }
+
+    func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
+        self.hasLeft = true
+        self.store.leave(key, token: token, reply: reply)
+    }
+
+    func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
+        self.store.fence(key, token: token, reply: reply)
+    }
+
+    func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
+        self.store.revoke(request, reply: reply)
+    }
+
+    func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
+        self.store.inspect(key, reply: reply)
+    }
+
+    private func follow(_ token: LeaseToken) {
+        self.moveOn()
+        self.enteringToken = nil
+        self.following = (token, self.now)
+    }
+
+    /// I7: the flight no longer waits for what it waited for. Did it learn of its end in time?
+    private func moveOn() {
+        let hintedAt = self.hintedAt.take()
+        guard let (token, since) = self.following.take(), !self.isAbandoned else { return }
+        let simulation = self.process.simulation
+        guard let endedAt = simulation.monitor.endedAt(token, serverNow: simulation.server.now) else { return }
+        let terms = self.process.terms
+        let slowness = 1 / min(self.process.rate, 1)
+        let jitter = min(.milliseconds(500), terms.lease.duration / 10)
+        let start = max(endedAt, since, self.process.machine.disturbedUntil)
+        var limit = terms.lease.duration + terms.lease.grace + jitter + terms.commandTimeout * 2
+        // Whoever was told that something happened, or that it may have missed something, asks at once.
+        if let hintedAt, hintedAt >= start {
+            limit = min(limit, start.duration(to: hintedAt) + terms.commandTimeout * 2)
+        }
+        if let resumedAt, resumedAt >= endedAt, simulation.monitor.record(of: token)?.endedAt != nil {
+            let heardAt = max(resumedAt, start)
+            limit = min(limit, start.duration(to: heardAt) + .milliseconds(50) + terms.commandTimeout * 2)
+        }
+        let waited = start.duration(to: self.now)
+        if waited > limit * slowness {
+            self.monitor.violate("I7", "process \(self.process.index) waited \(waited) for the end of \(token.short)")
+        }
+    }
+}

@@ -1,0 +1,71 @@
+import SingleflightLease
+import SingleflightTestKit
+import Testing
+
+/// What simulations found; each test says what broke.
+@Suite("Regressions found by simulation")
+struct RegressionTests {
+    /// The answer to the first request was lost, somebody revoked the flight, and the repetition was granted the same token
+    /// anew: its leader was then told that its result is stale although it had been accepted, and followers that it was canceled.
+    @Test("a repeated request to lead learns that its flight has been revoked, and does not lead again")
+    func repetitionAfterRevocation() throws {
+        var model = LeaseModel()
+        var generator = SystemRandomNumberGenerator()
+        let inbox = InboxID(using: &generator)
+        let now = LeaseInstant(sinceOrigin: .seconds(1))
+        var request = EnterRequest(
+            key: try FlightKey(group: "test", bytes: [1]),
+            token: LeaseToken(using: &generator),
+            terms: LeaseTerms(
+                duration: .seconds(10),
+                grace: .seconds(10),
+                retention: .seconds(10),
+                leaderLoss: .cancel
+            ),
+            note: LeaseNote(label: "test"),
+            validity: .seconds(1)
+        )
+        #expect(model.enter(request, inbox: inbox, now: now) == .lead(attempt: 0))
+        let revocation = RevokeRequest(key: request.key, token: nil, by: "me", reason: "test", retention: .seconds(10))
+        _ = model.revoke(revocation, now: now)
+
+        request.isRepetition = true
+        let answer = model.enter(request, inbox: inbox, now: now)
+        #expect(answer == .reuse(request.token, .canceled(.revoked(by: "me", reason: "test"))))
+        #expect(model.inspect(request.key, now: now).lease == nil)
+    }
+
+    /// Without the mark the store in Redis would ask for the lease natively, and never look.
+    @Test("a flight marks its request to lead as repeated when it sends it again")
+    func marksRepetitions() throws {
+        let scheduler = SimulatedScheduler(seed: 1)
+        let store = SimulatedLeaseStore(
+            server: SimulatedServer(scheduler: scheduler),
+            machine: SimulatedMachine(scheduler: scheduler),
+            label: "test"
+        )
+        let spy = EnterSpy(store: store)
+        let driver = FlightDriver(
+            key: try FlightKey(group: "test", bytes: [1]),
+            store: spy,
+            terms: FlightTerms(
+                lease: LeaseTerms(
+                    duration: .seconds(10),
+                    grace: .seconds(10),
+                    retention: .seconds(10),
+                    leaderLoss: .cancel
+                ),
+                margin: .milliseconds(500),
+                maximumFlight: .seconds(60),
+                commandTimeout: .milliseconds(200)
+            ),
+            tooLong: .failure([]),
+            random: .seeded(1),
+            owner: SilentOwner()
+        )
+        store.network.replyLoss = 1
+        driver.start()
+        while spy.marks.count < 2, scheduler.step() {}
+        #expect(spy.marks == [false, true])
+    }
+}
