@@ -22,6 +22,8 @@ final class Pty: Sendable {
         var watchers: [(texts: [String], continuation: CheckedContinuation<Void, any Error>)] = []
     }
 
+    /// How the terminal was before the process started.
+    let originalModes: [tcflag_t]
     private let user: Int32
     private let id: pid_t
     private let state: Mutex<State>
@@ -46,6 +48,7 @@ final class Pty: Sendable {
         // Programs that other tests start meanwhile must not keep the terminal open.
         for descriptor in [user, process] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         self.user = user
+        originalModes = Self.modes(of: process)
         state = Mutex(State(process: process))
 
         let inherited = ProcessInfo.processInfo.environment.filter { $0.key != "NO_COLOR" }
