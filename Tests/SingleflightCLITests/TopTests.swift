@@ -11,7 +11,7 @@ struct TopTests {
         try await withWorker { redis, store in
             let flight = try await HeldFlight(store, key: "front page {👩‍👧}\n")
             let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
-            let modes = pty.modes
+            let modes = pty.originalModes
             try await pty.until("\u{1B}[?1049h", #"front page {👩‍👧}\n"#, "worker-1", "1 lease")
             #expect(pty.modes != modes)
             pty.type("q")
@@ -30,7 +30,7 @@ struct TopTests {
     func signaled(_ number: Int32, _ statuses: [Int32: Int32]) async throws {
         try await withWorker { redis, _ in
             let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
-            let modes = pty.modes
+            let modes = pty.originalModes
             try await pty.until("0 leases")
             pty.signal(number)
             #expect(await pty.exit() == statuses[number])

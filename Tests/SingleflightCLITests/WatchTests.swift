@@ -9,7 +9,7 @@ struct WatchTests {
     func terminal() async throws {
         try await withWorker { redis, store in
             let pty = try Pty(["watch", "--url", redis.url])
-            let modes = pty.modes
+            let modes = pty.originalModes
             try await pty.until("watching namespace default")
             try await HeldFlight(store, key: "front page\n{👩‍👧}").complete()
             try await pty.until("acquired", "completed", #"pages:front page\n{👩‍👧}"#, "worker-1", "\u{1B}[32m")

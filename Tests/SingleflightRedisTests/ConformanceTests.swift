@@ -11,20 +11,14 @@ struct RedisConformanceTests {
     /// Its stores live until the test ends; time passes on the server's clock.
     final class Fixture: LeaseStoreFixture {
         private let url: String
-        private let publishesEvents: Bool
         private let stores = Mutex<[RedisLeaseStore]>([])
 
-        init(url: String, publishesEvents: Bool) {
+        init(url: String) {
             self.url = url
-            self.publishesEvents = publishesEvents
         }
 
         func makeStore(label: String) async throws -> any LeaseStore {
-            let configuration = RedisLeaseStoreConfiguration(
-                label: label,
-                commandTimeout: .seconds(5),
-                publishesEvents: self.publishesEvents
-            )
+            let configuration = RedisLeaseStoreConfiguration(label: label, commandTimeout: .seconds(5))
             let store = try RedisLeaseStore(url: self.url, configuration: configuration)
             self.stores.withLock { $0.append(store) }
             try await store.connectWithInbox()
@@ -43,14 +37,10 @@ struct RedisConformanceTests {
         }
     }
 
-    @Test(
-        "keeps the promises of a lease store, whether it publishes events or not",
-        arguments: LeaseStoreConformance.cases,
-        [false, true]
-    )
-    func conforms(_ promise: LeaseStoreConformance.Case, publishesEvents: Bool) async throws {
+    @Test("keeps the promises of a lease store", arguments: LeaseStoreConformance.cases)
+    func conforms(_ promise: LeaseStoreConformance.Case) async throws {
         try await withRedis { redis in
-            let fixture = Fixture(url: redis.url, publishesEvents: publishesEvents)
+            let fixture = Fixture(url: redis.url)
             await #expect(throws: Never.self) { try await promise.run(on: fixture) }
             await fixture.shutDown()
         }

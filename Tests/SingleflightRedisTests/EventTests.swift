@@ -63,6 +63,8 @@ struct EventTests {
             try await withEvents(redis) { loud, events in
                 try await withEvents(redis, publishes: false) { silent, _ in
                     _ = try await silent.entered(.make(try key("silent")))
+                    // By native command, and now by script.
+                    _ = try await silent.entered(.make(try key("silent")))
                     _ = try await loud.entered(.make(try key("loud")))
                     #expect(await events.next()?.key == "loud")
                 }

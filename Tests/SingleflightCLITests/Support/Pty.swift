@@ -22,6 +22,8 @@ final class Pty: Sendable {
         var watchers: [(texts: [String], continuation: CheckedContinuation<Void, any Error>)] = []
     }
 
+    /// How the terminal was before the process started.
+    let originalModes: [tcflag_t]
     private let user: Int32
     private let id: pid_t
     private let state: Mutex<State>
@@ -46,6 +48,7 @@ final class Pty: Sendable {
         // Programs that other tests start meanwhile must not keep the terminal open.
         for descriptor in [user, process] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         self.user = user
+        originalModes = Self.modes(of: process)
         state = Mutex(State(process: process))
 
         let inherited = ProcessInfo.processInfo.environment.filter { $0.key != "NO_COLOR" }
@@ -95,14 +98,18 @@ final class Pty: Sendable {
 
     /// Waits until all of `texts` were written; a process that ends without that is a failure.
     func until(_ texts: String...) async throws {
-        try await withCheckedThrowingContinuation { continuation in
-            let outcome: Result<Void, any Error>? = state.withLock { state in
-                if texts.allSatisfy(state.output.contains) { return .success(()) }
-                if state.hasEnded { return .failure(PtyFailure(reason: state.output)) }
-                state.watchers.append((texts, continuation))
-                return nil
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                let outcome: Result<Void, any Error>? = state.withLock { state in
+                    if texts.allSatisfy(state.output.contains) { return .success(()) }
+                    if state.hasEnded || Task.isCancelled { return .failure(PtyFailure(reason: state.output)) }
+                    state.watchers.append((texts, continuation))
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
             }
-            if let outcome { continuation.resume(with: outcome) }
+        } onCancel: {
+            self.disappoint()
         }
     }
 
@@ -152,8 +159,13 @@ final class Pty: Sendable {
     }
 
     private func end() {
+        state.withLock { $0.hasEnded = true }
+        disappoint()
+    }
+
+    /// Ends every wait for text, in vain.
+    private func disappoint() {
         let (watchers, output) = state.withLock { state in
-            state.hasEnded = true
             defer { state.watchers = [] }
             return (state.watchers, state.output)
         }
