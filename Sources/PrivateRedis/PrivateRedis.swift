@@ -92,6 +92,25 @@ package final class PrivateRedis: Sendable {
         }
     }
 
+    /// Starts a server, calls `body` with it, and stops it whichever way `body` ends.
+    ///
+    /// - Throws: ``PrivateRedisError`` if it does not start; what `body` throws.
+    package static func with<Result>(
+        _ configuration: Configuration = Configuration(),
+        isolation: isolated (any Actor)? = #isolation,
+        _ body: (PrivateRedis) async throws -> Result
+    ) async throws -> Result {
+        let redis = try await start(configuration)
+        do {
+            let result = try await body(redis)
+            await redis.stop()
+            return result
+        } catch {
+            await redis.stop()
+            throw error
+        }
+    }
+
     /// The Unix socket's path, if the server listens on one; the same after a restart.
     package var socketPath: String? { setup.socketPath }
 

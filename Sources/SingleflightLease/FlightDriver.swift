@@ -28,7 +28,6 @@ package final class FlightDriver: Sendable {
         var progress: FlightProgress?
         var leadingSince: LeaseInstant?
         var registration: InboxRegistration?
-        var enteredToken: LeaseToken?
     }
 
     package let key: FlightKey
@@ -136,11 +135,7 @@ package final class FlightDriver: Sendable {
 
     private func act(_ action: FlightAction) {
         switch action {
-        case .enter(let token):
-            let isRepetition = self.state.withLock { state in
-                defer { state.enteredToken = token }
-                return state.enteredToken == token
-            }
+        case .enter(let token, let isRepetition):
             let request = EnterRequest(
                 key: self.key,
                 token: token,

@@ -112,7 +112,7 @@ package struct FollowerStateMachine: Sendable {
                 giveUpAt: now.advanced(by: self.terms.commandTimeout)
             )
         )
-        return [.enter(token)]
+        return [.enter(token, isRepetition: false)]
     }
 
     /// What to do with a reply; a grant is for the leader's machine.
@@ -433,7 +433,7 @@ package struct FollowerStateMachine: Sendable {
             guard !entering.isSent else { return [] }
             entering.isSent = true
             self.state = .entering(entering)
-            return [.enter(entering.token), .wake(at: entering.giveUpAt)]
+            return [.enter(entering.token, isRepetition: true), .wake(at: entering.giveUpAt)]
         case .waiting(let waiting):
             return waiting.isPolling ? [] : self.poll(waiting)
         case .idle, .confirming, .granted, .ended:

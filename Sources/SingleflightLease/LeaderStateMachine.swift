@@ -50,12 +50,10 @@ package struct LeaderStateMachine: Sendable {
     package let attempt: Int
     private let terms: FlightTerms
     private let tooLong: StoredOutcome
-    private let grant: FollowerStateMachine.Grant
     private var state: State
 
     /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
     package init(grant: FollowerStateMachine.Grant, terms: FlightTerms, tooLong: StoredOutcome, now: LeaseInstant) {
-        self.grant = grant
         self.token = grant.token
         self.attempt = grant.attempt
         self.terms = terms
@@ -85,9 +83,7 @@ package struct LeaderStateMachine: Sendable {
     /// The first actions. To be called once.
     package mutating func start() -> [FlightAction] {
         switch self.state {
-        case .confirming(var leading):
-            leading.isReleasing = true
-            self.state = .confirming(leading)
+        case .confirming(let leading):
             return [.release(self.token, .unlessAwaited), self.wake(leading)]
         case .leading(let leading):
             return [.startOperation(self.token), self.wake(leading)]
@@ -249,10 +245,9 @@ package struct LeaderStateMachine: Sendable {
 
     package mutating func releaseReplied(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
         switch self.state {
-        case .confirming(var leading):
+        case .confirming(let leading):
             switch reply {
             case .success(.awaited):
-                leading.isReleasing = false
                 self.state = .leading(leading)
                 return [.startOperation(self.token), self.wake(leading)]
             case .success(.released), .success(.notHeld), .failure:

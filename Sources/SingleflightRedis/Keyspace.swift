@@ -124,8 +124,7 @@ extension UInt16 {
         }
     }
 
-    /// What eight steps of the division make of each leading byte. Bit by bit, the two checksums of an uncontended flight
-    /// took 1 % of all processor time, the server's included.
+    /// What eight steps of the division make of each leading byte.
     private static let crc16Steps: [UInt16] = (0..<256).map { byte in
         (0..<8).reduce(UInt16(byte) << 8) { rest, _ in rest & 0x8000 != 0 ? rest << 1 ^ 0x1021 : rest << 1 }
     }

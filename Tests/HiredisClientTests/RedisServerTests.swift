@@ -81,10 +81,10 @@ import Testing
     func restart() async throws {
         try await withServer { server, client in
             _ = try await client.send(RedisCommand("SET", "key", "old"))
-            server.kill()
+            await server.kill()
             let (answers, continuation) = AsyncStream.makeStream(of: Result<RESPValue, RedisClientError>.self)
             client.send(RedisCommand("GET", "key")) { continuation.yield($0) }
-            try server.launch()
+            try await server.restart()
             // It waited for the new server, which has no data, or the old one took it along.
             switch await answers.first(where: { _ in true }) {
             case .success(let reply): #expect(reply == .null)
@@ -97,33 +97,28 @@ import Testing
 
     @Test("a wrong password is told at once and by name")
     func wrongPassword() async throws {
-        let server = try TestServer(["--requirepass", "right"])
-        defer { server.remove() }
-        var url = server.url
-        url.password = .init("wrong")
-        try await withClient(RedisClientConfiguration(url: url)) { client in
-            let error = try await #require(throws: RedisClientError.self) {
-                try await waitUntilUp(client)
+        try await PrivateRedis.with(.init(password: "right")) { server in
+            var url = try RedisURL(server.url)
+            url.password = .init("wrong")
+            try await withClient(RedisClientConfiguration(url: url)) { client in
+                let error = try await #require(throws: RedisClientError.self) {
+                    try await client.connected(within: .seconds(20))
+                }
+                #expect(error.code == .authenticationFailed)
+                #expect(error.serverError?.code == "WRONGPASS")
+                let refused = await #expect(throws: RedisClientError.self) {
+                    _ = try await client.send(RedisCommand("GET", "key"), timeout: .seconds(600))
+                }
+                #expect(refused?.code == .authenticationFailed)
+                #expect(refused?.mayHaveExecuted == false)
+                #expect(client.lastError?.code == .authenticationFailed)
             }
-            #expect(error.code == .authenticationFailed)
-            #expect(error.serverError?.code == "WRONGPASS")
-            let refused = await #expect(throws: RedisClientError.self) {
-                _ = try await client.send(RedisCommand("GET", "key"), timeout: .seconds(600))
-            }
-            #expect(refused?.code == .authenticationFailed)
-            #expect(refused?.mayHaveExecuted == false)
-            #expect(client.lastError?.code == .authenticationFailed)
         }
-    }
-
-    /// The socket may not be there yet; credentials are refused only by a server that runs.
-    private func waitUntilUp(_ client: RedisClient) async throws {
-        try await client.connected(within: .seconds(20))
     }
 
     @Test("user, password and database of the URL are used")
     func loginAndDatabase() async throws {
-        try await withServer(["--user", "worker", "on", ">pass", "~*", "+@all"]) {
+        try await withServer(.init(users: ["worker on >pass ~* +@all"])) {
             $0.url.user = "worker"
             $0.url.password = .init("pass")
             $0.url.database = 3
@@ -140,14 +135,14 @@ import Testing
 
     @Test("a server that listens on TCP is reached by host name")
     func tcp() async throws {
-        let server = try await PrivateRedis.start(.init(listening: .tcp(.free)))
-        let port = try #require(server.port)
-        let url = RedisURL(endpoint: .tcp(host: "localhost", port: Int(port)))
-        try await withClient(RedisClientConfiguration(url: url)) { client in
-            try await client.connected(within: .seconds(20))
-            #expect(try await client.send(RedisCommand("PING")) == .simpleString("PONG"))
+        try await PrivateRedis.with(.init(listening: .tcp(.free))) { server in
+            let port = try #require(server.port)
+            let url = RedisURL(endpoint: .tcp(host: "localhost", port: Int(port)))
+            try await withClient(RedisClientConfiguration(url: url)) { client in
+                try await client.connected(within: .seconds(20))
+                #expect(try await client.send(RedisCommand("PING")) == .simpleString("PONG"))
+            }
         }
-        await server.stop()
     }
 
     @Test("a script is known again after SCRIPT FLUSH")

@@ -27,7 +27,7 @@ struct DoctorTests {
     }
 
     private static func findings(ofServerWith lines: String...) async throws -> [String: Finding] {
-        try await withServer(.init(extraLines: lines)) { try await findings($0.url) }
+        try await PrivateRedis.with(.init(extraLines: lines)) { try await findings($0.url) }
     }
 
     private static func url(_ redis: PrivateRedis, user: String) throws -> String {
@@ -40,7 +40,7 @@ struct DoctorTests {
 
     @Test("a server with nothing but defaults is fit, and nothing is left on it")
     func healthy() async throws {
-        try await withServer { redis in
+        try await PrivateRedis.with { redis in
             let findings = try await Self.findings(redis.url)
             #expect(Self.checks(findings, .ok).count == findings.count)
             #expect(try await redis.command("DBSIZE") == ":0\r\n")
@@ -49,7 +49,7 @@ struct DoctorTests {
 
     @Test("the least privileged user passes, and what it may not know is skipped")
     func leastPrivilege() async throws {
-        try await withServer(.init(users: ["w on >pw \(Self.worker)"])) { redis in
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker)"])) { redis in
             let findings = try await Self.findings(try Self.url(redis, user: "w"))
             #expect(
                 Self.checks(findings, .ok) == ["clock", "inbox", "latency", "rights", "role", "scripts", "writes"]
@@ -64,7 +64,7 @@ struct DoctorTests {
         arguments: ["set", "get", "del", "sadd", "srem", "scard", "smembers", "pexpire", "pttl", "evalsha", "eval"]
     )
     func missingRight(_ command: String) async throws {
-        try await withServer(.init(users: ["w on >pw \(Self.worker) -\(command)"])) { redis in
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) -\(command)"])) { redis in
             let finding = try #require(try await Self.findings(try Self.url(redis, user: "w"))["rights"])
             #expect(finding.status == .fail)
             #expect(finding.found.contains("may not send \(command.uppercased()):"))
@@ -73,7 +73,7 @@ struct DoctorTests {
 
     @Test("whatever rights are missing, no key is left behind")
     func nothingLeft() async throws {
-        try await withServer(.init(users: ["w on >pw \(Self.worker) -set -srem -pexpire -del"])) { redis in
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) -set -srem -pexpire -del"])) { redis in
             let findings = try await Self.findings(try Self.url(redis, user: "w"))
             #expect(findings["rights"]?.found.contains("DEL, PEXPIRE, SET, SREM") == true)
             #expect(try await redis.command("DBSIZE") == ":0\r\n")
@@ -82,7 +82,7 @@ struct DoctorTests {
 
     @Test("a user without the channels, or without publish, has no inbox", arguments: ["resetchannels", "-publish"])
     func missingChannel(_ rule: String) async throws {
-        try await withServer(.init(users: ["w on >pw \(Self.worker) \(rule)"])) { redis in
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) \(rule)"])) { redis in
             let finding = try #require(try await Self.findings(try Self.url(redis, user: "w"))["inbox"])
             #expect(finding.status == .fail)
             #expect(finding.found.hasPrefix("NOPERM"))
@@ -91,7 +91,7 @@ struct DoctorTests {
 
     @Test("a user of other keys may send nothing")
     func missingKeys() async throws {
-        try await withServer(.init(users: ["w on >pw \(Self.worker) resetkeys ~other:*"])) { redis in
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) resetkeys ~other:*"])) { redis in
             let findings = try await Self.findings(try Self.url(redis, user: "w"))
             #expect(findings["rights"]?.status == .fail)
             #expect(findings["writes"]?.status == .fail)
@@ -134,9 +134,11 @@ struct DoctorTests {
 
     @Test("a replica fails, and that it takes no writes is not mistaken for a missing right")
     func replica() async throws {
-        try await withServer(.init(listening: .tcp(.free))) { primary in
+        try await PrivateRedis.with(.init(listening: .tcp(.free))) { primary in
             let port = try #require(primary.port)
-            try await withServer(.init(extraLines: ["replicaof 127.0.0.1 \(port)", "repl-diskless-sync-delay 0"])) {
+            try await PrivateRedis.with(
+                .init(extraLines: ["replicaof 127.0.0.1 \(port)", "repl-diskless-sync-delay 0"])
+            ) {
                 let findings = try await Self.findings($0.url)
                 #expect(findings["role"]?.found == "replica")
                 #expect(Self.checks(findings, .fail).contains("role"))
@@ -149,7 +151,7 @@ struct DoctorTests {
 
     @Test("a clock that is an hour off is a warning in either direction", arguments: [-3_600.0, 3_600.0])
     func clock(_ offset: Double) async throws {
-        try await withServer { redis in
+        try await PrivateRedis.with { redis in
             let findings = try await Self.findings(redis.url) { .seconds(Date().timeIntervalSince1970 - offset) }
             let finding = try #require(findings["clock"])
             #expect(finding.status == .warn)
@@ -161,12 +163,12 @@ struct DoctorTests {
 
     @Test("the exit status is 0 for warnings and 1 for failures")
     func statuses() async throws {
-        let warned = try await withServer(.init(extraLines: ["appendonly yes"])) {
+        let warned = try await PrivateRedis.with(.init(extraLines: ["appendonly yes"])) {
             try await Tool.run("doctor", "--url", $0.url)
         }
         #expect(warned.status == 0)
         #expect(warned.output.contains("warn"))
-        let failed = try await withServer(.init(extraLines: ["maxmemory-policy volatile-ttl"])) {
+        let failed = try await PrivateRedis.with(.init(extraLines: ["maxmemory-policy volatile-ttl"])) {
             try await Tool.run("doctor", "--url", $0.url)
         }
         #expect(failed.status == 1)
@@ -176,7 +178,7 @@ struct DoctorTests {
 
     @Test("a wrong password is status 77 and not printed; no server at all is 69")
     func refused() async throws {
-        let wrong = try await withServer(.init(password: "right")) { redis in
+        let wrong = try await PrivateRedis.with(.init(password: "right")) { redis in
             try await Tool.run("doctor", "--url", "redis+unix://:guess@\(try #require(redis.socketPath))")
         }
         #expect(wrong.status == 77)
@@ -186,7 +188,7 @@ struct DoctorTests {
 
     @Test("JSON is one document, without a password")
     func json() async throws {
-        let run = try await withServer(.init(password: "hush")) {
+        let run = try await PrivateRedis.with(.init(password: "hush")) {
             try await Tool.run("doctor", "--url", $0.url, "--output", "json")
         }
         struct Report: Decodable {

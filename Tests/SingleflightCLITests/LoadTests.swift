@@ -36,7 +36,7 @@ struct LoadTests {
 
     @Test("a worker that is told to end hands its leases back, long before they would expire")
     func release() async throws {
-        try await withServer { redis in
+        try await PrivateRedis.with { redis in
             let origin = try await OriginServer(latency: .zero)
             let client = OriginClient(port: origin.port)
             try await client.hold("page-")

@@ -38,7 +38,7 @@ struct FollowerTableTests {
         /// The token of the last `enter` that was asked for.
         var me = other
         func sent(_ actions: [FlightAction]) {
-            for case .enter(let token) in actions { me = token }
+            for case .enter(let token, _) in actions { me = token }
         }
         func sent(_ step: FollowerStateMachine.Step) {
             if case .actions(let actions) = step { sent(actions) }
@@ -164,7 +164,7 @@ struct FollowerTableTests {
             .shutDown: "release me handOver, leave me, finish",
         ],
         .enteringBackoff: [
-            .timer: "enter me, wake 100",
+            .timer: "enter again me, wake 100",
             .lateTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
             .abandoned: "release me unlessAwaited, leave me, finish",
             .shutDown: "release me handOver, leave me, resolve shutDown, finish",

@@ -27,7 +27,7 @@ struct StateMachineModelTests {
                     }
                 }
                 switch action {
-                case .enter(let token):
+                case .enter(let token, _):
                     self.tokens.append(token)
                     self.outstanding.append(action)
                 case .poll, .renew, .complete:
@@ -77,7 +77,7 @@ struct StateMachineModelTests {
             let outcome = Self.canceled(&run.random)
             let actions: [FlightAction]
             switch action {
-            case .enter(let token):
+            case .enter(let token, _):
                 let replies: [EnterReply] = [
                     .lead(attempt: 0), .follow(other, remaining: .seconds(3)), .follow(other, remaining: .zero),
                     .reuse(other, .value([])), .late,

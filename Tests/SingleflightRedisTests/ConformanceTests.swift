@@ -39,7 +39,7 @@ struct RedisConformanceTests {
 
     @Test("keeps the promises of a lease store", arguments: LeaseStoreConformance.cases)
     func conforms(_ promise: LeaseStoreConformance.Case) async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             let fixture = Fixture(url: redis.url)
             await #expect(throws: Never.self) { try await promise.run(on: fixture) }
             await fixture.shutDown()

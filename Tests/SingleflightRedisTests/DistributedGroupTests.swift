@@ -12,7 +12,7 @@ struct DistributedGroupTests {
 
     @Test("of two processes one computes, and the other gets its value by push")
     func sharesValue() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withTwoStores(redis) { one, two in
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: Self.configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: Self.configuration)
@@ -47,7 +47,7 @@ struct DistributedGroupTests {
 
     @Test("the leader's error reaches the other process once, and the next flight starts afresh")
     func sharesError() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withTwoStores(redis) { one, two in
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: Self.configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: Self.configuration)
@@ -76,7 +76,7 @@ struct DistributedGroupTests {
 
     @Test("a flight that nobody shares leaves nothing behind in Redis")
     func leavesNothingBehind() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withTwoStores(redis) { one, _ in
                 let group = try DistributedGroup<String, String>("pages", store: one, configuration: Self.configuration)
                 #expect(try await group.value("front") { _ in "value" } == "value")

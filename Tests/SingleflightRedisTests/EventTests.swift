@@ -16,7 +16,7 @@ struct EventTests {
 
     @Test("a flight is told from its beginning to its end, and who joined and left it")
     func life() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { one, events in
                 try await RedisLeaseStore.withConnection(to: redis.url, configuration: one.configuration) { two in
                     let (lead, follow) = (EnterRequest.make(try key()), EnterRequest.make(try key()))
@@ -59,7 +59,7 @@ struct EventTests {
 
     @Test("a store that was not told to publish is silent")
     func silence() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { loud, events in
                 try await withEvents(redis, publishes: false) { silent, _ in
                     _ = try await silent.entered(.make(try key("silent")))
@@ -77,7 +77,7 @@ struct EventTests {
         arguments: ["a b", "a\nb", "{a}%", "größe 👩‍👧", "~a", "a:b", "", String(repeating: "long ", count: 100)]
     )
     func keys(_ text: String) async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 _ = try await store.entered(.make(try key(text)))
                 #expect(await events.next()?.key == text)
@@ -87,7 +87,7 @@ struct EventTests {
 
     @Test("a failure is told with its message")
     func failure() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 let group = try DistributedGroup<String, String>("pages", store: store)
                 _ = await group.run("front") { _ in throw OperationFailed() }
@@ -104,7 +104,7 @@ struct EventTests {
 
     @Test("a flight that nobody waits for any more is told as released")
     func release() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 let group = try DistributedGroup<String, String>("pages", store: store)
                 let gate = Gate()
@@ -125,7 +125,7 @@ struct EventTests {
 
     @Test("a revocation is told with who did it and why")
     func revocation() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 _ = try await store.entered(.make(try key()))
                 let request = RevokeRequest(
@@ -147,7 +147,7 @@ struct EventTests {
         arguments: [LeaderLossPolicy.cancel, .takeOver(attempts: 1)]
     )
     func loss(_ policy: LeaderLossPolicy) async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 let lost = EnterRequest.make(try key(), lease: .milliseconds(100), leaderLoss: policy)
                 _ = try await store.entered(lost)
@@ -174,7 +174,7 @@ struct EventTests {
 
     @Test("a lost connection is told as a gap, and events go on after it")
     func gap() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 try await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
                 #expect(await events.updates.next() == .resumed)

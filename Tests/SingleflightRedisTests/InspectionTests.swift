@@ -11,7 +11,7 @@ struct InspectionTests {
     }
 
     private func withStore(_ body: (PrivateRedis, RedisLeaseStore) async throws -> Void) async throws {
-        try await withRedis(.init(extraLines: ["enable-debug-command yes"])) { redis in
+        try await PrivateRedis.with(.init(extraLines: ["enable-debug-command yes"])) { redis in
             let configuration = RedisLeaseStoreConfiguration(namespace: "test", label: "one")
             try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
                 try await body(redis, store)

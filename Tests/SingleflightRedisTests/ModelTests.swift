@@ -15,7 +15,7 @@ struct ModelTests {
 
     @Test("agree on random sequences of requests, and no key is left without a time to live")
     func agree() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
                 let comparison = try await ModelComparison(stores: [one, two], keyCount: 4, seed: Self.seed)
                 for step in 0..<Self.steps {

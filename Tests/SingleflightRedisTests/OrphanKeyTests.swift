@@ -38,7 +38,7 @@ struct OrphanKeyTests {
 
     @Test("all carry the protocol's prefix and have a time to live after any mixture of flights")
     func noneForGood() async throws {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             let first = UInt64.random(in: 0..<1 << 32)
             try await withTwoStores(redis, commandTimeout: .seconds(5)) { one, two in
                 let groups = try [one, two].flatMap { store in

@@ -46,7 +46,7 @@ struct ReadmeTests {
     @Test("tells how a result came about")
     func outcome() async throws {
         let (database, id) = (Database(), "42")
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await RedisLeaseStore.withConnection(to: redis.url) { store in
                 let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
                 let outcome = await profiles.run(id, waitingAtMost: .seconds(2)) { _ in try await database.profile(id) }

@@ -8,7 +8,7 @@ struct UnavailableTests {
 
     /// What a call gets from a group that has just lost its Redis.
     private func completion(_ policy: UnavailablePolicy) async throws -> DistributedCompletion<String>? {
-        try await withRedis { redis in
+        try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: Self.commandTimeout) { store, _ in
                 let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(6), unavailable: policy)
                 let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)

@@ -75,7 +75,7 @@ struct BenchCommand: AsyncParsableCommand {
         guard (0.1...3600).contains(duration) else {
             throw ValidationError("--duration is 0.1 to 3600, not \(duration)")
         }
-        if let redis { try RedisURL.validate(redis) }
+        if let redis { try ConnectionOptions.check(url: redis, of: "--redis") }
     }
 
     func run() async throws {
@@ -87,14 +87,7 @@ struct BenchCommand: AsyncParsableCommand {
 
     private func measure() async throws {
         guard redis == nil else { return try await measure(on: nil) }
-        let server = try await PrivateRedis.start()
-        do {
-            try await measure(on: server)
-            await server.stop()
-        } catch {
-            await server.stop()
-            throw error
-        }
+        try await PrivateRedis.with { try await measure(on: $0) }
     }
 
     private func measure(on server: PrivateRedis?) async throws {

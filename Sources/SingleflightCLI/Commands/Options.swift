@@ -1,5 +1,7 @@
 import ArgumentParser
 import Foundation
+import HiredisClient
+import SingleflightRedis
 
 /// Which Redis, and whose keys in it.
 package struct ConnectionOptions: ParsableArguments {
@@ -33,23 +35,22 @@ package struct ConnectionOptions: ParsableArguments {
     }
 
     package func validate() throws {
-        let (url, namespace) = (resolvedURL(), resolvedNamespace())
-        try RedisURL.validate(url)
-        let allowed = namespace.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
-        guard allowed, (1...64).contains(namespace.count) else {
+        try Self.check(url: resolvedURL(), of: url == nil ? "SINGLEFLIGHT_URL" : "--url")
+        let namespace = resolvedNamespace()
+        guard FlightKey.isName(namespace) else {
             throw ValidationError("a namespace is 1 to 64 of A-Z a-z 0-9 . _ - (not '\(SafeText.escape(namespace))')")
         }
     }
-}
 
-/// A first look at a URL, so that a typing error is a usage error and not a failed connection.
-enum RedisURL {
-    static let schemes = ["redis", "rediss", "redis+unix"]
-
-    static func validate(_ url: String) throws {
-        guard let scheme = schemes.first(where: { url.hasPrefix($0 + "://") }), url.count > scheme.count + 3 else {
-            let shown = SafeText.escape(Redaction.withoutSecrets(url))
-            throw ValidationError("'\(shown)' is no Redis URL: it starts with redis:// or redis+unix://")
+    /// A typing error is a usage error and not a failed connection.
+    ///
+    /// - Parameter name: the option or variable that the URL is from.
+    static func check(url: String, of name: String) throws {
+        do {
+            _ = try RedisURL(url)
+        } catch {
+            // Never quotes the URL: in a malformed one, a password can stand anywhere.
+            throw ValidationError("\(name): \(error)")
         }
     }
 }

@@ -13,15 +13,7 @@ struct Demo {
             return try await run(with: nil)
         }
         progress.note("starting a private Redis", style: .dim)
-        let redis = try await PrivateRedis.start()
-        do {
-            let report = try await run(with: redis)
-            await redis.stop()
-            return report
-        } catch {
-            await redis.stop()
-            throw error
-        }
+        return try await PrivateRedis.with { try await run(with: $0) }
     }
 
     private func run(with redis: PrivateRedis?) async throws -> DemoReport {

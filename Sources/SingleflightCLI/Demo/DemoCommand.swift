@@ -50,7 +50,7 @@ struct DemoCommand: AsyncParsableCommand {
                 "--keys \(keys) is more than --callers \(callers): not every worker would want each key"
             )
         }
-        if let redis { try RedisURL.validate(redis) }
+        if let redis { try ConnectionOptions.check(url: redis, of: "--redis") }
     }
 
     func run() async throws {

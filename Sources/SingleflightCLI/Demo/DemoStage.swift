@@ -108,7 +108,7 @@ final class DemoStage {
         _ = await workers[worker].exit()
     }
 
-    func pause(_ worker: Int) { workers[worker].signal(SIGSTOP) }
+    func pause(_ worker: Int) async { await workers[worker].pause() }
 
     func resume(_ worker: Int) { workers[worker].signal(SIGCONT) }
 

@@ -51,6 +51,9 @@ package final class ChildProcess: Sendable {
     @discardableResult
     package func signal(_ number: Int32) -> Bool { reaper.signal(number) }
 
+    /// Freezes the process; returns when none of its threads runs any more.
+    package func pause() async { await reaper.stop() }
+
     /// Waits until the process has ended. Deaf to cancellation, for use in cleaning up.
     package func exit() async -> ProcessExit { await reaper.exit() }
 

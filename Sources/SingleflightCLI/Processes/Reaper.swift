@@ -55,6 +55,20 @@ final class Reaper: Sendable {
         }
     }
 
+    /// Stops the process, and returns once all of it has stopped, or has ended. Must not be used along with `onStop`.
+    func stop() async {
+        guard signal(SIGSTOP) else { return }
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                // Another thread waits for the end, which WNOWAIT leaves to it; the news of the stop is taken.
+                var info = siginfo_t()
+                while waitid(P_PID, id_t(self.id), &info, WSTOPPED | WEXITED | WNOWAIT) != 0, errno == EINTR {}
+                if info.si_code == CLD_STOPPED { waitid(P_PID, id_t(self.id), &info, WSTOPPED | WNOHANG) }
+                continuation.resume()
+            }
+        }
+    }
+
     /// Sends the signal `number` to the process group that the process leads; false if the process has ended already.
     func signalGroup(_ number: Int32) -> Bool {
         state.withLock { state in

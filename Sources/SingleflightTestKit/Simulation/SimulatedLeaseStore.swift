@@ -4,8 +4,10 @@ public import SingleflightLease
 /// on the way.
 ///
 /// There are two, as with Redis: one for requests, one for the inbox. Each is ordered in itself, and they are not
-/// ordered with respect to one another. Not really safe to share between threads, as `LeaseStore` demands: a
-/// simulation has one.
+/// ordered with respect to one another.
+///
+/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
+/// the other, and a lock would only hide a part of it that escaped.
 public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     /// The command connection as it is now: what was sent on an earlier one gets no answer.
     private struct CommandConnection {

@@ -71,7 +71,8 @@ public final class SimulatedMachine {
 
 /// A machine's clock: it has an origin and a speed of its own, and can jump ahead.
 ///
-/// Not really safe to share between threads, as `LeaseClock` demands: a simulation has one.
+/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
+/// the other, and a lock would only hide a part of it that escaped.
 public final class SimulatedClock: LeaseClock, @unchecked Sendable {
     private let scheduler: SimulatedScheduler
     private let rate: Double

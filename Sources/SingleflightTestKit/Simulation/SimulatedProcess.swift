@@ -127,8 +127,10 @@ final class SimulatedCaller {
     }
 }
 
-/// One flight of one process: its callers and its operation. Not really safe to share between threads, as `FlightOwner`
-/// demands: a simulation has one.
+/// One flight of one process: its callers and its operation.
+///
+/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
+/// the other, and a lock would only hide a part of it that escaped.
 final class SimulatedFlight: FlightOwner, @unchecked Sendable {
     private enum Operation: Equatable {
         case none

@@ -2,7 +2,8 @@ import SingleflightLease
 
 /// One flight's view of its process's store: passes everything on, and keeps watch over what the flight asks and hears.
 ///
-/// Not really safe to share between threads, as `LeaseStore` demands: a simulation has one.
+/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
+/// the other, and a lock would only hide a part of it that escaped.
 final class WatchedStore: LeaseStore, @unchecked Sendable {
     private let store: SimulatedLeaseStore
     private unowned let process: SimulatedProcess

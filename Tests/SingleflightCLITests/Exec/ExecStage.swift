@@ -21,12 +21,11 @@ final class ExecStage: Sendable {
 
     /// Whatever `body` has started is ended and the directory removed.
     static func with(_ body: (ExecStage) async throws -> Void) async throws {
-        let redis = try await PrivateRedis.start()
         let directory = "/tmp/singleflight-exec-\(UInt64.random(in: .min ... .max))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let configuration = RedisLeaseStoreConfiguration(namespace: namespace, label: "the test")
-        do {
+        try await PrivateRedis.with { redis in
             try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
                 let stage = ExecStage(redis: redis, store: store, directory: directory)
                 do {
@@ -37,11 +36,7 @@ final class ExecStage: Sendable {
                 }
                 await stage.stop()
             }
-        } catch {
-            await redis.stop()
-            throw error
         }
-        await redis.stop()
     }
 
     private init(redis: PrivateRedis, store: RedisLeaseStore, directory: String) {

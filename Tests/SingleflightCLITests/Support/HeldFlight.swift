@@ -5,17 +5,11 @@ import SingleflightRedis
 func withWorker<Result: Sendable>(
     _ body: (PrivateRedis, RedisLeaseStore) async throws -> Result
 ) async throws -> Result {
-    let redis = try await PrivateRedis.start()
     let configuration = RedisLeaseStoreConfiguration(label: "worker-1", publishesEvents: true)
-    do {
-        let result = try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
+    return try await PrivateRedis.with { redis in
+        try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
             try await body(redis, store)
         }
-        await redis.stop()
-        return result
-    } catch {
-        await redis.stop()
-        throw error
     }
 }
 

@@ -22,7 +22,7 @@ struct BenchRedis: Sendable {
 
     /// - Throws: why it cannot be reached.
     static func connect(to url: String, socketPath: String?) async throws -> BenchRedis {
-        var configuration = RedisClientConfiguration(url: try HiredisClient.RedisURL(url))
+        var configuration = RedisClientConfiguration(url: try RedisURL(url))
         configuration.commandTimeout = .seconds(10)
         let logger = Logger(label: "singleflight.bench", factory: { _ in SwiftLogNoOpLogHandler() })
         let client = RedisClient(configuration: configuration, logger: logger)

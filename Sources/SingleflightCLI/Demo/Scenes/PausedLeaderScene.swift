@@ -9,7 +9,7 @@ struct PausedLeaderScene: DemoScene {
     func play(on stage: DemoStage) async throws -> [Check] {
         let key = "paused"
         let (batch, leader) = try await stage.holdFlight(of: key)
-        stage.pause(leader)
+        await stage.pause(leader)
         // The answer waits in the paused leader's socket: the first thing it finds when it wakes up.
         try await stage.origin.release(key)
         let followers = stage.all.subtracting([leader])

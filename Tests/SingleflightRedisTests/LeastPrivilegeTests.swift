@@ -1,0 +1,144 @@
+import Foundation
+import PrivateRedis
+import SingleflightRedis
+import Testing
+
+/// What docs/protocol.md says a user must be allowed to do, tried on a server that knows just that user.
+@Suite("The documented user with the least privilege", .serialized, .timeLimit(.minutes(1)))
+struct LeastPrivilegeTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// The rules behind `user singleflight on >password`.
+    private static func documentedRules() throws -> [String] {
+        let page = try String(contentsOf: root.appending(path: "docs/protocol.md"), encoding: .utf8)
+        let section = try #require(page.components(separatedBy: "## Least privilege").last)
+        let block = try #require(section.components(separatedBy: "```").dropFirst().first)
+        let words = block.split(whereSeparator: \.isWhitespace).map(String.init)
+        try #require(words.prefix(4) == ["user", "singleflight", "on", ">…"])
+        return Array(words.dropFirst(4))
+    }
+
+    /// Two processes' stores that log in as the user, on database 1, so that SELECT is tried, too.
+    private func withUser(
+        _ body: @Sendable (PrivateRedis, RedisLeaseStore, RedisLeaseStore) async throws -> Void
+    ) async throws {
+        let users = ["singleflight on >secret " + (try Self.documentedRules()).joined(separator: " ")]
+        try await PrivateRedis.with(.init(users: users)) { redis in
+            let url = redis.url.replacing("redis+unix://", with: "redis+unix://singleflight:secret@") + "?db=1"
+            func configuration(_ label: String) -> RedisLeaseStoreConfiguration {
+                .init(namespace: "test", label: label, commandTimeout: .milliseconds(500))
+            }
+            try await RedisLeaseStore.withConnection(to: url, configuration: configuration("one")) { one in
+                try await RedisLeaseStore.withConnection(to: url, configuration: configuration("two")) { two in
+                    try await one.untilSubscribed()
+                    try await two.untilSubscribed()
+                    try await body(redis, one, two)
+                    // Redis logs whatever it refused, also what a script did not mind.
+                    #expect(try await redis.command("ACL", "LOG") == "*0\r\n")
+                }
+            }
+        }
+    }
+
+    private func group(
+        _ store: RedisLeaseStore,
+        _ leaderLoss: LeaderLossPolicy = .cancel
+    ) throws -> DistributedGroup<String, String> {
+        let configuration = DistributedGroupConfiguration(
+            leaseDuration: .milliseconds(1500),
+            leaderLoss: leaderLoss,
+            unavailable: .fail,
+            reuse: .milliseconds(1)
+        )
+        return try DistributedGroup("pages", store: store, configuration: configuration)
+    }
+
+    @Test("leads, draws a fence, follows, and shares a value")
+    func shares() async throws {
+        try await self.withUser { _, one, two in
+            let (here, there) = (try self.group(one), try self.group(two))
+            let gate = Gate()
+            async let led = here.value("front") { flight in
+                _ = try await flight.fence()
+                await gate.wait()
+                return "value"
+            }
+            await gate.untilArrived()
+            async let followed = there.value("front") { _ in "another" }
+            try await one.untilWaiters(1, group: "pages", key: "front")
+            gate.open()
+            let values = try await [led, followed]
+            #expect(values == ["value", "value"])
+        }
+    }
+
+    @Test("leaves a flight, and revokes one")
+    func leavesAndRevokes() async throws {
+        try await self.withUser { _, one, two in
+            let (here, there) = (try self.group(one), try self.group(two))
+            let gate = Gate()
+            async let led = here.run("front") { _ in
+                await gate.wait()
+                return "value"
+            }
+            await gate.untilArrived()
+            let impatient = await there.run("front", waitingAtMost: .milliseconds(200)) { _ in "another" }
+            guard case .canceled(.waitLimitReached) = impatient else {
+                Issue.record("\(impatient)")
+                return
+            }
+            let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
+            let revoke = RevokeRequest(key: key, token: nil, by: "test", reason: "why", retention: .seconds(5))
+            let reply = await withCheckedContinuation { continuation in
+                two.revoke(revoke) { continuation.resume(returning: $0) }
+            }
+            guard case .revoked = try reply.get(), case .canceled(.revoked(by: "test", reason: "why")) = await led
+            else {
+                Issue.record("not revoked")
+                return
+            }
+            gate.open()
+        }
+    }
+
+    @Test("finds a leader lost, and takes over")
+    func takesOver() async throws {
+        try await self.withUser { _, one, two in
+            var generator = SystemRandomNumberGenerator()
+            let terms = LeaseTerms(
+                duration: .milliseconds(200),
+                grace: .seconds(5),
+                retention: .seconds(5),
+                leaderLoss: .cancel
+            )
+            let enter = EnterRequest(
+                key: try FlightKey(group: "pages", bytes: Array("front".utf8)),
+                token: LeaseToken(using: &generator),
+                terms: terms,
+                note: LeaseNote(label: "a leader that never renews"),
+                validity: .seconds(1)
+            )
+            let granted = await withCheckedContinuation { continuation in
+                one.enter(enter) { continuation.resume(returning: $0) }
+            }
+            #expect(try granted.get() == .lead(attempt: 0))
+            let there = try self.group(two, .takeOver(attempts: 1))
+            let outcome = await there.run("front") { _ in "taken over" }
+            guard case .complete(let completion) = outcome else {
+                Issue.record("\(outcome)")
+                return
+            }
+            #expect(try completion.result.get() == "taken over")
+            #expect(completion.attempts == 2)
+        }
+    }
+
+    @Test("is the one that docker/ sets up")
+    func docker() throws {
+        let script = try String(contentsOf: Self.root.appending(path: "docker/start-redis"), encoding: .utf8)
+        let rules = try #require(script.components(separatedBy: "\nrules=\"").last?.components(separatedBy: "\"").first)
+        let words = rules.split { $0.isWhitespace || $0 == "\\" }.map(String.init)
+        #expect(words == (try Self.documentedRules()))
+    }
+}
