@@ -162,7 +162,9 @@ extension LeaseStoreError {
         if error.isTransient { return .unavailable }
         switch error.code {
         case "NOAUTH", "NOPERM", "WRONGPASS": return .refused
-        // A channel that the user may not publish to does not get here: scripts publish through `pcall`.
+        // Redis 7.0 has no code of its own for what a script may not do. A channel that the user may not publish to does not get
+        // here: scripts publish through `pcall`.
+        case "ERR" where error.message.hasPrefix("ERR The user executing the script can't"): return .refused
         default: return .invalidRequest
         }
     }

@@ -134,6 +134,55 @@ struct LeastPrivilegeTests {
         }
     }
 
+    @Test(
+        "is told that it was refused where a permission is missing, outside of a script and inside of one",
+        arguments: ["+set", "~sf1:*", "+sadd"]
+    )
+    func isRefused(missing: String) async throws {
+        let rules = try Self.documentedRules().filter { $0 != missing }
+        try await PrivateRedis.with(.init(users: ["singleflight on >secret " + rules.joined(separator: " ")])) {
+            redis in
+            // The default user may do everything, and leads: so the other one comes to register, which a script does.
+            try await RedisLeaseStore.withConnection(to: redis.url) { leader in
+                var generator = SystemRandomNumberGenerator()
+                let terms = LeaseTerms(
+                    duration: .seconds(30),
+                    grace: .seconds(5),
+                    retention: .seconds(5),
+                    leaderLoss: .cancel
+                )
+                let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
+                let enter = EnterRequest(
+                    key: key,
+                    token: LeaseToken(using: &generator),
+                    terms: terms,
+                    note: LeaseNote(label: "leader"),
+                    validity: .seconds(1)
+                )
+                _ = await withCheckedContinuation { continuation in
+                    leader.enter(enter) { continuation.resume(returning: $0) }
+                }
+                let url = redis.url.replacing("redis+unix://", with: "redis+unix://singleflight:secret@")
+                try await RedisLeaseStore.withConnection(to: url) { follower in
+                    let configuration = DistributedGroupConfiguration(unavailable: .fail)
+                    let group = try DistributedGroup<String, String>(
+                        "pages",
+                        store: follower,
+                        configuration: configuration
+                    )
+                    let outcome = await group.run("front") { _ in "value" }
+                    guard case .complete(let completion) = outcome, case .failure(let error) = completion.result else {
+                        Issue.record("\(outcome)")
+                        return
+                    }
+                    let cause = (error as? DistributedGroupError)?.underlying as? LeaseStoreError
+                    #expect(cause?.code == .refused, "\(error)")
+                    #expect(cause?.message.contains("secret") == false)
+                }
+            }
+        }
+    }
+
     @Test("is the one that docker/ sets up")
     func docker() throws {
         let script = try String(contentsOf: Self.root.appending(path: "docker/start-redis"), encoding: .utf8)
