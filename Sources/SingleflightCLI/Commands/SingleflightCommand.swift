@@ -9,11 +9,11 @@ struct SingleflightCommand: AsyncParsableCommand {
             Examples:
               singleflight demo
               singleflight leases --url redis://127.0.0.1:6379
-              singleflight show pages:front-page
+              singleflight show front-page --group pages
 
             Results go to standard output, messages to standard error.
-            Exit status: 0 ok, 1 failure, 2 not found, 64 usage, 69 Redis unreachable, 75 canceled or lease lost,
-            77 refused (password, rights), 124 timeout.
+            Exit status: 0 ok, 1 failure, 2 not found, 64 usage, 69 Redis unreachable,
+            75 canceled or lease lost, 77 refused (password, rights), 124 timeout.
             """,
         version: "0.1.0",
         subcommands: [
