@@ -98,10 +98,23 @@ let package = Package(
         .executableTarget(name: "SingleflightTool", dependencies: ["SingleflightCLI"], swiftSettings: settings),
 
         .testTarget(name: "SingleflightTests", dependencies: ["Singleflight"], swiftSettings: settings),
+        // Backends that remember what they are told, for the tests of several targets.
+        .target(
+            name: "ObservabilityTestSupport",
+            dependencies: [
+                "SingleflightLease",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ],
+            path: "Tests/ObservabilityTestSupport",
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "SingleflightLeaseTests",
             dependencies: [
-                "Singleflight", "SingleflightLease", "SingleflightTestKit",
+                "ObservabilityTestSupport", "Singleflight", "SingleflightLease", "SingleflightTestKit",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -113,7 +126,7 @@ let package = Package(
         .testTarget(
             name: "HiredisClientTests",
             dependencies: [
-                "HiredisClient", "PrivateRedis",
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -124,7 +137,8 @@ let package = Package(
         .testTarget(
             name: "SingleflightRedisTests",
             dependencies: [
-                "HiredisClient", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit",
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightRedis",
+                "SingleflightTestKit",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),

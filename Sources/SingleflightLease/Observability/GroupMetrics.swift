@@ -194,14 +194,14 @@ package enum GroupMetric {
     static let waits = MetricDefinition(
         "call_wait",
         .timer,
-        unit: "time",
+        unit: "ns",
         labels: [group, .init("role", CallRole.words)],
         "From a call to its end: what the caller waited."
     )
     static let wakeups = MetricDefinition(
         "wakeup",
         .timer,
-        unit: "time",
+        unit: "ns",
         labels: [group, .init("role", wakingRoles.map(\.rawValue))],
         "From the moment at which this process learned that the result stands to the moment at which the caller runs again."
     )
@@ -222,14 +222,14 @@ package enum GroupMetric {
     static let operations = MetricDefinition(
         "operation",
         .timer,
-        unit: "time",
+        unit: "ns",
         labels: [group],
         "From the grant of the lease to the operation's end: the work itself."
     )
     static let verdicts = MetricDefinition(
         "verdict",
         .timer,
-        unit: "time",
+        unit: "ns",
         labels: [group],
         "From the operation's end to the moment at which the leader's callers are told: the store's verdict on the result."
     )
@@ -243,7 +243,7 @@ package enum GroupMetric {
     static let renewalSlack = MetricDefinition(
         "lease_renewal_slack",
         .timer,
-        unit: "time",
+        unit: "ns",
         labels: [group],
         "What was left until the leader would have given up its lease when the renewal was acknowledged. Near zero: renewals come too late."
     )

@@ -46,7 +46,7 @@ package struct MetricDefinition: Hashable, Sendable {
                 ? "`\(label.name)`" : "`\(label.name)`: \(label.values.joined(separator: ", "))"
         }
         return "| `\(self.name)` | \(self.kind.rawValue) | \(self.unit) | \(self.meaning) | "
-            + labels.joined(separator: " · ") + " |"
+            + (labels.isEmpty ? "none" : labels.joined(separator: " · ")) + " |"
     }
 
     // MARK: - Handles
