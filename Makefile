@@ -26,7 +26,8 @@ bench: dependencies ## measure what docs/performance.md promises, against its bu
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
 	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
-test: dependencies ## build and run all tests
+test: swift ## build and run all tests
+	@scripts/install-dependencies openssl
 	swift build --build-tests $(SWIFTFLAGS)
 	swift test --skip-build $(SWIFTFLAGS)
 
