@@ -10,7 +10,8 @@ struct ConnectionReporterTests {
 
     private func reporter() throws -> ConnectionReporter {
         let url = try RedisURL("redis://worker:secret@127.0.0.1:6379")
-        return ConnectionReporter(configuration: RedisClientConfiguration(url: url), purpose: .inbox, logger: self.log.logger)
+        let configuration = RedisClientConfiguration(url: url)
+        return ConnectionReporter(configuration: configuration, purpose: .inbox, logger: self.log.logger)
     }
 
     private let unreachable = RedisClientError(.connectionFailed, "connection refused")

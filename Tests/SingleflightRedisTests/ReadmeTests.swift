@@ -71,7 +71,7 @@ struct ReadmeTests {
     /// Compiled, and not run: a process is bootstrapped once, and this one's other tests are not to be measured.
     private func operate(_ url: String, _ metrics: TestMetrics, _ tracer: InMemoryTracer, _ logger: Logger) throws {
         MetricsSystem.bootstrap(metrics)  // any backend of swift-metrics, before groups and stores are made
-        InstrumentationSystem.bootstrap(tracer)  // any of swift-distributed-tracing: a follower's span links to its leader's
+        InstrumentationSystem.bootstrap(tracer)  // any of swift-distributed-tracing: followers link to their leader
         let store = try RedisLeaseStore(url: url, logger: logger)
         let configuration = DistributedGroupConfiguration(observability: Observability(logger: logger))
         let profiles = try DistributedGroup<String, Profile>("profiles", store: store, configuration: configuration)

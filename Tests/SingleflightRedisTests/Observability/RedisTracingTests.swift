@@ -1,7 +1,6 @@
 import InMemoryTracing
 import ObservabilityTestSupport
 import PrivateRedis
-
 import Testing
 import Tracing
 

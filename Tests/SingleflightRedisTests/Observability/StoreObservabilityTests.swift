@@ -62,7 +62,7 @@ struct StoreObservabilityTests {
         }
     }
 
-    @Test("no line holds a password, each message is one of those that docs/observability.md lists, each key has the prefix")
+    @Test("no line holds a password, and each is as docs/observability.md lists it")
     func secrets() async throws {
         let password = "hunter2-\(UInt64.random(in: .min ... .max))"
         let wrong = "wrong-\(UInt64.random(in: .min ... .max))"
