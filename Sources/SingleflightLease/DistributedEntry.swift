@@ -31,9 +31,12 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
         self.flight = flight
         self.seat = seat
         self.isSeated = Atomic(seat != nil)
-        self.caller = caller
+        self.caller = caller.unobserved
         // It may be lost already: then this view knows nothing but the key, and is never current.
         self.view = flight.flight ?? Flight(key: flight.key)
+        if let call = caller.call {
+            _ = flight.onEnd { call.end(caller.outcome(of: $0) as DistributedOutcome<Value>) }
+        }
     }
 
     deinit {
@@ -146,21 +149,34 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     private let seat: Subscriber<Key, LocalResolution<Value>>?
     private let ended = SharedValue<DistributedOutcome<Value>>()
     private let observer: UInt64?
+    private let call: CallObserver?
 
     init(_ flight: LocalFlight<Key, Value>, _ seat: Subscriber<Key, LocalResolution<Value>>?, _ caller: LocalCaller) {
         self.key = flight.key
         self.flight = flight
         self.seat = seat
+        self.call = caller.call
         let ended = self.ended
-        self.observer = flight.onEnd { ended.set(caller.outcome(of: $0)) }
+        self.observer = flight.onEnd { Self.settle(ended, caller.outcome(of: $0), caller.call) }
     }
 
-    init(key: Key, settled outcome: DistributedOutcome<Value>) {
+    init(key: Key, settled outcome: DistributedOutcome<Value>, _ call: CallObserver?) {
         self.key = key
         self.flight = nil
         self.seat = nil
         self.observer = nil
-        self.ended.set(outcome)
+        self.call = call
+        Self.settle(self.ended, outcome, call)
+    }
+
+    private static func settle(
+        _ ended: SharedValue<DistributedOutcome<Value>>,
+        _ outcome: DistributedOutcome<Value>,
+        _ call: CallObserver?
+    ) {
+        if ended.set(outcome) {
+            call?.end(outcome)
+        }
     }
 
     deinit {
@@ -200,7 +216,7 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
         if let flight, let observer {
             flight.forgetObserver(observer)
         }
-        self.ended.set(.canceled(.left))
+        Self.settle(self.ended, .canceled(.left), self.call)
         self.seat?.leave()
     }
 }

@@ -18,6 +18,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     private let terms: FlightTerms
     private let coder: PayloadCoder<Value>
     private let tooLong: StoredOutcome
+    /// `nil` if nobody wants to know anything.
+    private let observer: GroupObserver?
     private let flights: Group<Key, LocalResolution<Value>>
     /// Coalesces within the process the calls that the store could not be asked about.
     private let localRuns: Group<Key, LocalResolution<Value>>
@@ -61,6 +63,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             label: store.label
         )
         self.tooLong = self.coder.encode(DistributedGroupError.flightTooLong)
+        self.observer = GroupObserver(group: name, clock: store.clock, configuration.observability)
         let local = GroupConfiguration(maximumWaitersPerKey: configuration.maximumWaitersPerKey)
         self.flights = Group(local)
         self.localRuns = Group(local)
@@ -158,13 +161,26 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         feed: ProgressFeed?,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
+        let caller = self.caller(key, unavailable: unavailable)
+        let outcome = await self.run(caller, key, waitingAtMost: limit, feed: feed, operation: operation)
+        caller.call?.end(outcome)
+        return outcome
+    }
+
+    private func run(
+        _ before: LocalCaller,
+        _ key: Key,
+        waitingAtMost limit: Duration?,
+        feed: ProgressFeed?,
+        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) async -> DistributedOutcome<Value> {
         if Task.isCancelled { return .canceled(.callerCancelled) }
-        var caller = self.caller(unavailable: unavailable)
+        var caller = before
         let waitEnd = limit.map { caller.calledAt.advanced(by: $0) }
         if let observed {
             let call = observed.begin(key)
             defer { call.end() }
-            let flight = self.observe(key, call, operation)
+            let flight = CallObserver.within(caller.call) { self.observe(key, call, operation) }
             if let feed { flight.attach(feed) }
             return await self.wait(alone: flight, caller, until: waitEnd)
         }
@@ -180,10 +196,13 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         case .leader(let leader, let own, let started):
             (seat, flight) = (own, started)
             caller.isStarter = true
-            let driver = self.driver(for: flight, canTakeOver: true)
-            flight.begin(leader, driver)
-            flight.prepare(operation)
-            driver.start()
+            let observer = caller.call?.flight()
+            let driver = self.driver(for: flight, canTakeOver: true, observer)
+            flight.begin(leader, driver, observer)
+            CallObserver.within(caller.call) {
+                flight.prepare(operation)
+                driver.start()
+            }
         }
         if let feed { flight.attach(feed) }
         let ended = await self.wait(seat, until: waitEnd)
@@ -213,7 +232,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         case .leader(let leader, let own, let started):
             (seat, flight) = (own, started)
             caller.isStarter = true
-            flight.prepare(operation)
+            CallObserver.within(caller.call) { flight.prepare(operation) }
             flight.beginWithoutLease(leader)
         }
         if let feed { flight.attach(feed) }
@@ -221,17 +240,23 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         return caller.outcome(of: await self.wait(seat, until: deadline))
     }
 
-    func caller(unavailable: UnavailablePolicy?) -> LocalCaller {
-        LocalCaller(
-            calledAt: self.store.clock.now,
+    private func caller(_ key: Key, unavailable: UnavailablePolicy?) -> LocalCaller {
+        let calledAt = self.store.clock.now
+        return LocalCaller(
+            calledAt: calledAt,
             isStarter: false,
             unavailable: unavailable ?? self.configuration.unavailable,
             clock: self.store.clock,
-            label: self.store.label
+            label: self.store.label,
+            call: self.observer?.call(key, at: calledAt)
         )
     }
 
-    private func driver(for flight: LocalFlight<Key, Value>, canTakeOver: Bool) -> FlightDriver {
+    private func driver(
+        for flight: LocalFlight<Key, Value>,
+        canTakeOver: Bool,
+        _ observer: FlightObserver?
+    ) -> FlightDriver {
         FlightDriver(
             key: FlightKey(checkedGroup: self.name, bytes: flight.key.flightKeyBytes),
             store: self.store,
@@ -239,7 +264,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             tooLong: self.tooLong,
             random: .system,
             owner: flight,
-            canTakeOver: canTakeOver
+            canTakeOver: canTakeOver,
+            observer: observer
         )
     }
 
@@ -290,22 +316,23 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     ///   - key: what to compute.
     ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
     public func entry(_ key: Key, unavailable: UnavailablePolicy? = nil) async -> DistributedEntry<Key, Value> {
-        var caller = self.caller(unavailable: unavailable)
+        var caller = self.caller(key, unavailable: unavailable)
         if Task.isCancelled {
-            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.callerCancelled)))
+            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.callerCancelled), caller.call))
         }
         if let observed {
             return .leader(self.observeByHand(key, observed.begin(key), caller))
         }
         switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
         case .refused(let error):
-            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error))))
+            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error)), caller.call))
         case .subscriber(let seat, let flight):
             return await self.entered(flight, seat, caller)
         case .leader(let leader, let seat, let flight):
             caller.isStarter = true
-            let driver = self.driver(for: flight, canTakeOver: false)
-            flight.begin(leader, driver)
+            let observer = caller.call?.flight()
+            let driver = self.driver(for: flight, canTakeOver: false, observer)
+            flight.begin(leader, driver, observer)
             driver.start()
             return await self.entered(flight, seat, caller)
         }
@@ -323,7 +350,9 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             return .subscriber(DistributedSubscriber(flight, seat, caller))
         case .over(.some(let error)):
             guard caller.unavailable == .runLocally else {
-                return .subscriber(DistributedSubscriber(key: flight.key, settled: caller.unavailable(because: error)))
+                return .subscriber(
+                    DistributedSubscriber(key: flight.key, settled: caller.unavailable(because: error), caller.call)
+                )
             }
             return self.entryWithoutLease(flight.key, caller)
         case nil:
@@ -332,7 +361,9 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
                 flight.leaderLeaves()
             }
             seat.leave()
-            return .subscriber(DistributedSubscriber(key: flight.key, settled: .canceled(.callerCancelled)))
+            return .subscriber(
+                DistributedSubscriber(key: flight.key, settled: .canceled(.callerCancelled), caller.call)
+            )
         }
     }
 
@@ -340,7 +371,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         var caller = before
         switch self.localRuns.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
         case .refused(let error):
-            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error))))
+            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error)), caller.call))
         case .subscriber(let seat, let flight):
             caller.isStarter = false
             return .subscriber(DistributedSubscriber(flight, seat, caller))

@@ -45,6 +45,8 @@ public struct DistributedGroupConfiguration: Sendable {
     public var mode: CoalescingMode
     /// How often an operation's progress is told to other processes at most: a renewal comes early for it. At least 100 ms.
     public var progressInterval: Duration
+    /// Who is told what the group does.
+    public var observability: Observability
 
     /// Creates a configuration; it is checked when a group is made with it.
     public init(
@@ -60,7 +62,8 @@ public struct DistributedGroupConfiguration: Sendable {
         maximumWaitersPerKey: Int? = nil,
         typedFailures: TypedFailures? = nil,
         mode: CoalescingMode = .coalesce,
-        progressInterval: Duration = .seconds(1)
+        progressInterval: Duration = .seconds(1),
+        observability: Observability = .init()
     ) {
         self.leaseDuration = leaseDuration
         self.grace = grace
@@ -75,6 +78,7 @@ public struct DistributedGroupConfiguration: Sendable {
         self.typedFailures = typedFailures
         self.mode = mode
         self.progressInterval = progressInterval
+        self.observability = observability
     }
 
     /// The checked terms of the group's flights.

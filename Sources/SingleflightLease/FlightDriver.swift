@@ -48,6 +48,8 @@ package final class FlightDriver: Sendable {
     private let store: any LeaseStore
     private let terms: FlightTerms
     private let owner: any FlightOwner
+    /// Who is told of the flight's steps; `nil` if nobody wants to know.
+    private let observer: FlightObserver?
     private let state: Mutex<State>
 
     package init(
@@ -57,12 +59,14 @@ package final class FlightDriver: Sendable {
         tooLong: StoredOutcome,
         random: FlightRandom,
         owner: any FlightOwner,
-        canTakeOver: Bool = true
+        canTakeOver: Bool = true,
+        observer: FlightObserver? = nil
     ) {
         self.key = key
         self.store = store
         self.terms = terms
         self.owner = owner
+        self.observer = observer
         let machine = FlightStateMachine(terms: terms, tooLong: tooLong, canTakeOver: canTakeOver)
         self.state = Mutex(State(machine: machine, random: random))
     }
@@ -70,6 +74,7 @@ package final class FlightDriver: Sendable {
     // MARK: - Events
 
     package func start() {
+        self.observer?.started()
         // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
         let registration = self.store.listen(for: self.key) { event in self.received(event) }
         let isObsolete = self.state.withLock { state in
@@ -100,6 +105,7 @@ package final class FlightDriver: Sendable {
     }
 
     package func operationFinished(_ outcome: StoredOutcome) {
+        self.observer?.operationFinished()
         self.drive { state, now in state.machine.operationFinished(outcome, now: now) }
     }
 
@@ -184,6 +190,7 @@ package final class FlightDriver: Sendable {
     }
 
     private func act(_ action: FlightAction) {
+        self.observer?.acting(action)
         switch action {
         case .enter(let token, let isRepetition):
             let request = EnterRequest(
@@ -195,6 +202,7 @@ package final class FlightDriver: Sendable {
                 isRepetition: isRepetition
             )
             self.store.enter(request) { reply in
+                self.observer?.entered(reply, under: token)
                 if case .success(.lead) = reply {
                     self.state.withLock { $0.registration }?.stopWaiting()
                 }
@@ -220,6 +228,9 @@ package final class FlightDriver: Sendable {
                 news: self.state.withLock { $0.progress == $0.storedProgress ? nil : $0.progress }
             )
             self.store.renew(request) { reply in
+                if let observer = self.observer {
+                    observer.renewed(reply, of: token, before: self.state.withLock { $0.machine.leaseDeadline })
+                }
                 self.drive { state, now in
                     if case .success(.renewed) = reply {
                         state.storedProgress = request.news ?? state.storedProgress
@@ -280,6 +291,7 @@ package final class FlightDriver: Sendable {
             retention: self.terms.lease.retention
         )
         self.store.poll(request) { reply in
+            self.observer?.polled(reply)
             self.drive { $0.machine.pollReplied(reply, now: $1, using: &$0.random) }
             if case .success(.running) = reply, self.owner.readsProgress {
                 // Announcements of it may have been lost.
@@ -291,7 +303,13 @@ package final class FlightDriver: Sendable {
     private func note(renewals: Int) -> LeaseNote {
         let (progress, leadingSince) = self.state.withLock { ($0.progress, $0.leadingSince) }
         let age = leadingSince?.duration(to: self.store.clock.now) ?? .zero
-        return LeaseNote(label: self.store.label, age: age, renewals: renewals, progress: progress)
+        return LeaseNote(
+            label: self.store.label,
+            age: age,
+            renewals: renewals,
+            progress: progress,
+            trace: self.observer?.trace
+        )
     }
 
     private func wake(at deadline: LeaseInstant) {

@@ -45,6 +45,14 @@ package struct FlightStateMachine: Sendable {
         self.phase = .following(follower)
     }
 
+    /// Until when this process believes in its lease; `nil` if it has none.
+    package var leaseDeadline: LeaseInstant? {
+        switch self.phase {
+        case .following: nil
+        case .leading(let leader): leader.deadline
+        }
+    }
+
     package mutating func start(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator

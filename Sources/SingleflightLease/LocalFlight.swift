@@ -25,6 +25,7 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
         var phase = Phase.undecided
         var leader: Leader<Key, LocalResolution<Value>>?
         var driver: FlightDriver?
+        var observer: FlightObserver?
         /// Whether the caller that started the flight is to lead by hand.
         var isByHand: Bool
         /// What was handed in by hand before it was known whether this process leads.
@@ -71,10 +72,11 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     }
 
     /// To be called once, before anything is driven.
-    func begin(_ leader: Leader<Key, LocalResolution<Value>>, _ driver: FlightDriver) {
+    func begin(_ leader: Leader<Key, LocalResolution<Value>>, _ driver: FlightDriver, _ observer: FlightObserver?) {
         let wasOffered = self.state.withLock { state in
             state.leader = leader
             state.driver = driver
+            state.observer = observer
             return state.hasOperation && self.isStartedByHand
         }
         if wasOffered {
@@ -182,7 +184,7 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
             return true
         }
         // Outside of the lock: it is the user's code, and can be long.
-        let encoded = self.coder.encode(result)
+        let encoded = self.coder.encode(result, trace: self.state.withLock { $0.observer }?.trace)
         guard self.take(encoded.local) else { return false }
         driver.operationFinished(encoded.outcome)
         return true
@@ -367,7 +369,15 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     }
 
     func resolve(_ resolution: FlightResolution) {
-        self.end(with: self.local(resolution))
+        guard let observer = self.state.withLock({ $0.observer }) else { return self.end(with: self.local(resolution)) }
+        let learnedAt = observer.now
+        var local = self.local(resolution)
+        if case .finished(var finished) = local {
+            finished.learnedAt = learnedAt
+            if case .thisProcess = finished.source { finished.trace = observer.trace }
+            local = .finished(finished)
+        }
+        self.end(with: local)
     }
 
     func finish() {
@@ -579,7 +589,8 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
                 source: isReused ? .reused : .remote,
                 isSharedElsewhere: true,
                 attempts: takeovers + 1,
-                coordination: .coordinated
+                coordination: .coordinated,
+                trace: decoded.trace
             )
         )
     }

@@ -23,6 +23,10 @@ struct FinishedFlight<Value: Sendable>: Sendable {
     var coordination: Coordination
     /// Why the store's verdict on the result could not be learned, if so.
     var unverified: LeaseStoreError?
+    /// The leader's span, if it has one.
+    var trace: TraceContext?
+    /// When this process learned that the result stands, if somebody wants to know.
+    var learnedAt: LeaseInstant?
 }
 
 /// A flight that is over in this process.
@@ -57,6 +61,15 @@ struct LocalCaller: Sendable {
     var clock: any LeaseClock
     /// This process's label.
     var label: String
+    /// Who is told of the call, if somebody wants to know.
+    var call: CallObserver?
+
+    /// The same, of whom nobody is told.
+    var unobserved: LocalCaller {
+        var copy = self
+        copy.call = nil
+        return copy
+    }
 
     func outcome<Value>(of ended: EndedFlight<Value>) -> DistributedOutcome<Value> {
         switch ended.resolution {
@@ -73,6 +86,7 @@ struct LocalCaller: Sendable {
                 case .thisProcess: self.isStarter ? .leader : .subscriber
                 case .remote, .reused: .follower
                 }
+            self.call?.woke(by: flight, as: role)
             return .complete(
                 DistributedCompletion(
                     result: flight.result,

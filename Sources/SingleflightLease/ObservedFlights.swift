@@ -86,7 +86,7 @@ final class ObservedFlights<Key: FlightKeyConvertible>: Sendable {
                 owner: flight,
                 canTakeOver: false
             )
-            flight.begin(leader, driver)
+            flight.begin(leader, driver, nil)
             flight.onDecision { decision in
                 switch decision {
                 case .leads: self.count(.led)

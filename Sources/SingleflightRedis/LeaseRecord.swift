@@ -21,6 +21,8 @@ struct LeaseRecord {
         var renewals: Int
         var fraction: Double?
         var message: String?
+        /// The fields of the leader's span.
+        var trace: [String: String]?
         /// The key as text, where the key's name holds only its digest.
         var key: String?
 
@@ -30,6 +32,7 @@ struct LeaseRecord {
             renewals: Int,
             fraction: Double? = nil,
             message: String? = nil,
+            trace: [String: String]? = nil,
             key: String? = nil
         ) {
             self.label = label
@@ -37,6 +40,7 @@ struct LeaseRecord {
             self.renewals = renewals
             self.fraction = fraction
             self.message = message
+            self.trace = trace
             self.key = key
         }
 
@@ -52,6 +56,10 @@ struct LeaseRecord {
                 "{\"label\":\(self.label.jsonQuoted),\"startedAt\":\(self.startedAt),\"renewals\":\(self.renewals)"
             if let fraction { json += ",\"fraction\":\(fraction)" }
             if let message { json += ",\"message\":\(message.jsonQuoted)" }
+            if let trace {
+                let fields = trace.sorted { $0.key < $1.key }.map { "\($0.key.jsonQuoted):\($0.value.jsonQuoted)" }
+                json += ",\"trace\":{\(fields.joined(separator: ","))}"
+            }
             if let key { json += ",\"key\":\(key.jsonQuoted)" }
             return json + "}"
         }

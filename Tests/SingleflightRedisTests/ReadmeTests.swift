@@ -1,7 +1,12 @@
+import CoreMetrics
 import Foundation
+import InMemoryTracing
+import Logging
+import MetricsTestKit
 import PrivateRedis
 import SingleflightRedis
 import Testing
+import Tracing
 
 /// The README's code, compiled and run. The last test sees to it that the README shows no other code than this.
 @Suite("The README's code", .timeLimit(.minutes(1)))
@@ -63,6 +68,50 @@ struct ReadmeTests {
         }
     }
 
+    @Test("works by hand, and reads progress")
+    func byHand() async throws {
+        let (database, id) = (Database(), "42")
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+                switch await profiles.entry(id) {
+                case .leader(let leader):  // holds the lease as long as it lives; leader.onLost { … } tells when it is lost
+                    leader.report(progress: FlightProgress(fraction: 0.5, message: "asking the database"))
+                    leader.complete(.success(try await database.profile(id)))
+                    print(await leader.outcome())  // whether the store accepted it
+                case .subscriber(let subscriber):
+                    for await progress in subscriber.progress { print(progress.message) }
+                    print(await subscriber.outcome())
+                    Issue.record("it does not lead")
+                }
+            }
+        }
+    }
+
+    @Test("observes")
+    func observe() async throws {
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let observing = DistributedGroupConfiguration(mode: .observe)
+                let observed = try DistributedGroup<String, Profile>("profiles", store: store, configuration: observing)
+                print("\(observed.observation.coalesced) of \(observed.observation.calls) calls would have run nothing")
+                let profile = try await observed.value("42") { _ in Profile(name: "own") }
+                #expect(profile.name == "own")
+                #expect(observed.observation.calls == 1)
+            }
+        }
+    }
+
+    /// Compiled, and not run: a process is bootstrapped once, and this one's other tests are not to be measured.
+    private func operate(_ url: String, _ metrics: TestMetrics, _ tracer: InMemoryTracer, _ logger: Logger) throws {
+        MetricsSystem.bootstrap(metrics)  // any backend of swift-metrics, before groups and stores are made
+        InstrumentationSystem.bootstrap(tracer)  // any of swift-distributed-tracing: followers link to their leader
+        let store = try RedisLeaseStore(url: url, logger: logger)
+        let configuration = DistributedGroupConfiguration(observability: Observability(logger: logger))
+        let profiles = try DistributedGroup<String, Profile>("profiles", store: store, configuration: configuration)
+        _ = profiles
+    }
+
     @Test("the README shows just this code")
     func noOther() throws {
         let here = URL(filePath: #filePath)
@@ -73,7 +122,7 @@ struct ReadmeTests {
             $0.components(separatedBy: "```").first
         }
         let code = blocks.filter { !$0.hasPrefix("// Package.swift") }
-        #expect(code.count == 3)
+        #expect(code.count == 6)
         for line in code.flatMap(Self.lines) where !line.hasPrefix("import ") {
             #expect(tested.contains(line), "not tested: \(line)")
         }
