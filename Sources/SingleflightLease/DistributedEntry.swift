@@ -91,7 +91,9 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// It counts as waiting for the flight. Any number of tasks may ask, each of which can be canceled by itself: it gets
     /// ``DistributedCancellation/callerCancelled``, which changes nothing for the flight.
     public func outcome() async -> DistributedOutcome<Value> {
-        await self.subscribe().outcome()
+        // The handle itself is a caller that waits: one more would make the result look shared.
+        let seat = self.isSeated.load(ordering: .relaxed) ? nil : self.flight.subscribe()
+        return await DistributedSubscriber(self.flight, seat, self.caller).outcome()
     }
 
     /// Subscribes the leader itself to the flight, so that it can wait like everybody else.

@@ -192,7 +192,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             return .canceled(.refused(error))
         case .subscriber(let other, let running):
             (seat, flight) = (other, running)
-            flight.offer(operation)
+            CallObserver.within(caller.call) { flight.offer(operation) }
         case .leader(let leader, let own, let started):
             (seat, flight) = (own, started)
             caller.isStarter = true

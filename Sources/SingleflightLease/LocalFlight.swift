@@ -34,7 +34,7 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
         var task: Task<Void, Never>?
         /// The operation's task, while it waits for the lease.
         var start: CheckedContinuation<LocalGrant?, Never>?
-        /// The highest priority of those who wait, if it is higher than the starter's.
+        /// The highest priority of those who wait, if the operation's task does not have it by itself.
         var priority: TaskPriority?
 
         var decision: LocalDecision?
@@ -52,12 +52,12 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
 
     let key: Key
     private let coder: PayloadCoder<Value>
+    private let reader: ResolutionReader<Value>
     /// Whether ``offer(_:)`` can be of use.
     private let isStartedByHand: Bool
-    /// What callers are told of a flight without a lease.
-    private let coordinationWithoutLease: Coordination
     private let state: Mutex<State>
 
+    /// - Parameter coordinationWithoutLease: what callers are told of the flight if it has no lease.
     init(
         key: Key,
         coder: PayloadCoder<Value>,
@@ -67,8 +67,9 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
         self.key = key
         self.coder = coder
         self.isStartedByHand = isByHand
-        self.coordinationWithoutLease = coordinationWithoutLease
-        self.state = Mutex(State(isByHand: isByHand))
+        self.reader = ResolutionReader(coder: coder, coordinationWithoutLease: coordinationWithoutLease)
+        // An operation that is offered later must be as urgent as the caller that began the flight.
+        self.state = Mutex(State(isByHand: isByHand, priority: isByHand ? Task.currentPriority : nil))
     }
 
     /// To be called once, before anything is driven.
@@ -180,7 +181,7 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
         guard let grant else { return false }
         guard let driver = grant.driver else {
             guard self.take(result) else { return false }
-            self.endWithoutLease(with: .finished(self.finished(result, token: nil)))
+            self.endWithoutLease(with: .finished(self.reader.finished(result, token: nil)))
             return true
         }
         // Outside of the lock: it is the user's code, and can be long.
@@ -369,10 +370,12 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     }
 
     func resolve(_ resolution: FlightResolution) {
-        guard let observer = self.state.withLock({ $0.observer }) else { return self.end(with: self.local(resolution)) }
-        let learnedAt = observer.now
-        var local = self.local(resolution)
-        if case .finished(var finished) = local {
+        let (observer, handedIn) = self.state.withLock { state -> (FlightObserver?, Result<Value, any Error>?) in
+            if case .handedIn(let result) = state.phase { (state.observer, result) } else { (state.observer, nil) }
+        }
+        let learnedAt = observer?.now
+        var local = self.reader.local(resolution, handedIn: handedIn)
+        if let observer, case .finished(var finished) = local {
             finished.learnedAt = learnedAt
             if case .thisProcess = finished.source { finished.trace = observer.trace }
             local = .finished(finished)
@@ -515,84 +518,6 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     func forgetObserver(_ id: UInt64) {
         // Handed out: what it holds must not be let go of under the lock.
         _ = self.state.withLock { $0.observers.removeValue(forKey: id) }
-    }
-
-    // MARK: - The store's word
-
-    private func finished(_ result: Result<Value, any Error>, token: LeaseToken?) -> FinishedFlight<Value> {
-        FinishedFlight(
-            result: result,
-            token: token,
-            leader: self.coder.label,
-            source: .thisProcess,
-            isSharedElsewhere: false,
-            attempts: 1,
-            coordination: token == nil ? self.coordinationWithoutLease : .coordinated
-        )
-    }
-
-    private func local(_ resolution: FlightResolution) -> LocalResolution<Value> {
-        switch resolution {
-        case .led(let token, let verdict, let attempt):
-            let result: Result<Value, any Error>? = self.state.withLock { state in
-                if case .handedIn(let result) = state.phase { result } else { nil }
-            }
-            guard let result else { return .canceled(.leaseLost) }
-            var finished = self.finished(result, token: token)
-            finished.attempts = attempt + 1
-            switch verdict {
-            case .accepted(let waiters):
-                finished.isSharedElsewhere = waiters ?? 0 > 0
-            case .unverified(let unavailable):
-                finished.unverified = unavailable.error
-                finished.coordination = .degraded
-            }
-            return .finished(finished)
-        case .followed(let token, let outcome, let isReused, let takeovers):
-            return self.local(outcome, of: token, isReused: isReused, takeovers: takeovers)
-        case .leaseLost(_, let reason):
-            switch reason {
-            case .some(.revoked(let by, let reason)): return .canceled(.revoked(by: by, reason: reason))
-            case .some(.leaseExpired): return .canceled(.leaseExpired)
-            case .some(.leaderShutDown), .some(.leaderLeft), .some(.supersededTooOften), .none:
-                return .canceled(.leaseLost)
-            }
-        case .tooLong(let token, let attempt):
-            var finished = self.finished(.failure(DistributedGroupError.flightTooLong), token: token)
-            finished.attempts = attempt + 1
-            return .finished(finished)
-        case .leaderLeft: return .canceled(.leaderLeft)
-        case .leaderCanceled(_, let reason): return .canceled(.revoked(by: self.coder.label, reason: reason))
-        case .gone: return .canceled(.storeLostFlight)
-        case .shutDown: return .canceled(.leaderShutDown)
-        case .unavailable(let unavailable): return .unavailable(unavailable.error)
-        }
-    }
-
-    private func local(
-        _ outcome: StoredOutcome,
-        of token: LeaseToken,
-        isReused: Bool,
-        takeovers: Int
-    ) -> LocalResolution<Value> {
-        let decoded: PayloadCoder<Value>.Decoded
-        switch outcome {
-        case .value(let bytes): decoded = self.coder.decode(value: bytes)
-        case .failure(let bytes): decoded = self.coder.decode(failure: bytes, token: token)
-        case .canceled(let reason): return .canceled(DistributedCancellation(reason))
-        }
-        return .finished(
-            FinishedFlight(
-                result: decoded.result,
-                token: token,
-                leader: decoded.leader,
-                source: isReused ? .reused : .remote,
-                isSharedElsewhere: true,
-                attempts: takeovers + 1,
-                coordination: .coordinated,
-                trace: decoded.trace
-            )
-        )
     }
 }
 

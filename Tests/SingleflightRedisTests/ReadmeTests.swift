@@ -75,7 +75,7 @@ struct ReadmeTests {
             try await RedisLeaseStore.withConnection(to: redis.url) { store in
                 let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
                 switch await profiles.entry(id) {
-                case .leader(let leader):  // holds the lease as long as it lives; leader.onLost { … } tells when it is lost
+                case .leader(let leader):  // its lease is held while it lives; onLost { … } tells if not
                     leader.report(progress: FlightProgress(fraction: 0.5, message: "asking the database"))
                     leader.complete(.success(try await database.profile(id)))
                     print(await leader.outcome())  // whether the store accepted it
