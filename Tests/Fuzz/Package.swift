@@ -33,7 +33,7 @@ let package = Package(
             dependencies: ["CHiredis"],
             sources: [
                 "RESPLimits.swift", "RESPReader.swift", "RESPScanner.swift", "RESPValue.swift", "RedisClientError.swift",
-                "RedisServerError.swift", "RedisURL.swift",
+                "RedisServerError.swift", "RedisTLS.swift", "RedisURL.swift",
             ],
             swiftSettings: instrumented
         ),

@@ -14,9 +14,15 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         }
     } else {
         var url = RedisURL(endpoint: .tcp(host: "localhost", port: input.number(1...65_535)))
-        if input.byte() & 1 == 0 {
+        switch input.byte() & 3 {
+        case 0:
             let path = input.text()
             url.endpoint = .unixSocket(path: path.isEmpty ? "/s" : "/" + path)
+        case 1:
+            let files = [input.text(), input.text(), input.text()]
+            url.tls = RedisTLS(authorities: files[0].isEmpty ? nil : files[0])
+            if !files[1].isEmpty, !files[2].isEmpty { url.tls?.identity = .init(certificate: files[1], key: files[2]) }
+        default: break
         }
         url.database = input.number(0...Int.max - 1)
         let user = input.text()
@@ -70,11 +76,18 @@ extension RedisURL {
         if !login.isEmpty { login += "@" }
         return switch self.endpoint {
         case .tcp(let host, let port):
-            "redis://\(login)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(self.database)"
+            "redis\(self.tls == nil ? "" : "s")://\(login)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(self.database)"
+                + self.query
         case .unixSocket(let path):
             // By bytes: what follows the slash may join with it.
             "redis+unix://\(login)/\(Self.escaped(path).dropFirst(3))?db=\(self.database)"
         }
+    }
+
+    private var query: String {
+        let files = [("ca", self.tls?.authorities), ("cert", self.tls?.identity?.certificate), ("key", self.tls?.identity?.key)]
+        let items = files.compactMap { name, file in file.map { "\(name)=\(Self.escaped($0))" } }
+        return items.isEmpty ? "" : "?" + items.joined(separator: "&")
     }
 
     private static func escaped(_ text: String) -> String {
