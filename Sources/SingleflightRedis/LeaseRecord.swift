@@ -94,7 +94,7 @@ struct LeaseRecord {
 
     init?(bytes: [UInt8]) {
         guard bytes.count >= Self.fixedLength else { return nil }
-        func number(_ range: Range<Int>) -> Int64? { Int64(String(decoding: bytes[range], as: UTF8.self)) }
+        func number(_ range: Range<Int>) -> Int64? { Int64(decimal: bytes[range]) }
         guard let token = LeaseToken(bytes: bytes[0..<32]),
             let inbox = InboxID(String(decoding: bytes[32..<64], as: UTF8.self)),
             let duration = number(64..<72), let grace = number(72..<80), let attempt = number(80..<83)
@@ -110,6 +110,14 @@ struct LeaseRecord {
     private static func padded(_ number: Int64, to width: Int) -> String {
         let digits = String(number)
         return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+}
+
+extension FixedWidthInteger {
+    /// The number that these digits stand for; `nil` for anything else, also for a sign, which `Int` would take.
+    init?(decimal digits: some Collection<UInt8>) {
+        guard digits.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+        self.init(String(decoding: digits, as: UTF8.self))
     }
 }
 
