@@ -39,6 +39,40 @@ struct TopTests {
         }
     }
 
+    @Test("it leaves the terminal as it was even when it crashes", arguments: [SIGILL, SIGTRAP, SIGABRT, SIGSEGV])
+    func crashed(_ number: Int32) async throws {
+        try await withWorker { redis, _ in
+            let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
+            let modes = pty.originalModes
+            try await pty.until("0 leases")
+            pty.signal(number)
+            #expect(await pty.exit() == 128 + number)
+            #expect(pty.modes == modes)
+            #expect(pty.output.hasSuffix("\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"))
+        }
+    }
+
+    @Test("Ctrl-Z gives the terminal back, and whoever continues it gets the screen again")
+    func suspended() async throws {
+        try await withWorker { redis, _ in
+            let command = "'\(try Tool.path)' top --interval 50ms --url '\(redis.url)'"
+            let pty = try Pty(["--norc", "-i"], executable: "/bin/bash", environment: ["PS1": "$ "])
+            try await pty.until("$ ")
+            pty.type(command + "\n")
+            try await pty.until("\u{1B}[?1049h", "0 leases")
+            pty.forget()
+            pty.type("\u{1A}")
+            try await pty.until("\u{1B}[?1049l", "Stopped", "$ ")
+            pty.forget()
+            pty.type("fg; echo ended $?\n")
+            try await pty.until("\u{1B}[?1049h", "0 leases")
+            pty.type("q")
+            try await pty.until("ended 0")
+            pty.type("exit\n")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
     @Test("Ctrl-C is a key like q")
     func interrupted() async throws {
         try await withWorker { redis, _ in
@@ -70,7 +104,7 @@ struct TopTests {
             let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
             try await pty.until("no events")
             try await HeldFlight(store, key: "front").complete()
-            try await pty.until("0 % coalesced")
+            try await pty.until("0 % coalesced", "wake-up ", ", p99 ")
             pty.type("q")
             #expect(await pty.exit() == 0)
         }
