@@ -1,5 +1,6 @@
 import Foundation
 import PrivateRedis
+import SingleflightRedis
 import Testing
 
 @testable import SingleflightCLI
@@ -107,6 +108,34 @@ struct TopTests {
             try await pty.until("0 % coalesced", "wake-up ", ", p99 ")
             pty.type("q")
             #expect(await pty.exit() == 0)
+        }
+    }
+
+    @Test("what a leader reports of its progress is a bar, in top and in watch")
+    func progress() async throws {
+        try await withWorker { redis, store in
+            // Reported with the renewal, a third of the lease later.
+            let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(3), grace: .seconds(10))
+            let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
+            let (ended, end) = AsyncStream.makeStream(of: Void.self)
+            let watch = try Pty(["watch", "--url", redis.url])
+            try await watch.until("watching namespace default")
+            let caller = Task {
+                _ = await group.run("front") { flight in
+                    flight.report(progress: FlightProgress(fraction: 0.62, message: "reading"))
+                    for await _ in ended {}
+                    return ""
+                }
+            }
+            let top = try Pty(["top", "--interval", "50ms", "--url", redis.url], columns: 100)
+            try await top.until("█████░░░ 62 % reading")
+            try await watch.until("renewed", "█████░░░ 62 % reading")
+            end.finish()
+            await caller.value
+            top.type("q")
+            watch.type("\u{3}")
+            #expect(await top.exit() == 0)
+            #expect(await watch.exit() == 0)
         }
     }
 
