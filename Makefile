@@ -30,7 +30,8 @@ inspection: dependencies ## list 100 000 leases among a million other keys, and 
 	swift build -c release --product singleflight
 	scripts/check-inspection
 
-test: dependencies ## build and run all tests
+test: swift ## build and run all tests
+	@scripts/install-dependencies openssl
 	swift build --build-tests $(SWIFTFLAGS)
 	swift test --skip-build $(SWIFTFLAGS)
 

@@ -77,7 +77,8 @@ final class ConnectionKeeper {
         }
         let timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(limit)) { [weak self] in
             guard let self else { return }
-            let late = RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time")
+            let hint = configuration.url.tls == nil ? "" : "; is TLS spoken on this port?"
+            let late = RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time\(hint)")
             remove(waiter, resuming: .failure(lastError ?? late))
         }
         waiters[ObjectIdentifier(waiter)] = (waiter, timer)
