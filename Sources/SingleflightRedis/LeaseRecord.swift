@@ -21,6 +21,8 @@ struct LeaseRecord {
         var renewals: Int
         var fraction: Double?
         var message: String?
+        /// The fields of the leader's span.
+        var trace: [String: String]?
         /// The key as text, where the key's name holds only its digest.
         var key: String?
 
@@ -30,6 +32,7 @@ struct LeaseRecord {
             renewals: Int,
             fraction: Double? = nil,
             message: String? = nil,
+            trace: [String: String]? = nil,
             key: String? = nil
         ) {
             self.label = label
@@ -37,6 +40,7 @@ struct LeaseRecord {
             self.renewals = renewals
             self.fraction = fraction
             self.message = message
+            self.trace = trace
             self.key = key
         }
 
@@ -56,6 +60,10 @@ struct LeaseRecord {
             text += String(self.renewals)
             if let fraction { text += ",\"fraction\":\(fraction)" }
             if let message { text += ",\"message\":\(message.jsonQuoted)" }
+            if let trace {
+                let fields = trace.sorted { $0.key < $1.key }.map { "\($0.key.jsonQuoted):\($0.value.jsonQuoted)" }
+                text += ",\"trace\":{\(fields.joined(separator: ","))}"
+            }
             if let key { text += ",\"key\":\(key.jsonQuoted)" }
             text += "}"
         }
