@@ -101,7 +101,7 @@ struct ByteReader {
 extension [UInt8] {
     /// A length of one byte, and as many bytes of UTF-8. Longer texts are cut.
     mutating func append(shortText text: String) {
-        let bytes = text.utf8.prefix(Envelope.maximumNameBytes)
+        let bytes = text.prefix(utf8: Envelope.maximumNameBytes).utf8
         self.append(UInt8(bytes.count))
         self += bytes
     }
@@ -111,5 +111,18 @@ extension [UInt8] {
         let count = UInt32(clamping: bytes.count)
         self += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: count >> $0) }
         self += bytes.prefix(Int(count))
+    }
+}
+
+extension String {
+    /// The longest beginning of at most so many bytes of UTF-8 that does not end within a character's bytes: cut there, what
+    /// remains would be repaired by whoever reads it, and be longer than before.
+    func prefix(utf8 count: Int) -> Substring {
+        guard self.utf8.count > count else { return self[...] }
+        var end = self.utf8.index(self.startIndex, offsetBy: count)
+        while String.Index(end, within: self.unicodeScalars) == nil {
+            end = self.utf8.index(before: end)
+        }
+        return self[..<end]
     }
 }

@@ -167,10 +167,14 @@ package final class FlightDriver: Sendable {
     private func drive(_ transition: (inout State, LeaseInstant) -> [FlightAction]) {
         let now = self.store.clock.now
         var actions = self.state.withLock { state in
-            state.queue += transition(&state, now)
-            guard !state.isActing, !state.queue.isEmpty else { return [FlightAction]() }
-            state.isActing = true
-            return Self.takeQueue(&state)
+            let actions = transition(&state, now)
+            guard !state.isActing else {
+                state.queue += actions
+                return [FlightAction]()
+            }
+            // Nobody acts, so nothing is queued.
+            state.isActing = !actions.isEmpty
+            return actions
         }
         while !actions.isEmpty {
             for action in actions {

@@ -36,7 +36,8 @@ extension LeaseRecord.Note {
         for (name, value) in (self.trace ?? [:]).sorted(by: { $0.key < $1.key }) { trace.set(name, to: value) }
         return LeaseNote(
             label: self.label,
-            age: .milliseconds(self.startedAt > 0 ? max(time - self.startedAt, 0) : 0),
+            // Both come from elsewhere: the difference of two positive numbers is all that is safe to take.
+            age: .milliseconds(self.startedAt > 0 && time > self.startedAt ? time - self.startedAt : 0),
             renewals: self.renewals,
             progress: progress ? FlightProgress(fraction: self.fraction, message: self.message ?? "") : nil,
             trace: trace.isEmpty ? nil : trace

@@ -183,7 +183,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             return self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
-        let acquire = RedisCommand("SET", .string(names.lease), .string(record), "NX", "PX", .integer(keyLife))
+        let acquire = RedisCommand("SET", names.lease, .string(record), "NX", "PX", .integer(keyLife))
         self.submit(reply) { done in
             self.client.send(acquire, timeout: self.commandTimeout) { result in
                 switch result {
@@ -350,7 +350,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.submit(reply) { done in
             self.client.evaluate(
                 LeaseScripts.inspect,
-                keys: [.string(names.lease), .string(names.wait)],
+                keys: [names.lease, names.wait],
                 arguments: [],
                 timeout: self.commandTimeout
             ) { result in
@@ -363,7 +363,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     private func evaluate<Reply: Sendable>(
         _ script: RedisScript,
-        keys: [String],
+        keys: [RedisArgument],
         arguments: [RedisArgument],
         timeout: Duration? = nil,
         _ reply: @escaping LeaseReply<Reply>,
@@ -372,7 +372,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.submit(reply) { done in
             self.client.evaluate(
                 script,
-                keys: keys.map { .string($0) },
+                keys: keys,
                 arguments: arguments,
                 timeout: timeout ?? self.commandTimeout
             ) { result in
