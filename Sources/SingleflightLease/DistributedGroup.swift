@@ -70,7 +70,13 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         self.observed =
             switch configuration.mode {
             case .coalesce: nil
-            case .observe: try ObservedFlights(group: name, store: store, terms: self.terms)
+            case .observe:
+                try ObservedFlights(
+                    group: name,
+                    store: store,
+                    terms: self.terms,
+                    metrics: self.observer?.metrics
+                )
             }
     }
 
