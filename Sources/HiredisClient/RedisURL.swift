@@ -115,7 +115,7 @@ extension RedisURL.Secret: CustomStringConvertible, CustomDebugStringConvertible
 
 extension RedisURL {
     private init(tcp text: Substring, isEncrypted: Bool) throws(RedisURLError) {
-        let end = text.firstIndex { "/?#".contains($0) } ?? text.endIndex
+        let end = text.utf8.firstIndex { "/?#".utf8.contains($0) } ?? text.endIndex
         let (login, address) = RedisURL.splitLogin(text[..<end])
         let (host, port) = try RedisURL.hostAndPort(address)
         self.init(endpoint: .tcp(host: host, port: port))
@@ -152,7 +152,7 @@ extension RedisURL {
 
     private init(unixSocket text: Substring) throws(RedisURLError) {
         guard !text.contains("#") else { throw .unexpectedQuery }
-        guard let slash = text.firstIndex(of: "/") else { throw .missingSocketPath }
+        guard let slash = text.utf8.firstIndex(of: UInt8(ascii: "/")) else { throw .missingSocketPath }
         let (login, host) = RedisURL.splitLogin(text[..<slash])
         guard host.isEmpty else { throw .invalidHost }
         let parts = RedisURL.split(text[slash...], at: "?")
@@ -179,8 +179,8 @@ extension RedisURL {
 
     /// A password may hold an unescaped `@`, a host may not: the last one counts.
     private static func splitLogin(_ authority: Substring) -> (login: Substring?, address: Substring) {
-        guard let at = authority.lastIndex(of: "@") else { return (nil, authority) }
-        return (authority[..<at], authority[authority.index(after: at)...])
+        guard let at = authority.utf8.lastIndex(of: UInt8(ascii: "@")) else { return (nil, authority) }
+        return (authority[..<at], authority[authority.utf8.index(after: at)...])
     }
 
     private static func hostAndPort(_ address: Substring) throws(RedisURLError) -> (String, Int) {
@@ -214,8 +214,9 @@ extension RedisURL {
         return Int(text)
     }
 
+    /// Looks at bytes: to Swift a separator and a combining character behind it are one character, which separates nothing.
     private static func split(_ text: Substring, at separator: String) -> (before: Substring, after: Substring)? {
-        guard let range = text.firstRange(of: separator) else { return nil }
+        guard let range = text.utf8.firstRange(of: separator.utf8) else { return nil }
         return (text[..<range.lowerBound], text[range.upperBound...])
     }
 
