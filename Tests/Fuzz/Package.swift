@@ -32,7 +32,8 @@ let package = Package(
             name: "HiredisClient",
             dependencies: ["CHiredis"],
             sources: [
-                "RESPLimits.swift", "RESPReader.swift", "RESPScanner.swift", "RESPValue.swift", "RedisClientError.swift",
+                "RESPLimits.swift", "RESPReader.swift", "RESPScanner.swift", "RESPValue.swift",
+                "RedisClientError.swift",
                 "RedisServerError.swift", "RedisTLS.swift", "RedisURL.swift",
             ],
             swiftSettings: instrumented

@@ -1,6 +1,7 @@
 import SingleflightLease
-@testable import SingleflightRedis
 import Support
+
+@testable import SingleflightRedis
 
 /// Keys have names that Redis Cluster, announcements and events can carry, that give the key back, and that no other key has.
 @_cdecl("LLVMFuzzerTestOneInput")

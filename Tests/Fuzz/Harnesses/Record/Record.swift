@@ -1,7 +1,8 @@
 import HiredisClient
 import SingleflightLease
-@testable import SingleflightRedis
 import Support
+
+@testable import SingleflightRedis
 
 /// A lease's record is read as it was written, whoever wrote the note; a record from elsewhere is refused, or its fixed fields
 /// are written as they were read.
@@ -60,6 +61,10 @@ private func checkOwn(_ input: inout Input) {
     expectEqual(read.note.startedAt, record.note.startedAt, "another start")
     expectEqual(read.note.renewals, note.renewals, "another number of renewals")
     expectEqual(read.note.fraction, note.progress?.fraction, "another share")
-    expectEqual(read.note.message.map { Array($0.utf8) }, (note.progress?.message).map { Array($0.utf8) }, "another message")
+    expectEqual(
+        read.note.message.map { Array($0.utf8) },
+        (note.progress?.message).map { Array($0.utf8) },
+        "another message"
+    )
     expectEqual(read.note.key.map { Array($0.utf8) }, record.note.key.map { Array($0.utf8) }, "another key")
 }
