@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test simulate mutants model fuzz sanitize storm chaos soak lint format clean swift dependencies
+.PHONY: help demo bench inspection test simulate mutants model fuzz sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests
 # Further arguments: of the demo, of every `swift build` and `swift test`.
@@ -23,7 +23,7 @@ RESUMES ?= 10000000
 MINUTES ?= 15
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: dependencies ## build the tool and show it at work, on a private Redis (ARGS="..." for its options)
 	swift build -c release --product singleflight
@@ -35,6 +35,10 @@ bench: dependencies ## measure what docs/performance.md promises, against its bu
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
 	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
+
+inspection: dependencies ## list 100 000 leases among a million other keys, and see what that costs the server
+	swift build -c release --product singleflight
+	scripts/check-inspection
 
 test: swift ## build and run all tests
 	@scripts/install-dependencies openssl

@@ -53,6 +53,8 @@ public struct LeaseEvent: Hashable, Sendable {
 public enum LeaseEventUpdate: Hashable, Sendable {
     /// Events are seen from here on. The first update; each further one means that events before it may have been missed.
     case resumed
+    /// The connection was lost. Nothing is heard until the next ``resumed``.
+    case interrupted
     /// Something happened.
     case event(LeaseEvent)
 }

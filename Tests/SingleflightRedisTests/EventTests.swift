@@ -177,6 +177,7 @@ struct EventTests {
         try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 try await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+                #expect(await events.updates.next() == .interrupted)
                 #expect(await events.updates.next() == .resumed)
                 _ = try await store.entered(.make(try key()))
                 #expect(await events.next()?.change == .acquired)
