@@ -79,7 +79,11 @@ final class SoakStage {
     // MARK: Workers
 
     private func start() async throws -> Member {
-        let worker = ["worker", "--seed", "\(self.random.next() >> 1)"]
+        let settings = self.report.settings
+        let worker = [
+            "worker", "--seed", "\(self.random.next() >> 1)", "--callers", "\(settings.callers)",
+            "--keys", "\(settings.keys)",
+        ]
         let environment = ["SINGLEFLIGHT_URL": self.redis.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace]
         let process = try await ChildProcess(ChildProcess.ownExecutable(), worker, environment: environment)
         self.report.processes += 1

@@ -29,6 +29,12 @@ struct SoakCommand: AsyncParsableCommand {
     @Option(help: "Callers in each worker.") var callers = 12
     @Option var keys = 2000
 
+    func validate() throws {
+        guard self.minutes > 0, self.chunk > 0, self.callers > 0, self.keys > 0, (3...64).contains(self.workers) else {
+            throw ValidationError("3 to 64 workers, and everything else more than zero")
+        }
+    }
+
     func run() async throws {
         StandardStream.ignoreBrokenPipes()
         try FileManager.default.createDirectory(atPath: self.directory, withIntermediateDirectories: true)
@@ -84,8 +90,8 @@ struct SoakWorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "worker", shouldDisplay: false)
 
     @Option var seed: UInt64
-    @Option var callers: Int = SoakSettings().callers
-    @Option var keys: Int = SoakSettings().keys
+    @Option var callers: Int
+    @Option var keys: Int
 
     func run() async throws {
         let parent = try await LineChannel.standardStreams()
