@@ -87,7 +87,18 @@ struct FlightJudge {
             self.problems.append("the \(process.rawValue) got \(value), which is nobody's result")
             return .wrong
         }
-        guard end.ending == .pushedValue else { return end.ending }
+        guard end.ending == .pushedValue else {
+            // I6: who is told that its result stands has had it accepted.
+            let isAccepted = self.history.records.contains { record in
+                guard case .complete(token, _, _, _) = record.request else { return false }
+                switch record.reply {
+                case .accepted, .duplicate: return true
+                default: return false
+                }
+            }
+            if !isAccepted { self.problems.append("the \(process.rawValue) got \(value), which was not accepted") }
+            return end.ending
+        }
         let isHeard = self.history.records.contains { record in
             guard case .heard(token, _) = record.request else { return false }
             return record.process == inbox
