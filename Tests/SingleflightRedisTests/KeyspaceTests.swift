@@ -1,3 +1,4 @@
+import HiredisClient
 import SingleflightLease
 import Testing
 
@@ -17,11 +18,19 @@ struct KeyspaceTests {
     @Test("the keys of a flight are named as the protocol says")
     func names() throws {
         let names = Keyspace(namespace: "n").names(of: try FlightKey(group: "pages", bytes: Array("front-page".utf8)))
-        #expect(names.lease == "sf1:{n:29}:lease:pages:front-page")
-        #expect(names.wait == "sf1:{n:29}:wait:pages:front-page")
-        #expect(names.done == "sf1:{n:29}:done:pages:front-page:")
-        #expect(names.last == "sf1:{n:29}:last:pages:front-page")
-        #expect(names.fence == "sf1:{n:29}:fence")
+        #expect(names.lease.text == "sf1:{n:29}:lease:pages:front-page")
+        #expect(names.wait.text == "sf1:{n:29}:wait:pages:front-page")
+        #expect(names.done.text == "sf1:{n:29}:done:pages:front-page:")
+        #expect(names.last.text == "sf1:{n:29}:last:pages:front-page")
+        #expect(names.fence.text == "sf1:{n:29}:fence")
         #expect(!names.isDigest)
+    }
+}
+
+extension RedisArgument {
+    /// What is written of a name.
+    fileprivate var text: String? {
+        guard case .joined(let first, let second, let third) = self else { return nil }
+        return first + "\(second)" + third
     }
 }
