@@ -52,8 +52,8 @@ simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that h
 	.build/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
 
 matrix: dependencies ## play flights in every kind of trouble, in this process and in others (CELLS="..." for some)
-	swift build -c release --product MatrixTool
-	.build/release/MatrixTool $(CELLS)
+	swift build --product MatrixTool
+	.build/debug/MatrixTool $(CELLS)
 
 mutants: swift ## plant bugs in a copy of the sources, and see the simulation catch each
 	scripts/check-mutants

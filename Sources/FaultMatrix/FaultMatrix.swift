@@ -13,7 +13,11 @@ package enum FaultMatrix {
         onReport: @escaping @Sendable (CellReport) -> Void = { _ in }
     ) async throws -> [CellReport] {
         try await self.withRedis { redis in
-            try await self.play(cells, atOnce: atOnce, onReport: onReport) { try await self.play($0, on: redis) }
+            try await self.play(cells, atOnce: atOnce, onReport: onReport) { cell in
+                try await self.playUntilStruck { attempt in
+                    try await CellRun(cell, attempt: attempt, redis: redis).play()
+                }
+            }
         }
     }
 
@@ -26,7 +30,9 @@ package enum FaultMatrix {
     ) async throws -> [CellReport] {
         try await self.withRedis { redis in
             try await self.play(cells, atOnce: atOnce, onReport: onReport) { cell in
-                try await ProcessCellRun(cell, redis: redis, tool: tool).play()
+                try await self.playUntilStruck { attempt in
+                    try await ProcessCellRun(cell, attempt: attempt, redis: redis, tool: tool).play()
+                }
             }
         }
     }
@@ -54,13 +60,13 @@ package enum FaultMatrix {
         }
     }
 
-    private static func play(_ cell: MatrixCell, on redis: PrivateRedis) async throws -> CellReport {
+    private static func playUntilStruck(_ play: (Int) async throws -> CellReport) async throws -> CellReport {
         var attempt = 1
         while true {
-            var report = try await CellRun(cell, attempt: attempt, redis: redis).play()
+            var report = try await play(attempt)
             if report.struck || !report.problems.isEmpty { return report }
             if attempt == self.attempts {
-                report.problems.append("the fault did not strike in \(attempt) attempts")
+                report.problems.append("the trouble did not come about in \(attempt) attempts")
                 return report
             }
             attempt += 1

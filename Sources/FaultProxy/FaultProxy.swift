@@ -194,8 +194,8 @@ extension FaultProxy {
         private func add(_ link: Link) {
             self.links.append(link)
             do {
-                let fromClient = LinkHandler(link) { $0.received(fromClient: $1) }
-                let fromServer = LinkHandler(link) { $0.received(fromServer: $1) }
+                let fromClient = LinkHandler(receive: link.received(fromClient:), end: link.clientEnded)
+                let fromServer = LinkHandler(receive: link.received(fromServer:), end: link.close)
                 try link.client.pipeline.syncOperations.addHandler(fromClient)
                 try link.server.pipeline.syncOperations.addHandler(fromServer)
             } catch {
@@ -295,23 +295,23 @@ extension Duration {
 private final class LinkHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
-    private let link: Link
-    private let receive: (Link, ByteBuffer) -> Void
+    private let receive: (ByteBuffer) -> Void
+    private let end: () -> Void
 
-    init(_ link: Link, _ receive: @escaping (Link, ByteBuffer) -> Void) {
-        self.link = link
+    init(receive: @escaping (ByteBuffer) -> Void, end: @escaping () -> Void) {
         self.receive = receive
+        self.end = end
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        self.receive(self.link, self.unwrapInboundIn(data))
+        self.receive(self.unwrapInboundIn(data))
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.link.close()
+        self.end()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.link.close()
+        self.end()
     }
 }

@@ -29,6 +29,7 @@ final class Link {
     private var replyFault: (fault: ReplyFault, after: Int)?
     private(set) var losesAnnouncements = false
     private var isClosed = false
+    private var isClientGone = false
     private unowned let proxy: FaultProxy.Core
 
     init(client: any Channel, server: any Channel, proxy: FaultProxy.Core) {
@@ -137,6 +138,14 @@ final class Link {
         for lane in [self.toServer, self.toClient] {
             if case .held = lane.pace { lane.set(.immediate) }
         }
+        if self.isClientGone { self.close() }
+    }
+
+    /// The client is gone. What it sent and is held still is on its way, as in a network.
+    func clientEnded() {
+        self.isClientGone = true
+        if case .held = self.toServer.pace { return }
+        self.close()
     }
 
     func close() {

@@ -85,14 +85,18 @@ extension RedisLeaseStore {
     }
 }
 
-/// What `body` returns, or `nil` after `limit`; it goes on then, with nobody waiting for it.
+/// What `body` returns, or `nil` after `limit`; it is canceled then, and not waited for.
+@discardableResult
 func within<Value: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async -> Value) async -> Value? {
     let (results, continuation) = AsyncStream.makeStream(of: Value?.self)
-    Task { continuation.yield(await body()) }
+    let task = Task { continuation.yield(await body()) }
     let timer = Task {
         try await Task.sleep(for: limit)
         continuation.yield(nil)
     }
-    defer { timer.cancel() }
+    defer {
+        timer.cancel()
+        task.cancel()
+    }
     return await results.first { _ in true } ?? nil
 }

@@ -27,7 +27,7 @@ struct CellRun: Sendable {
     }
 
     /// For what certainly happens, sooner or later, on however busy a machine.
-    private static let patience = Duration.seconds(15)
+    private static let patience = Duration.seconds(30)
 
     init(_ cell: MatrixCell, attempt: Int, redis: PrivateRedis) {
         let milestones = Milestones()
