@@ -24,6 +24,19 @@ struct HistoryTests {
         #expect(!read.read("no history"))
     }
 
+    @Test("of which a process was killed ends with requests under way")
+    func survivesKilling() throws {
+        var run = HistoryRun(seed: 2)
+        run.play(steps: 10)
+        // A line that ends in the middle is what a killed process may leave, too.
+        let last = try #require(run.history.lines.last { $0.contains("reply") })
+        let read = LeaseHistory()
+        for line in run.history.lines where line != last { read.read(line) }
+        #expect(!read.read(String(last.prefix(40))))
+        #expect(read.records.count(where: \.isOpen) == 1)
+        #expect(read.violations() == [])
+    }
+
     @Test("of a request whose fate is unknown passes either way")
     func staysOpen() {
         for isCarriedOut in [true, false] {
