@@ -129,8 +129,8 @@ struct RenderingTests {
             return try FlightRendering.text([detail], as: .table, for: Terminal())
         }
         #expect(try !card().contains("trace"))
-        lease.trace = ["traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
-        #expect(try card().contains("trace       traceparent 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n"))
+        lease.trace = ["traceparent": "00-0af7-b7ad-01"]
+        #expect(try card().contains("trace       traceparent 00-0af7-b7ad-01\n"))
         #expect(try LeaseRendering.list([lease], as: .json, for: Terminal()).contains("\"traceparent\" : \"00-"))
     }
 
