@@ -90,6 +90,23 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // Long tests, run by `make storm` and `make soak`. Not products.
+        .executableTarget(
+            name: "StormTool",
+            dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "SoakTool",
+            dependencies: [
+                "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+
         // Flights in trouble, of every kind at every point, and the program that plays them. Not products.
         .target(
             name: "FaultMatrix",
@@ -184,6 +201,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",
