@@ -8,7 +8,10 @@ import Singleflight
 ///
 /// This saves work, it is no lock: a leader that is paused, or a store that loses data, can let two operations run. Whatever must not be written
 /// twice should check ``Flight/fence()``.
-public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>: Sendable {
+final class GroupCore: Sendable {
+    typealias Key = ErasedKey
+    typealias Value = ErasedValue
+
     /// The group's name: part of every key's identity in the store.
     public let name: String
     /// The durations and rules that the group was made with.
@@ -67,26 +70,6 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// The number of keys that callers of this process wait for.
     public var inFlight: Int { self.flights.inFlight + self.localRuns.inFlight }
 
-    /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
-    ///
-    /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    /// - Throws: what the operation threw, in this process as it is, from another as a ``RemoteFailure`` or by the group's
-    ///   ``TypedFailures``; `CancellationError` if this caller's task was canceled; ``FlightCanceledError`` if no result will come;
-    ///   `GroupError` if the caller was turned away; ``DistributedGroupError`` if the group could not pass the result on.
-    public func value(
-        _ key: Key,
-        waitingAtMost limit: Duration? = nil,
-        unavailable: UnavailablePolicy? = nil,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async throws -> Value {
-        switch await self.run(key, waitingAtMost: limit, unavailable: unavailable, operation: operation) {
-        case .complete(let completion): return try completion.result.get()
-        case .canceled(.callerCancelled): throw CancellationError()
-        case .canceled(.refused(let error)): throw error
-        case .canceled(let reason): throw FlightCanceledError(reason: reason)
-        }
-    }
-
     /// The outcome of `key`, with everything that is known of how it came about.
     ///
     /// - Parameters:
@@ -95,7 +78,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
     ///   - operation: computes the value, in a task of its own that inherits this caller's task-locals and priority. The task is canceled when the
     ///     lease is lost and when nobody waits any more, here or elsewhere.
-    public func run(
+    nonisolated(nonsending) public func run(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
@@ -162,7 +145,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         }
     }
 
-    private func wait<Result: Sendable>(
+    nonisolated(nonsending) private func wait<Result: Sendable>(
         _ subscriber: Subscriber<Key, Result>,
         until deadline: LeaseInstant?
     ) async -> Outcome<Result> {
@@ -205,7 +188,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
 
     // MARK: - Without a store
 
-    private func runLocally(
+    nonisolated(nonsending) private func runLocally(
         _ key: Key,
         until deadline: LeaseInstant?,
         calledAt: LeaseInstant,
@@ -270,27 +253,5 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         case .refused(let error): .refused(error)
         case .leaderLeft, .abandoned, .custom: .leaseLost
         }
-    }
-}
-
-extension DistributedGroup where Value: Codable {
-    /// Makes a group whose values cross processes as JSON.
-    public convenience init(
-        _ name: String,
-        store: any LeaseStore,
-        configuration: DistributedGroupConfiguration = .init()
-    ) throws(DistributedGroupError) {
-        try self.init(name, store: store, configuration: configuration, codec: JSONCodec<Value>())
-    }
-}
-
-extension DistributedGroup where Value == [UInt8] {
-    /// Makes a group whose values, bytes, cross processes as they are.
-    public convenience init(
-        _ name: String,
-        store: any LeaseStore,
-        configuration: DistributedGroupConfiguration = .init()
-    ) throws(DistributedGroupError) {
-        try self.init(name, store: store, configuration: configuration, codec: BytesCodec())
     }
 }

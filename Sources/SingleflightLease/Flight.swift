@@ -5,12 +5,17 @@ public struct Flight<Key: Sendable>: Sendable {
     /// The flight's token; `nil` where the operation runs without a lease because the store could not be asked.
     public let token: LeaseToken?
 
-    private let driver: FlightDriver?
+    fileprivate let driver: FlightDriver?
 
     init(key: Key, token: LeaseToken? = nil, driver: FlightDriver? = nil) {
         self.key = key
         self.token = token
         self.driver = driver
+    }
+
+    /// The same flight under the key that the caller knows it by.
+    init(_ flight: Flight<ErasedKey>, key: Key) {
+        self.init(key: key, token: flight.token, driver: flight.driver)
     }
 
     /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is canceled.

@@ -23,7 +23,10 @@ struct FinishedFlight<Value: Sendable>: Sendable {
 }
 
 /// One flight's operation and its local callers: what the flight's driver acts on.
-final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner {
+final class LocalFlight: FlightOwner {
+    typealias Key = ErasedKey
+    typealias Value = ErasedValue
+
     private enum Operation {
         /// It is not known yet whether this process leads.
         case pending(CheckedContinuation<Grant?, Never>?)
@@ -57,7 +60,7 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     /// Makes the operation's task. It waits for the lease first: made here, it inherits the task-locals and the priority of the
     /// caller that starts the flight, which the thread that brings the store's reply does not have.
     func prepare(_ operation: @escaping @Sendable (Flight<Key>) async throws -> Value) {
-        let task = Task {
+        let task = Task.immediate {
             guard let grant = await self.granted() else { return }
             let flight = Flight(key: self.key, token: grant.token, driver: grant.driver)
             let result: Result<Value, any Error>
@@ -124,7 +127,7 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     func resolve(_ resolution: FlightResolution) {
         let local = self.local(resolution)
         self.endOperation()
-        self.leader.complete(.success(local))
+        self.leader.completeAndLeave(.success(local))
     }
 
     func finish() {

@@ -1,0 +1,102 @@
+import Singleflight
+
+/// Coalesces calls across processes: for each key, one caller in the whole cluster runs its operation, every other
+/// caller gets that one result.
+///
+/// A local ``Group`` stands in front: a process has at most one request per key at the store, however many callers
+/// wait. Safe to use from any thread; make one per kind of value and keep it.
+///
+/// This saves work, it is no lock: a leader that is paused, or a store that loses data, can let two operations run. Whatever must not be written
+/// twice should check ``Flight/fence()``.
+public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>: Sendable {
+    /// The group's name: part of every key's identity in the store.
+    public var name: String { self.core.name }
+    /// The durations and rules that the group was made with.
+    public var configuration: DistributedGroupConfiguration { self.core.configuration }
+
+    /// Everything behind this class is of one type, whatever the group's: generic code that another module uses, and even the
+    /// deinitializer of a generic class, looks up the metadata of its types as it runs, a quarter of a flight's time.
+    private let core: GroupCore
+
+    /// Makes a group whose values cross processes by `codec`.
+    ///
+    /// - Parameters:
+    ///   - name: 1 to 64 of `A-Za-z0-9._-`. Groups of one name on one store share their flights: give each kind of value its own.
+    ///   - store: where the leases are kept.
+    ///   - configuration: the durations and rules. Processes that share flights may differ in them: a lease follows its leader's.
+    ///   - codec: turns values into bytes and back.
+    /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration``.
+    public init(
+        _ name: String,
+        store: any LeaseStore,
+        configuration: DistributedGroupConfiguration = .init(),
+        codec: any FlightCodec<Value>
+    ) throws(DistributedGroupError) {
+        self.core = try GroupCore(name, store: store, configuration: configuration, codec: ErasedCodec(codec))
+    }
+
+    /// The number of keys that callers of this process wait for.
+    public var inFlight: Int { self.core.inFlight }
+
+    /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
+    ///
+    /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
+    /// - Throws: what the operation threw, in this process as it is, from another as a ``RemoteFailure`` or by the group's
+    ///   ``TypedFailures``; `CancellationError` if this caller's task was canceled; ``FlightCanceledError`` if no result will come;
+    ///   `GroupError` if the caller was turned away; ``DistributedGroupError`` if the group could not pass the result on.
+    nonisolated(nonsending) public func value(
+        _ key: Key,
+        waitingAtMost limit: Duration? = nil,
+        unavailable: UnavailablePolicy? = nil,
+        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) async throws -> Value {
+        switch await self.run(key, waitingAtMost: limit, unavailable: unavailable, operation: operation) {
+        case .complete(let completion): return try completion.result.get()
+        case .canceled(.callerCancelled): throw CancellationError()
+        case .canceled(.refused(let error)): throw error
+        case .canceled(let reason): throw FlightCanceledError(reason: reason)
+        }
+    }
+
+    /// The outcome of `key`, with everything that is known of how it came about.
+    ///
+    /// - Parameters:
+    ///   - key: what to compute.
+    ///   - limit: how long this caller waits at most. Giving up leaves the flight to the others; if there are none, it ends.
+    ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
+    ///   - operation: computes the value, in a task of its own that inherits this caller's task-locals and priority. The task is canceled when the
+    ///     lease is lost and when nobody waits any more, here or elsewhere.
+    nonisolated(nonsending) public func run(
+        _ key: Key,
+        waitingAtMost limit: Duration? = nil,
+        unavailable: UnavailablePolicy? = nil,
+        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) async -> DistributedOutcome<Value> {
+        let outcome = await self.core.run(ErasedKey(key), waitingAtMost: limit, unavailable: unavailable) { flight in
+            ErasedValue(try await operation(Flight(flight, key: key)))
+        }
+        return DistributedOutcome(outcome)
+    }
+}
+
+extension DistributedGroup where Value: Codable {
+    /// Makes a group whose values cross processes as JSON.
+    public convenience init(
+        _ name: String,
+        store: any LeaseStore,
+        configuration: DistributedGroupConfiguration = .init()
+    ) throws(DistributedGroupError) {
+        try self.init(name, store: store, configuration: configuration, codec: JSONCodec<Value>())
+    }
+}
+
+extension DistributedGroup where Value == [UInt8] {
+    /// Makes a group whose values, bytes, cross processes as they are.
+    public convenience init(
+        _ name: String,
+        store: any LeaseStore,
+        configuration: DistributedGroupConfiguration = .init()
+    ) throws(DistributedGroupError) {
+        try self.init(name, store: store, configuration: configuration, codec: BytesCodec())
+    }
+}
