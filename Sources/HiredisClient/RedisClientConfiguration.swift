@@ -27,6 +27,9 @@ package struct RedisClientConfiguration: Sendable {
     /// A number in `0..<1`, evenly distributed: what spreads the reconnects of many processes.
     package var random: @Sendable () -> Double = { Double.random(in: 0..<1) }
 
+    /// Hears what becomes of the connections, on the event loop.
+    package var onConnectionEvent: (@Sendable (ConnectionEvent) -> Void)?
+
     package init(url: RedisURL) {
         self.url = url
     }

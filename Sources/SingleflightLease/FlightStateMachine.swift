@@ -30,6 +30,14 @@ package struct FlightStateMachine: Sendable {
         }
     }
 
+    /// Until when this process believes in its lease; `nil` if it has none.
+    package var leaseDeadline: LeaseInstant? {
+        switch self.phase {
+        case .following: nil
+        case .leading(let leader): leader.deadline
+        }
+    }
+
     package mutating func start(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator

@@ -21,6 +21,8 @@ struct LeaseRecord {
         var renewals: Int
         var fraction: Double?
         var message: String?
+        /// The fields of the leader's span.
+        var trace: [String: String]?
         /// The key as text, where the key's name holds only its digest.
         var key: String?
 
@@ -30,6 +32,7 @@ struct LeaseRecord {
             renewals: Int,
             fraction: Double? = nil,
             message: String? = nil,
+            trace: [String: String]? = nil,
             key: String? = nil
         ) {
             self.label = label
@@ -37,6 +40,7 @@ struct LeaseRecord {
             self.renewals = renewals
             self.fraction = fraction
             self.message = message
+            self.trace = trace
             self.key = key
         }
 
@@ -56,6 +60,10 @@ struct LeaseRecord {
             text += String(self.renewals)
             if let fraction { text += ",\"fraction\":\(fraction)" }
             if let message { text += ",\"message\":\(message.jsonQuoted)" }
+            if let trace {
+                let fields = trace.sorted { $0.key < $1.key }.map { "\($0.key.jsonQuoted):\($0.value.jsonQuoted)" }
+                text += ",\"trace\":{\(fields.joined(separator: ","))}"
+            }
             if let key { text += ",\"key\":\(key.jsonQuoted)" }
             text += "}"
         }
@@ -94,7 +102,7 @@ struct LeaseRecord {
 
     init?(bytes: [UInt8]) {
         guard bytes.count >= Self.fixedLength else { return nil }
-        func number(_ range: Range<Int>) -> Int64? { Int64(String(decoding: bytes[range], as: UTF8.self)) }
+        func number(_ range: Range<Int>) -> Int64? { Int64(decimal: bytes[range]) }
         guard let token = LeaseToken(bytes: bytes[0..<32]),
             let inbox = InboxID(String(decoding: bytes[32..<64], as: UTF8.self)),
             let duration = number(64..<72), let grace = number(72..<80), let attempt = number(80..<83)
@@ -110,6 +118,14 @@ struct LeaseRecord {
     private static func padded(_ number: Int64, to width: Int) -> String {
         let digits = String(number)
         return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+}
+
+extension FixedWidthInteger {
+    /// The number that these digits stand for; `nil` for anything else, also for a sign, which `Int` would take.
+    init?(decimal digits: some Collection<UInt8>) {
+        guard digits.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+        self.init(String(decoding: digits, as: UTF8.self))
     }
 }
 

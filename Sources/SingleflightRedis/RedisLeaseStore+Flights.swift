@@ -42,8 +42,8 @@ extension RedisLeaseStore {
         let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"
         var scan = KeyScan()
         var tokens: [String: Set<LeaseToken>] = group.map { [$0: []] } ?? [:]
-        while let names = try await scan.next(matching: pattern, by: self) {
-            for name in names {
+        while let page = try await scan.next(matching: pattern, by: self) {
+            for name in page.names {
                 guard let (group, token) = Self.read(name, encodedKey: encoded) else { continue }
                 tokens[group, default: []].formUnion(token.map { [$0] } ?? [])
             }

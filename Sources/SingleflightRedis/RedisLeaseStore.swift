@@ -32,6 +32,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private let eventLoopClock: EventLoopClock
     private let router: InboxRouter<String>
     private let outstanding = OutstandingRequests()
+    private let logger: Logger
 
     /// Sets a store up; nothing is connected before ``run()``.
     ///
@@ -39,7 +40,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     ///   - url: `redis://[user[:password]@]host[:port][/database]` or `redis+unix://[user[:password]@]/path[?db=database]`.
     ///   - configuration: names and limits.
     ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
-    ///   - logger: where connection trouble is told, at debug level and below.
+    ///   - logger: where the life of the connections is told; docs/observability.md says what at which level.
     /// - Throws: ``LeaseStoreError`` of the code `invalidRequest` for a URL or a configuration that cannot be used.
     public init(
         url: String,
@@ -51,7 +52,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         var generator = SystemRandomNumberGenerator()
         let inbox = InboxID(using: &generator)
         let keyspace = Keyspace(namespace: configuration.namespace)
-        let clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        let metrics = StoreMetrics(configuration.metrics)
+        var clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        if let metrics {
+            clientConfiguration.onConnectionEvent = { metrics.connection($0) }
+        }
         let client = RedisClient(configuration: clientConfiguration, group: eventLoopGroup, logger: logger)
         let router = InboxRouter<String>()
 
@@ -60,6 +65,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.keyspace = keyspace
         self.client = client
         self.router = router
+        self.logger = logger
         self.eventLoopClock = EventLoopClock(eventLoop: client.eventLoop)
         self.subscription = InboxSubscription(
             channel: keyspace.inboxPrefix + inbox.description,
@@ -72,7 +78,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 router.deliverToAll(.resumed)
             case .message(let bytes):
                 guard let message = AnnouncementMessage(bytes: bytes) else { return }
-                router.deliver(.announced(message.announcement), for: message.name)
+                if !router.deliver(.announced(message.announcement), for: message.name) {
+                    metrics?.heardLate()
+                    logger.trace("late news", metadata: ["sf_token": "\(message.announcement.token)"])
+                }
             case .disconnected:
                 break
             }
@@ -106,6 +115,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         await self.outstanding.close()
         await self.subscription.shutdown()
         await self.client.shutdown()
+        self.logger.debug("store shut down")
     }
 
     /// Returns once Redis was reached and let us in.
