@@ -54,16 +54,6 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         self.shard.complete(self.flight, result, leaderLeaves: false) != nil
     }
 
-    /// Publishes the result as ``complete(_:)`` does, and gives the leader up: it subscribes nobody afterwards.
-    @inlinable
-    @discardableResult
-    package func completeAndLeave(_ result: Result<Value, any Error>) -> Bool {
-        guard !self.hasLeft.exchange(true, ordering: .relaxed) else { return false }
-        let isFirst = self.shard.complete(self.flight, result, leaderLeaves: true) != nil
-        if !isFirst { self.shard.leaderLeaves(self.flight) }
-        return isFirst
-    }
-
     /// Ends the flight without a result: everybody who waits gets `reason`, and the key is free.
     ///
     /// Returns false, and does nothing, if the flight has ended before.

@@ -244,7 +244,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             LeaseScripts.renew,
             keys: [names.lease, names.wait],
             arguments: [
-                .string(request.token.description), .string(record.text), .integer(keyLife), self.eventChannel,
+                .string(request.token.description), .string(record.text), .integer(keyLife),
+                .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.renewReply() }
@@ -273,6 +274,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             switch request.mode {
             case .unlessAwaited: "u"
             case .cancelWaiters: "c"
+            case .giveUp: "g"
             case .handOver: "h"
             }
         self.evaluate(

@@ -69,7 +69,7 @@ final class CallObserver: Sendable {
             self.log(outcome, end, after: wait, by: logger)
         }
         if case .complete(let completion) = outcome {
-            self.group.coordinated(completion.coordination == .coordinated)
+            self.group.coordinated(completion.coordination != .degraded)
         }
     }
 
@@ -148,7 +148,7 @@ extension CallEnd {
             case .failure:
                 self.init(role: CallRole(completion.role), outcome: .failure)
             }
-        case .canceled(.callerCancelled), .canceled(.waitLimitReached):
+        case .canceled(.callerCancelled), .canceled(.waitLimitReached), .canceled(.left):
             self.init(role: .none, outcome: .left)
         case .canceled(.refused):
             self.init(role: .none, outcome: .refused)
@@ -170,6 +170,9 @@ extension DistributedCancellation {
         case .storeLostFlight: "store-lost-flight"
         case .callerCancelled: "caller-canceled"
         case .waitLimitReached: "wait-limit-reached"
+        case .leaderLeft: "leader-left"
+        case .abandoned: "abandoned"
+        case .left: "left"
         case .refused: "refused"
         }
     }

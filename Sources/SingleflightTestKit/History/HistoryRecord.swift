@@ -172,6 +172,7 @@ extension ReleaseRequest.Mode {
         switch historyName {
         case "unlessAwaited": self = .unlessAwaited
         case "cancelWaiters": self = .cancelWaiters
+        case "giveUp": self = .giveUp
         case "handOver": self = .handOver
         default: return nil
         }
@@ -181,6 +182,7 @@ extension ReleaseRequest.Mode {
         switch self {
         case .unlessAwaited: "unlessAwaited"
         case .cancelWaiters: "cancelWaiters"
+        case .giveUp: "giveUp"
         case .handOver: "handOver"
         }
     }
