@@ -80,6 +80,23 @@ let package = Package(
         // Runs the test kit's simulation, many seeds or one. Not a product.
         .executableTarget(name: "SimulationTool", dependencies: ["SingleflightTestKit"], swiftSettings: settings),
 
+        // Long tests, run by `make storm` and `make soak`. Not products.
+        .executableTarget(
+            name: "StormTool",
+            dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "SoakTool",
+            dependencies: [
+                "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+
         // A redis-server of one's own, for the demo and the tests. Not a product.
         .target(name: "PrivateRedis", swiftSettings: settings),
         .target(
@@ -154,6 +171,7 @@ let package = Package(
             dependencies: ["SingleflightLease", "SingleflightTestKit"],
             swiftSettings: settings
         ),
+        .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",

@@ -69,7 +69,13 @@ final class GroupCore: Sendable {
         self.observed =
             switch configuration.mode {
             case .coalesce: nil
-            case .observe: try ObservedFlights(group: name, store: store, terms: self.terms)
+            case .observe:
+                try ObservedFlights(
+                    group: name,
+                    store: store,
+                    terms: self.terms,
+                    metrics: self.observer?.metrics
+                )
             }
     }
 

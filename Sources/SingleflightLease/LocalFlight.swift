@@ -437,7 +437,8 @@ final class LocalFlight: FlightOwner, FlightWork {
         let leader = self.state.withLock { $0.ended == nil ? $0.leader : nil }
         self.endOperation()
         // Only who leads by hand can subscribe after the end.
-        let isShared = self.isStartedByHand ? leader?.publish(.success(local)) : leader?.publishAndLeave(.success(local))
+        let isShared =
+            self.isStartedByHand ? leader?.publish(.success(local)) : leader?.publishAndLeave(.success(local))
         let ended = EndedFlight(resolution: local, isShared: isShared ?? false)
         let (observers, feeds) = self.state.withLock { state in
             guard state.ended == nil else { return ([@Sendable (EndedFlight<Value>) -> Void](), [ProgressFeed]()) }

@@ -31,8 +31,13 @@ public struct ObservedCalls: Hashable, Sendable {
 }
 
 /// What would have become of one call.
-enum ObservedVerdict: Hashable, Sendable {
-    case led, coalescedHere, coalescedElsewhere, reused, unknown
+package enum ObservedVerdict: String, MetricWord {
+    /// It would have run its operation.
+    case led
+    /// It would have had the result of a computation in this process, in another, or of an earlier one.
+    case here, elsewhere, reused
+    /// The store could not be asked.
+    case unknown
 }
 
 /// The flights that a group would have had: real ones, under a name of their own, whose results are empty.
@@ -45,10 +50,16 @@ final class ObservedFlights: Sendable {
     private let store: any LeaseStore
     private let terms: FlightTerms
     private let coder: PayloadCoder<ErasedValue>
+    private let metrics: GroupMetrics?
     private let group = Group<ErasedKey, LocalResolution<ErasedValue>>()
     private let counts = Mutex(ObservedCalls())
 
-    init(group: String, store: any LeaseStore, terms: FlightTerms) throws(DistributedGroupError) {
+    init(
+        group: String,
+        store: any LeaseStore,
+        terms: FlightTerms,
+        metrics: GroupMetrics?
+    ) throws(DistributedGroupError) {
         let name = group + Self.suffix
         guard FlightKey.isName(name) else {
             throw DistributedGroupError(
@@ -59,6 +70,7 @@ final class ObservedFlights: Sendable {
         self.name = name
         self.store = store
         self.terms = terms
+        self.metrics = metrics
         self.coder = PayloadCoder(
             codec: ErasedCodec(BytesCodec()),
             typedFailures: nil,
@@ -75,11 +87,11 @@ final class ObservedFlights: Sendable {
         switch self.group.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
         case .refused:
             // It came from inside of its own flight, which ends no sooner than that.
-            self.count(.coalescedHere)
+            self.count(.here)
             return ObservedCall(nil)
         case .subscriber(let seat, _):
             seat.leave()
-            self.count(.coalescedHere)
+            self.count(.here)
             return ObservedCall(nil)
         case .leader(let leader, let seat, let flight):
             let driver = FlightDriver(
@@ -95,7 +107,7 @@ final class ObservedFlights: Sendable {
             flight.onDecision { decision in
                 switch decision {
                 case .leads: self.count(.led)
-                case .follows: self.count(.coalescedElsewhere)
+                case .follows: self.count(.elsewhere)
                 case .reuses: self.count(.reused)
                 case .over: self.count(.unknown)
                 }
@@ -109,11 +121,12 @@ final class ObservedFlights: Sendable {
 
     /// The one place where a verdict is counted.
     private func count(_ verdict: ObservedVerdict) {
+        self.metrics?.observed(verdict)
         self.counts.withLock { counts in
             switch verdict {
             case .led: counts.led += 1
-            case .coalescedHere: counts.coalescedHere += 1
-            case .coalescedElsewhere: counts.coalescedElsewhere += 1
+            case .here: counts.coalescedHere += 1
+            case .elsewhere: counts.coalescedElsewhere += 1
             case .reused: counts.reused += 1
             case .unknown: counts.unknown += 1
             }

@@ -73,7 +73,8 @@ extension LeaseEvent {
         else { return nil }
         let fields = lines[0].dropFirst(34).split(separator: UInt8(ascii: " "))
         guard fields.count == 4, let milliseconds = Int64(decimal: fields[0]), let attempt = Int(decimal: fields[1]),
-            let waiters = Int(decimal: fields[2]), let name = FlightName(String(decoding: fields[3], as: UTF8.self)[...])
+            let waiters = Int(decimal: fields[2]),
+            let name = FlightName(String(decoding: fields[3], as: UTF8.self)[...])
         else { return nil }
         let note = LeaseRecord.Note(json: lines[1])
         self.init(

@@ -102,7 +102,10 @@ struct HostileInput: Sendable, CustomTestStringConvertible {
             ("redis+unix:///tmp/a%20b?db=3", .init(endpoint: .unixSocket(path: "/tmp/a b"), database: 3)),
             ("redis+unix://u:p@/s", .init(endpoint: .unixSocket(path: "/s"), user: "u", password: .init("p"))),
             // Characters that join with a separator hid it: what they belong to was taken for something else.
-            ("redis://u:\u{301}p\u{6DD}@h", .init(endpoint: .tcp(host: "h", port: 6379), user: "u", password: .init("\u{301}p\u{6DD}"))),
+            (
+                "redis://u:\u{301}p\u{6DD}@h",
+                .init(endpoint: .tcp(host: "h", port: 6379), user: "u", password: .init("\u{301}p\u{6DD}"))
+            ),
             ("redis+unix:///\u{301}s", .init(endpoint: .unixSocket(path: "/\u{301}s"))),
         ] as [(String, RedisURL)]
     )

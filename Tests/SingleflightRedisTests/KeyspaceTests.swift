@@ -1,3 +1,4 @@
+import HiredisClient
 import SingleflightLease
 import Testing
 
@@ -23,5 +24,13 @@ struct KeyspaceTests {
         #expect(names.last.text == "sf1:{n:29}:last:pages:front-page")
         #expect(names.fence.text == "sf1:{n:29}:fence")
         #expect(!names.isDigest)
+    }
+}
+
+extension RedisArgument {
+    /// What is written of a name.
+    fileprivate var text: String? {
+        guard case .joined(let first, let second, let third) = self else { return nil }
+        return first + "\(second)" + third
     }
 }

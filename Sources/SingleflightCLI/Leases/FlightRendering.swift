@@ -38,7 +38,9 @@ package enum FlightRendering {
     private static func describe(_ outcome: FlightDetail.Outcome, for terminal: Terminal) -> String {
         var parts = [outcome.kind]
         if let detail = outcome.detail { parts.append(detail) }
-        if let bytes = outcome.bytes { parts.append("\(bytes) bytes" + (outcome.codec.map { " of \($0)" } ?? "")) }
+        if let bytes = outcome.bytes {
+            parts.append((bytes == 1 ? "1 byte" : "\(bytes) bytes") + (outcome.codec.map { " of \($0)" } ?? ""))
+        }
         if let leader = outcome.leader { parts.append("by \(leader)") }
         parts.append("for \(terminal.duration(.milliseconds(outcome.remainingMilliseconds))) more")
         return parts.joined(separator: ", ")

@@ -1,6 +1,7 @@
 import SingleflightLease
-@testable import SingleflightRedis
 import Support
+
+@testable import SingleflightRedis
 
 /// Bytes in an inbox are ignored or understood, and an announcement that follows docs/protocol.md is understood as meant.
 @_cdecl("LLVMFuzzerTestOneInput")

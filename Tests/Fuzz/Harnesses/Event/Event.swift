@@ -1,6 +1,7 @@
 import SingleflightLease
-@testable import SingleflightRedis
 import Support
+
+@testable import SingleflightRedis
 
 /// Bytes on the channel of events are ignored or understood, and an event that follows docs/protocol.md is understood as meant.
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -21,7 +22,12 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     else { return 0 }
     let note = LeaseRecord.Note(label: input.text(), startedAt: startedAt, renewals: 1, key: input.text())
     let record = LeaseRecord(
-        token: lease, inbox: holder, duration: .zero, grace: .zero, attempt: 0, note: note
+        token: lease,
+        inbox: holder,
+        duration: .zero,
+        grace: .zero,
+        attempt: 0,
+        note: note
     )
     let detail =
         switch kind {

@@ -1,5 +1,6 @@
-@testable import SingleflightLease
 import Support
+
+@testable import SingleflightLease
 
 /// What is packed for other processes comes out as it went in; bytes from elsewhere are refused or read, and what is read
 /// can be written and read again.

@@ -1,5 +1,6 @@
-@testable import HiredisClient
 import Support
+
+@testable import HiredisClient
 
 /// A stream of replies gives the same values and the same end however it is cut, and the same as a plain recursive reader.
 @_cdecl("LLVMFuzzerTestOneInput")

@@ -1,5 +1,6 @@
-@testable import SingleflightCLI
 import Support
+
+@testable import SingleflightCLI
 
 /// A recording keeps the beginning of what was printed, within its limit, and crosses processes unchanged; bytes from elsewhere
 /// are refused, or stand for one recording only.

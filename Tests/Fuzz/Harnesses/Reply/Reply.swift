@@ -1,7 +1,8 @@
 import HiredisClient
 import SingleflightLease
-@testable import SingleflightRedis
 import Support
+
+@testable import SingleflightRedis
 
 /// Whatever a server answers to a script is understood or refused as a violation of the protocol, by every operation.
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -25,7 +26,10 @@ private func check(_ value: RESPValue) {
     } catch {
         return expectEqual(error.code, .protocolViolation, "no answer of a script")
     }
-    let words = ["LEAD", "FOLLOW", "DONE", "LATE", "OK", "LOST", "EXPIRED", "DUP", "STALE", "UNKNOWN", "WAITED", "RUN", "GONE", "NOOP"]
+    let words = [
+        "LEAD", "FOLLOW", "DONE", "LATE", "OK", "LOST", "EXPIRED", "DUP", "STALE", "UNKNOWN", "WAITED", "RUN", "GONE",
+        "NOOP",
+    ]
     var understood = 0
     func attempt(_ read: () throws(LeaseStoreError) -> Void) {
         do {

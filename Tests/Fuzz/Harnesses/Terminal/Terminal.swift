@@ -1,5 +1,6 @@
-@testable import SingleflightCLI
 import Support
+
+@testable import SingleflightCLI
 
 /// Text from elsewhere can be printed: it holds nothing that a terminal acts upon, fits where it is cut to fit, and no password
 /// of a URL in it shows.

@@ -1,5 +1,6 @@
-@testable import HiredisClient
 import Support
+
+@testable import HiredisClient
 
 /// A URL that is understood names a usable endpoint, reads the same when it is written out with everything escaped, and
 /// never shows its password; one that was put together gives its parts back.
@@ -63,7 +64,8 @@ private func checkSilence(_ url: RedisURL) {
     url.password = RedisURL.Secret("\u{1}secret\u{1}" + (url.password?.value ?? ""))
     var dumped = ""
     dump(url, to: &dumped)
-    for shown in ["\(url)", url.debugDescription, dumped, "\(url.password, default: "")", "\(String(reflecting: url))"] {
+    for shown in ["\(url)", url.debugDescription, dumped, "\(url.password, default: "")", "\(String(reflecting: url))"]
+    {
         expect(!shown.contains("secret"), "the password shows: \(shown)")
     }
 }
@@ -85,7 +87,9 @@ extension RedisURL {
     }
 
     private var query: String {
-        let files = [("ca", self.tls?.authorities), ("cert", self.tls?.identity?.certificate), ("key", self.tls?.identity?.key)]
+        let files = [
+            ("ca", self.tls?.authorities), ("cert", self.tls?.identity?.certificate), ("key", self.tls?.identity?.key),
+        ]
         let items = files.compactMap { name, file in file.map { "\(name)=\(Self.escaped($0))" } }
         return items.isEmpty ? "" : "?" + items.joined(separator: "&")
     }
