@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench plots bench-tools inspection test simulate mutants model fuzz sanitize storm chaos soak lint format clean swift dependencies
+.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model fuzz sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
 # Further arguments: of the demo, of every `swift build` and `swift test`.
@@ -11,6 +11,8 @@ SWIFTFLAGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 SEED ?=
+# Of `make matrix`: the cells to play instead of all, by their names.
+CELLS ?=
 # Of `make fuzz`: how long each harness runs, or which of them to replay with what.
 SECONDS ?= 60
 HARNESS ?=
@@ -55,6 +57,10 @@ test: swift ## build and run all tests
 simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that happened (SEED=42)
 	swift build -c release --product SimulationTool
 	.build/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
+
+matrix: dependencies ## play flights in every kind of trouble, in this process and in others (CELLS="..." for some)
+	swift build --product MatrixTool
+	.build/debug/MatrixTool $(CELLS)
 
 mutants: swift ## plant bugs in a copy of the sources, and see the simulation catch each
 	scripts/check-mutants
