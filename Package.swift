@@ -20,7 +20,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.3.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
@@ -80,6 +80,16 @@ let package = Package(
         // Runs the test kit's simulation, many seeds or one. Not a product.
         .executableTarget(name: "SimulationTool", dependencies: ["SingleflightTestKit"], swiftSettings: settings),
 
+        // Harms connections to Redis at chosen frames. Not a product.
+        .target(
+            name: "FaultProxy",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+
         // Long tests, run by `make storm` and `make soak`. Not products.
         .executableTarget(
             name: "StormTool",
@@ -91,16 +101,6 @@ let package = Package(
             dependencies: [
                 "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: settings
-        ),
-
-        // Harms connections to Redis at chosen frames. Not a product.
-        .target(
-            name: "FaultProxy",
-            dependencies: [
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -194,7 +194,6 @@ let package = Package(
             dependencies: ["SingleflightLease", "SingleflightTestKit"],
             swiftSettings: settings
         ),
-        .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
@@ -202,6 +201,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",
