@@ -1,8 +1,8 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench inspection test simulate mutants model servers hostile fuzz sanitize storm chaos soak lint format clean swift \
-	dependencies
+.PHONY: help demo bench inspection test simulate matrix mutants model servers hostile fuzz sanitize storm chaos soak lint format \
+	clean swift dependencies
 
 SOURCES := Package.swift Sources Tests
 # Further arguments: of the demo, of every `swift build` and `swift test`.
@@ -14,6 +14,8 @@ FIRST ?= 1
 SEED ?=
 # Of `make hostile`: how many sessions; SEED is the first one's.
 SESSIONS ?= 20000
+# Of `make matrix`: the cells to play instead of all, by their names.
+CELLS ?=
 # Of `make fuzz`: how long each harness runs, or which of them to replay with what.
 SECONDS ?= 60
 HARNESS ?=
@@ -51,6 +53,10 @@ test: swift ## build and run all tests
 simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that happened (SEED=42)
 	swift build -c release --product SimulationTool
 	.build/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
+
+matrix: dependencies ## play flights in every kind of trouble, in this process and in others (CELLS="..." for some)
+	swift build --product MatrixTool
+	.build/debug/MatrixTool $(CELLS)
 
 mutants: swift ## plant bugs in a copy of the sources, and see the simulation catch each
 	scripts/check-mutants

@@ -20,7 +20,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.3.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
@@ -96,6 +96,29 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+
+        // Harms connections to Redis at chosen frames. Not a product.
+        .target(
+            name: "FaultProxy",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // Flights in trouble, of every kind at every point, and the program that plays them. Not products.
+        .target(
+            name: "FaultMatrix",
+            dependencies: [
+                "FaultProxy", "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "SingleflightTestKit",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(name: "MatrixTool", dependencies: ["FaultMatrix"], swiftSettings: settings),
 
         // A redis-server of one's own, for the demo and the tests. Not a product.
         .target(name: "PrivateRedis", swiftSettings: settings),
@@ -173,7 +196,17 @@ let package = Package(
             dependencies: ["SingleflightLease", "SingleflightTestKit"],
             swiftSettings: settings
         ),
+<<<<<<< HEAD
         .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
+=======
+        .testTarget(
+            name: "FaultMatrixTests",
+            dependencies: [
+                "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit",
+            ],
+            swiftSettings: settings
+        ),
+>>>>>>> matrix
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",

@@ -137,6 +137,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         try await self.subscription.subscribed(within: self.configuration.commandTimeout)
     }
 
+    /// The number of keys that flights of this process listen for.
+    package var listeningKeyCount: Int { self.router.keyCount }
+
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
     /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
