@@ -1,7 +1,8 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model fuzz sanitize storm chaos soak lint format clean swift dependencies
+.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model servers hostile fuzz sanitize \
+	storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
 # Further arguments: of the demo, of every `swift build` and `swift test`.
@@ -11,6 +12,8 @@ SWIFTFLAGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 SEED ?=
+# Of `make hostile`: how many sessions; SEED is the first one's.
+SESSIONS ?= 20000
 # Of `make matrix`: the cells to play instead of all, by their names.
 CELLS ?=
 # Of `make fuzz`: how long each harness runs, or which of them to replay with what.
@@ -68,6 +71,18 @@ mutants: swift ## plant bugs in a copy of the sources, and see the simulation ca
 model: swift ## check the protocol's model exhaustively, and that its broken variants fail
 	scripts/install-dependencies spin
 	scripts/check-model
+
+servers: dependencies ## put a Redis into every bad state, and print what callers get in each
+	@mkdir -p .build/reports
+	rm -f .build/reports/servers.md
+	SINGLEFLIGHT_SERVER_TABLE=.build/reports/servers.md swift test --filter 'ServerStateTests|HerdTests'
+	@cat .build/reports/servers.md
+
+hostile: dependencies ## 20 000 sessions with servers that answer with anything but what they should (SESSIONS=1 SEED=42)
+	@mkdir -p .build/reports && rm -f .build/reports/hostile.*
+	SINGLEFLIGHT_HOSTILE_SESSIONS=$(SESSIONS) $(if $(SEED),SINGLEFLIGHT_HOSTILE_SEED=$(SEED)) \
+		SINGLEFLIGHT_HOSTILE_RUNNING=.build/reports/hostile swift test --filter HostileServerTests \
+		|| { echo "the sessions that ran last:"; cat .build/reports/hostile.*; exit 1; } >&2
 
 fuzz: dependencies ## fuzz what reads bytes from elsewhere (SECONDS=60 for each; HARNESS=RESP INPUT=file: replay)
 	scripts/fuzz $(if $(INPUT),--replay $(HARNESS) $(INPUT),$(SECONDS) $(HARNESS))

@@ -32,6 +32,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private let eventLoopClock: EventLoopClock
     private let router: InboxRouter<String>
     private let outstanding = OutstandingRequests()
+    private let seenFences = SeenFences()
     private let logger: Logger
 
     /// Sets a store up; nothing is connected before ``run()``.
@@ -324,12 +325,17 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// See `LeaseStore`.
     public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
         let names = self.keyspace.names(of: key)
+        let partition = Keyspace.partition(of: key)
         self.evaluate(
             LeaseScripts.fence,
             keys: [names.lease, names.wait, names.done, names.fence],
-            arguments: [.string(token.description)],
+            arguments: [.string(token.description), .string("\(self.seenFences.greatest(of: partition))")],
             reply
-        ) { reply throws(LeaseStoreError) in try reply.fenceReply() }
+        ) { reply throws(LeaseStoreError) in
+            let reply = try reply.fenceReply()
+            if case .drawn(let fence) = reply { self.seenFences.saw(fence, of: partition) }
+            return reply
+        }
     }
 
     /// See `LeaseStore`.
