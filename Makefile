@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test simulate mutants model lint format clean swift dependencies
+.PHONY: help demo bench inspection test simulate mutants model fuzz sanitize storm soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests
 # Further arguments: of the demo, of every `swift build` and `swift test`.
@@ -11,9 +11,19 @@ SWIFTFLAGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 SEED ?=
+# Of `make fuzz`: how long each harness runs, or which of them to replay with what.
+SECONDS ?= 60
+HARNESS ?=
+INPUT ?=
+# Of `make sanitize`: thread, address, or both.
+SANITIZER ?= thread address
+# Of `make storm`: how many callers to resume in each of its storms.
+RESUMES ?= 10000000
+# Of `make soak`: for how long.
+MINUTES ?= 15
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: dependencies ## build the tool and show it at work, on a private Redis (ARGS="..." for its options)
 	swift build -c release --product singleflight
@@ -26,7 +36,12 @@ bench: dependencies ## measure what docs/performance.md promises, against its bu
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
 	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
-test: dependencies ## build and run all tests
+inspection: dependencies ## list 100 000 leases among a million other keys, and see what that costs the server
+	swift build -c release --product singleflight
+	scripts/check-inspection
+
+test: swift ## build and run all tests
+	@scripts/install-dependencies openssl
 	swift build --build-tests $(SWIFTFLAGS)
 	swift test --skip-build $(SWIFTFLAGS)
 
@@ -40,6 +55,21 @@ mutants: swift ## plant bugs in a copy of the sources, and see the simulation ca
 model: swift ## check the protocol's model exhaustively, and that its broken variants fail
 	scripts/install-dependencies spin
 	scripts/check-model
+
+fuzz: dependencies ## fuzz what reads bytes from elsewhere (SECONDS=60 for each; HARNESS=RESP INPUT=file: replay)
+	scripts/fuzz $(if $(INPUT),--replay $(HARNESS) $(INPUT),$(SECONDS) $(HARNESS))
+
+sanitize: dependencies ## run tests under ThreadSanitizer and AddressSanitizer (SANITIZER=thread: one of them)
+	scripts/sanitize $(SANITIZER)
+
+storm: swift ## cancel callers at random, and see each resumed exactly once (RESUMES=10000000, SEED=1)
+	swift build -c release --product StormTool
+	.build/release/StormTool $(RESUMES) $(or $(SEED),1)
+
+soak: dependencies ## worker processes and trouble every second, for long (MINUTES=15); goes on where it was interrupted
+	swift build -c release --product SoakTool
+	.build/release/SoakTool --minutes $(MINUTES) --directory .build/soak $(if $(SEED),--seed $(SEED)) \
+		--commit "$$(git describe --always --dirty 2>/dev/null || echo unknown)" $(ARGS)
 
 lint: swift ## check the format of all sources
 	swift format lint --strict --parallel --recursive $(SOURCES)

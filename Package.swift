@@ -20,16 +20,29 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
     ],
     targets: [
         // In-process coalescing. Depends on nothing, not even Foundation; a test checks it.
         .target(name: "Singleflight", swiftSettings: settings),
 
-        // Leadership across processes, for any store.
-        .target(name: "SingleflightLease", dependencies: ["Singleflight"], swiftSettings: settings),
+        // Leadership across processes, for any store. What it measures and traces goes to the interfaces that every
+        // backend implements; none of the three brings anything else along.
+        .target(
+            name: "SingleflightLease",
+            dependencies: [
+                "Singleflight",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ],
+            swiftSettings: settings
+        ),
 
         // No `pkgConfig:` here: Debian's hiredis.pc carries a flag that makes SwiftPM warn on every build.
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"]), .brew(["hiredis"])]),
@@ -40,6 +53,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
             swiftSettings: settings
         ),
@@ -49,6 +63,7 @@ let package = Package(
                 "HiredisClient",
                 "Singleflight",
                 "SingleflightLease",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -85,15 +100,35 @@ let package = Package(
         .executableTarget(name: "SingleflightTool", dependencies: ["SingleflightCLI"], swiftSettings: settings),
 
         .testTarget(name: "SingleflightTests", dependencies: ["Singleflight"], swiftSettings: settings),
+        // Backends that remember what they are told, for the tests of several targets.
+        .target(
+            name: "ObservabilityTestSupport",
+            dependencies: [
+                "SingleflightLease",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ],
+            path: "Tests/ObservabilityTestSupport",
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "SingleflightLeaseTests",
-            dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
+            dependencies: [
+                "ObservabilityTestSupport", "Singleflight", "SingleflightLease", "SingleflightTestKit",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "HiredisClientTests",
             dependencies: [
-                "HiredisClient", "PrivateRedis",
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -103,7 +138,15 @@ let package = Package(
         ),
         .testTarget(
             name: "SingleflightRedisTests",
-            dependencies: ["HiredisClient", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit"],
+            dependencies: [
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightRedis",
+                "SingleflightTestKit",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -17,7 +17,7 @@ final class ConnectionKeeper {
     private let configuration: RedisClientConfiguration
     private let eventLoop: any EventLoop
     private let channel: String?
-    private let logger: Logger
+    private var reporter: ConnectionReporter
     private var machine: ReconnectMachine
     private var delegate: (any ConnectionKeeperDelegate)?
     private var attempt: ReconnectMachine.Attempt = 0
@@ -33,7 +33,11 @@ final class ConnectionKeeper {
         self.configuration = configuration
         self.channel = channel
         self.eventLoop = eventLoop
-        self.logger = logger
+        reporter = ConnectionReporter(
+            configuration: configuration,
+            purpose: channel == nil ? .commands : .inbox,
+            logger: logger
+        )
         machine = ReconnectMachine(backoff: configuration.backoff)
     }
 
@@ -77,7 +81,8 @@ final class ConnectionKeeper {
         }
         let timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(limit)) { [weak self] in
             guard let self else { return }
-            let late = RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time")
+            let hint = configuration.url.tls == nil ? "" : "; is TLS spoken on this port?"
+            let late = RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time\(hint)")
             remove(waiter, resuming: .failure(lastError ?? late))
         }
         waiters[ObjectIdentifier(waiter)] = (waiter, timer)
@@ -100,7 +105,7 @@ final class ConnectionKeeper {
 
     private func connect(_ attempt: ReconnectMachine.Attempt) {
         self.attempt = attempt
-        logger.trace("connecting", metadata: ["sf_url": "\(configuration.url)", "sf_attempt": "\(attempt)"])
+        reporter.connecting(attempt: attempt)
         RedisConnector(configuration: configuration, eventLoop: eventLoop).connect().assumeIsolated()
             .whenComplete { result in
                 switch result {
@@ -144,10 +149,7 @@ final class ConnectionKeeper {
         let wasConnected = machine.isConnected
         let delay = machine.failed(attempt, with: reason, now: eventLoop.now, random: configuration.random())
         guard let delay else { return }
-        logger.debug(
-            wasConnected ? "connection lost" : "connection attempt failed",
-            metadata: ["sf_url": "\(configuration.url)", "sf_error": "\(reason)", "sf_retry_in": "\(Duration(delay))"]
-        )
+        reporter.failed(reason, wasConnected: wasConnected, retryIn: Duration(delay))
         lastError = reason
         timer = eventLoop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
             guard let self, let attempt = machine.waited() else { return }
@@ -163,7 +165,7 @@ final class ConnectionKeeper {
 extension ConnectionKeeper: RedisConnectionDelegate {
     func connectionBecameReady(_ connection: RedisConnection) {
         guard machine.connected(attempt, now: eventLoop.now) else { return }
-        logger.debug("connected", metadata: ["sf_url": "\(configuration.url)", "sf_attempt": "\(attempt)"])
+        reporter.connected(attempt: attempt)
         lastError = nil
         resumeWaiters(.success(()))
         delegate?.keeperConnected(self)

@@ -5,6 +5,8 @@ package struct RedisClientConfiguration: Sendable {
     package var clientName: String?
     /// Refuse a server that is not a primary.
     package var requiresPrimary = true
+    /// Whether scripts are sent without their `#!lua` line from the start, as to a server before 7.0.
+    package var usesLegacyScripts = false
 
     /// How long a command may take if it does not say so itself; waiting for a connection included.
     package var commandTimeout = Duration.seconds(1)
@@ -26,6 +28,9 @@ package struct RedisClientConfiguration: Sendable {
 
     /// A number in `0..<1`, evenly distributed: what spreads the reconnects of many processes.
     package var random: @Sendable () -> Double = { Double.random(in: 0..<1) }
+
+    /// Hears what becomes of the connections, on the event loop.
+    package var onConnectionEvent: (@Sendable (ConnectionEvent) -> Void)?
 
     package init(url: RedisURL) {
         self.url = url

@@ -121,7 +121,8 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        close(RedisClientError(.connectionFailed, "the connection failed", underlying: error))
+        let message = RedisTLS.explanation(of: error) ?? "the connection failed"
+        close(RedisClientError(.connectionFailed, message, underlying: error))
     }
 
     // MARK: Actions

@@ -15,7 +15,22 @@ struct RedisConnector {
     let eventLoop: any EventLoop
 
     func connect() -> EventLoopFuture<any Channel> {
-        let bootstrap = ClientBootstrap(group: eventLoop)
+        guard let tls = configuration.url.tls, case .tcp(let host, _) = configuration.url.endpoint else {
+            return open(bootstrap)
+        }
+        return NIOThreadPool.singleton.runIfActive(eventLoop: eventLoop) { try tls.makeContext() }.flatMap { context in
+            open(
+                bootstrap.channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(RedisTLS.makeHandler(context, host: host))
+                    }
+                }
+            )
+        }
+    }
+
+    private var bootstrap: ClientBootstrap {
+        ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(configuration.connectTimeout))
             // Large reads for large replies, small ones as long as small ones do.
             .channelOption(
@@ -23,6 +38,9 @@ struct RedisConnector {
                 value: AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 16 << 10, maximum: 64 << 10)
             )
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
+    }
+
+    private func open(_ bootstrap: ClientBootstrap) -> EventLoopFuture<any Channel> {
         switch configuration.url.endpoint {
         case .tcp(let host, let port):
             return withTCPOptions(bootstrap).connect(host: host, port: port)
@@ -61,7 +79,7 @@ extension RedisClientError {
         case let error as NIOConnectionError:
             cause = error.connectionErrors.lazy.map { description(of: $0.error) }.first ?? "\(error)"
         default:
-            cause = description(of: error)
+            cause = RedisTLS.explanation(of: error) ?? description(of: error)
         }
         return RedisClientError(.connectionFailed, "cannot connect to \(url): \(cause)", underlying: error)
     }

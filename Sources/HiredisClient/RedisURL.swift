@@ -1,6 +1,7 @@
 /// Where a Redis server is and how to log in to it.
 ///
 /// - `redis://[user[:password]@]host[:port][/database]`, port 6379 and database 0 by default; IPv6 in brackets
+/// - `rediss://` likewise, by TLS; with what to trust, and who one is, behind it: `?ca=file&cert=file&key=file`, see ``RedisTLS``
 /// - `redis+unix://[user[:password]@]/path/to.sock[?db=database]`
 ///
 /// User, password and path may be percent-encoded.
@@ -20,12 +21,21 @@ package struct RedisURL: Sendable, Hashable {
     }
 
     package var endpoint: Endpoint
+    /// How the connection is encrypted; `nil` for not at all.
+    package var tls: RedisTLS?
     package var user: String?
     package var password: Secret?
     package var database = 0
 
-    package init(endpoint: Endpoint, user: String? = nil, password: Secret? = nil, database: Int = 0) {
+    package init(
+        endpoint: Endpoint,
+        tls: RedisTLS? = nil,
+        user: String? = nil,
+        password: Secret? = nil,
+        database: Int = 0
+    ) {
         self.endpoint = endpoint
+        self.tls = tls
         self.user = user
         self.password = password
         self.database = database
@@ -34,9 +44,9 @@ package struct RedisURL: Sendable, Hashable {
     package init(_ text: String) throws(RedisURLError) {
         guard let separator = RedisURL.split(text[...], at: "://") else { throw .missingScheme }
         switch separator.before.lowercased() {
-        case "redis": try self.init(tcp: separator.after)
+        case "redis": try self.init(tcp: separator.after, isEncrypted: false)
+        case "rediss": try self.init(tcp: separator.after, isEncrypted: true)
         case "redis+unix": try self.init(unixSocket: separator.after)
-        case "rediss": throw .tlsUnsupported
         default: throw .unknownScheme
         }
     }
@@ -46,7 +56,6 @@ package struct RedisURL: Sendable, Hashable {
 package enum RedisURLError: Error, Hashable, Sendable {
     case missingScheme
     case unknownScheme
-    case tlsUnsupported
     case missingHost
     case invalidHost
     case invalidPort
@@ -54,14 +63,14 @@ package enum RedisURLError: Error, Hashable, Sendable {
     case invalidPercentEncoding
     case missingSocketPath
     case unexpectedQuery
+    case incompleteCertificate
 }
 
 extension RedisURLError: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .missingScheme: "a Redis URL starts with redis:// or redis+unix://"
-        case .unknownScheme: "the scheme of a Redis URL is redis or redis+unix"
-        case .tlsUnsupported: "TLS is not supported yet: rediss:// URLs cannot be used"
+        case .missingScheme: "a Redis URL starts with redis://, rediss:// or redis+unix://"
+        case .unknownScheme: "the scheme of a Redis URL is redis, rediss or redis+unix"
         case .missingHost: "the Redis URL names no host"
         case .invalidHost: "the host of the Redis URL is malformed"
         case .invalidPort: "the port of the Redis URL is not a number from 1 to 65535"
@@ -69,6 +78,7 @@ extension RedisURLError: CustomStringConvertible {
         case .invalidPercentEncoding: "the Redis URL is not percent-encoded properly"
         case .missingSocketPath: "the Redis URL names no socket: redis+unix:///path/to.sock"
         case .unexpectedQuery: "the Redis URL has a query or fragment that means nothing here"
+        case .incompleteCertificate: "the Redis URL names a certificate or a key, but not both: ?cert=file&key=file"
         }
     }
 }
@@ -86,7 +96,7 @@ extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible {
         }
         return switch endpoint {
         case .tcp(let host, let port):
-            "redis://\(login)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(database)"
+            "redis\(tls == nil ? "" : "s")://\(login)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(database)"
         case .unixSocket(let path):
             "redis+unix://\(login)\(path)?db=\(database)"
         }
@@ -104,21 +114,45 @@ extension RedisURL.Secret: CustomStringConvertible, CustomDebugStringConvertible
 // MARK: - Parsing
 
 extension RedisURL {
-    private init(tcp text: Substring) throws(RedisURLError) {
-        let end = text.firstIndex { "/?#".contains($0) } ?? text.endIndex
+    private init(tcp text: Substring, isEncrypted: Bool) throws(RedisURLError) {
+        let end = text.utf8.firstIndex { "/?#".utf8.contains($0) } ?? text.endIndex
         let (login, address) = RedisURL.splitLogin(text[..<end])
         let (host, port) = try RedisURL.hostAndPort(address)
         self.init(endpoint: .tcp(host: host, port: port))
         try logIn(login)
 
-        let path = text[end...]
-        guard !path.contains(where: { "?#".contains($0) }) else { throw .unexpectedQuery }
-        database = try RedisURL.database(path.dropFirst(), allowsEmpty: true)
+        let rest = text[end...]
+        guard !rest.contains("#") else { throw .unexpectedQuery }
+        let parts = RedisURL.split(rest, at: "?")
+        database = try RedisURL.database((parts?.before ?? rest).dropFirst(), allowsEmpty: true)
+        if isEncrypted {
+            tls = try RedisURL.tls(parts?.after ?? "")
+        } else if parts != nil {
+            throw .unexpectedQuery
+        }
+    }
+
+    private static func tls(_ query: Substring) throws(RedisURLError) -> RedisTLS {
+        var files: [Substring: String] = [:]
+        for item in query.split(separator: "&", omittingEmptySubsequences: false) where !query.isEmpty {
+            guard let parts = split(item, at: "="), ["ca", "cert", "key"].contains(parts.before),
+                files[parts.before] == nil, !parts.after.isEmpty
+            else { throw .unexpectedQuery }
+            files[parts.before] = try percentDecoded(parts.after)
+        }
+        switch (files["cert"], files["key"]) {
+        case (nil, nil):
+            return RedisTLS(authorities: files["ca"])
+        case (let certificate?, let key?):
+            return RedisTLS(authorities: files["ca"], identity: .init(certificate: certificate, key: key))
+        case (nil, _?), (_?, nil):
+            throw .incompleteCertificate
+        }
     }
 
     private init(unixSocket text: Substring) throws(RedisURLError) {
         guard !text.contains("#") else { throw .unexpectedQuery }
-        guard let slash = text.firstIndex(of: "/") else { throw .missingSocketPath }
+        guard let slash = text.utf8.firstIndex(of: UInt8(ascii: "/")) else { throw .missingSocketPath }
         let (login, host) = RedisURL.splitLogin(text[..<slash])
         guard host.isEmpty else { throw .invalidHost }
         let parts = RedisURL.split(text[slash...], at: "?")
@@ -145,8 +179,8 @@ extension RedisURL {
 
     /// A password may hold an unescaped `@`, a host may not: the last one counts.
     private static func splitLogin(_ authority: Substring) -> (login: Substring?, address: Substring) {
-        guard let at = authority.lastIndex(of: "@") else { return (nil, authority) }
-        return (authority[..<at], authority[authority.index(after: at)...])
+        guard let at = authority.utf8.lastIndex(of: UInt8(ascii: "@")) else { return (nil, authority) }
+        return (authority[..<at], authority[authority.utf8.index(after: at)...])
     }
 
     private static func hostAndPort(_ address: Substring) throws(RedisURLError) -> (String, Int) {
@@ -180,8 +214,9 @@ extension RedisURL {
         return Int(text)
     }
 
+    /// Looks at bytes: to Swift a separator and a combining character behind it are one character, which separates nothing.
     private static func split(_ text: Substring, at separator: String) -> (before: Substring, after: Substring)? {
-        guard let range = text.firstRange(of: separator) else { return nil }
+        guard let range = text.utf8.firstRange(of: separator.utf8) else { return nil }
         return (text[..<range.lowerBound], text[range.upperBound...])
     }
 

@@ -7,7 +7,7 @@
 #endif
 
 @inlinable
-func withContinuation<T: Sendable>(_ body: (Continuation<T>) -> Void) async -> T {
+nonisolated(nonsending) func withContinuation<T: Sendable>(_ body: (Continuation<T>) -> Void) async -> T {
     #if DEBUG
         await withCheckedContinuation(body)
     #else

@@ -33,16 +33,13 @@ extension FlightTable {
         if self.firstFree >= 0 {
             slot = self.firstFree
             self.firstFree = self.slots[slot].next
-            self.slots[slot].serial = self.lastSerial
-            self.slots[slot].hash = hash
-            self.slots[slot].key = key
+            self.slots[slot].occupy(serial: self.lastSerial, hash: hash, key: key)
         } else {
             slot = self.slots.count
             self.slots.append(Slot(serial: self.lastSerial, hash: hash, key: key))
         }
         self.usedCount += 1
         self.openCount += 1
-        self.slots[slot].isOpen = true
         if self.openCount > self.buckets.count {
             self.rehash()
         } else {
@@ -63,7 +60,6 @@ extension FlightTable {
             while self.slots[previous].next != slot { previous = self.slots[previous].next }
             self.slots[previous].next = next
         }
-        self.slots[slot].next = -1
         self.slots[slot].isOpen = false
         self.openCount -= 1
     }
@@ -71,14 +67,12 @@ extension FlightTable {
     /// What follows from a transition for the table: a finished flight is closed, and a spent one's slot is free again.
     @inlinable
     mutating func settle(_ slot: Int, _ remains: inout Remains) {
-        guard self.slots[slot].flight.isFinished else { return }
+        let settlement = self.slots[slot].flight.settle()
+        if case .running = settlement { return }
         if self.slots[slot].isOpen { self.close(slot) }
-        guard self.slots[slot].flight.isSpent else { return }
-        remains.outcome = self.slots[slot].flight.recycle()
-        remains.key = self.slots[slot].key
-        self.slots[slot].key = nil
-        self.slots[slot].serial = 0
-        self.slots[slot].next = self.firstFree
+        guard case .spent(let outcome) = settlement else { return }
+        remains.outcome = outcome
+        remains.key = self.slots[slot].vacate(next: self.firstFree)
         self.firstFree = slot
         self.usedCount -= 1
         if self.usedCount == 0, self.slots.count > Self.keptSlots { self.releaseMemory() }

@@ -16,7 +16,8 @@ struct FlightTable<Key: Hashable & Sendable, Value: Sendable, Waiter: Sendable, 
         @usableFromInline var hash: Int
         /// Nil while the slot is free.
         @usableFromInline var key: Key?
-        /// The next slot in the same bucket of open flights, or in the list of free slots; -1 at the end.
+        /// The next slot in the same bucket of open flights, or in the list of free slots; -1 at the end. Without
+        /// meaning for a closed flight.
         @usableFromInline var next: Int
         @usableFromInline var isOpen: Bool
         @usableFromInline var flight: Flight
@@ -27,8 +28,25 @@ struct FlightTable<Key: Hashable & Sendable, Value: Sendable, Waiter: Sendable, 
             self.hash = hash
             self.key = key
             self.next = -1
-            self.isOpen = false
+            self.isOpen = true
             self.flight = Flight()
+        }
+
+        /// A new flight for `key`. One call, because each access through the array checks that the array is not shared.
+        @inlinable
+        mutating func occupy(serial: UInt64, hash: Int, key: Key) {
+            self.serial = serial
+            self.hash = hash
+            self.key = key
+            self.isOpen = true
+        }
+
+        /// The flight has gone: returns its key, and hangs the slot before `next` in the list of free ones.
+        @inlinable
+        mutating func vacate(next: Int) -> Key? {
+            self.serial = 0
+            self.next = next
+            return self.key.take()
         }
     }
 

@@ -41,7 +41,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///   ``GroupError/Code-swift.struct/tooManyWaiters``) or the leader went away without a result
     ///   (``GroupError/Code-swift.struct/leaderLeft``); the leader's error for ``CancellationReason/custom(_:)``.
     @inlinable
-    public func value(
+    nonisolated(nonsending) public func value(
         _ key: Key,
         cancellation: CancellationPolicy? = nil,
         operation: @escaping @Sendable () async throws -> Value
@@ -71,7 +71,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///   - cancellation: the policy of the flight, if this call starts it; `nil` for the group's.
     ///   - operation: the work; run at most once.
     @inlinable
-    public func run(
+    nonisolated(nonsending) public func run(
         _ key: Key,
         cancellation: CancellationPolicy? = nil,
         operation: @escaping @Sendable () async throws -> Value
@@ -86,7 +86,9 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         case .leads(let flight, nil):
             return await shard.lead(flight, path: path, operation)
         case .leads(let flight, let seat?):
-            shard.launch(flight, path: path, endsWhenAbandoned: policy == .whenAbandoned, operation)
+            let endsWhenAbandoned = policy == .whenAbandoned
+            let known = await shard.launch(flight, seat, path: path, endsWhenAbandoned: endsWhenAbandoned, operation)
+            if let known { return known }
             return await shard.outcome(flight, seat)
         case .subscribed(let flight, let seat):
             return await shard.outcome(flight, seat)

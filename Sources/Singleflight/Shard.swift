@@ -36,7 +36,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// Waits for the outcome of a subscription, which is over afterwards.
     @inlinable
-    func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
+    nonisolated(nonsending) func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
         if let outcome = self.collect(flight, seat) { return outcome }
         return await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
@@ -104,16 +104,20 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     // MARK: The leader
 
-    /// Runs the operation in a task of its own, which completes the flight.
+    /// Runs the operation in a task of its own, which completes the flight. Returns the outcome for the leader's seat if
+    /// it is known then, without suspension.
     ///
-    /// Where the system has it, the task starts on the caller's thread, and so costs less than half.
+    /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must not
+    /// be an actor's: hence not on the caller's executor.
+    @concurrent
     @inlinable
     func launch(
         _ flight: FlightID,
+        _ seat: SeatID,
         path: FlightPath?,
         endsWhenAbandoned: Bool,
         _ operation: @escaping @Sendable () async throws -> Value
-    ) {
+    ) async -> Outcome<Value>? {
         let task: Task<Void, Never>
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             task = Task.immediate {
@@ -125,11 +129,12 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             }
         }
         self.attach(flight, .task(task), endsWhenAbandoned: endsWhenAbandoned, priority: Task.currentPriority.rawValue)
+        return self.collect(flight, seat)
     }
 
     /// Runs the operation in the caller's task, and completes the flight.
     @inlinable
-    func lead(
+    nonisolated(nonsending) func lead(
         _ flight: FlightID,
         path: FlightPath?,
         _ operation: @Sendable () async throws -> Value
@@ -144,8 +149,11 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// Runs the operation on behalf of the flight.
+    ///
+    /// This and its callers keep to the executor they are called on: each change of executor, even to the same one, costs
+    /// 15 ns, and in a task that was started by `Task.immediate` 50 ns.
     @inlinable
-    func result(
+    nonisolated(nonsending) func result(
         _ flight: FlightID,
         path: FlightPath?,
         _ operation: @Sendable () async throws -> Value

@@ -45,7 +45,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     /// ``CancellationReason/callerCancelled``, unless the outcome is there already. An outcome can be taken once: a
     /// second call, concurrent or later, gets ``CancellationReason/left``.
     @inlinable
-    public func outcome() async -> Outcome<Value> {
+    nonisolated(nonsending) public func outcome() async -> Outcome<Value> {
         switch self.subscription {
         case .refused(let reason):
             return .canceled(reason)

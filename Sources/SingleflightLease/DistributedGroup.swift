@@ -18,6 +18,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     private let terms: FlightTerms
     private let coder: PayloadCoder<Value>
     private let tooLong: StoredOutcome
+    /// `nil` if nobody wants to know anything.
+    private let observer: GroupObserver?
     private let flights: Group<Key, LocalResolution<Value>>
     /// Coalesces within the process the calls that the store could not be asked about.
     private let localRuns: Group<Key, Value>
@@ -59,6 +61,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             label: store.label
         )
         self.tooLong = self.coder.encode(DistributedGroupError.flightTooLong)
+        self.observer = GroupObserver(group: name, clock: store.clock, configuration.observability)
         let local = GroupConfiguration(maximumWaitersPerKey: configuration.maximumWaitersPerKey)
         self.flights = Group(local)
         self.localRuns = Group(local)
@@ -101,10 +104,26 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         unavailable: UnavailablePolicy? = nil,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
-        if Task.isCancelled { return .canceled(.callerCancelled) }
         let calledAt = self.store.clock.now
+        guard let call = self.observer?.call(key, at: calledAt) else {
+            return await self.perform(key, limit, unavailable, calledAt: calledAt, call: nil, operation)
+        }
+        let outcome = await self.perform(key, limit, unavailable, calledAt: calledAt, call: call, operation)
+        call.end(outcome)
+        return outcome
+    }
+
+    private func perform(
+        _ key: Key,
+        _ limit: Duration?,
+        _ unavailable: UnavailablePolicy?,
+        calledAt: LeaseInstant,
+        call: CallObserver?,
+        _ operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) async -> DistributedOutcome<Value> {
+        if Task.isCancelled { return .canceled(.callerCancelled) }
         let waitEnd = limit.map { calledAt.advanced(by: $0) }
-        let (subscriber, isStarter) = self.join(key, operation: operation)
+        let (subscriber, isStarter) = CallObserver.within(call) { self.join(key, call: call, operation: operation) }
 
         let completion: Completion<LocalResolution<Value>>
         switch await self.wait(subscriber, until: waitEnd) {
@@ -118,7 +137,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
                 isStarter: isStarter,
                 isShared: completion.isShared,
                 unavailable: unavailable ?? self.configuration.unavailable,
-                calledAt: calledAt
+                calledAt: calledAt,
+                call: call
             )
         case .success(.canceled(let reason)):
             return .canceled(reason)
@@ -127,7 +147,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             case .fail:
                 return self.unavailable(error, calledAt: calledAt)
             case .runLocally:
-                return await self.runLocally(key, until: waitEnd, calledAt: calledAt, operation: operation)
+                return await self.runLocally(key, until: waitEnd, calledAt: calledAt, call: call, operation: operation)
             }
         case .failure(let error):
             // Flights complete with a resolution, never with an error of their own.
@@ -139,6 +159,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
 
     private func join(
         _ key: Key,
+        call: CallObserver?,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) -> (Subscriber<Key, LocalResolution<Value>>, isStarter: Bool) {
         switch self.flights.entry(key) {
@@ -146,14 +167,16 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             return (subscriber, false)
         case .leader(let leader):
             let subscriber = leader.subscribe()
-            let flight = LocalFlight(key: key, leader: leader, coder: self.coder)
+            let observer = call?.flight()
+            let flight = LocalFlight(key: key, leader: leader, coder: self.coder, observer: observer)
             let driver = FlightDriver(
                 key: FlightKey(checkedGroup: self.name, bytes: key.flightKeyBytes),
                 store: self.store,
                 terms: self.terms,
                 tooLong: self.tooLong,
                 random: .system,
-                owner: flight
+                owner: flight,
+                observer: observer
             )
             leader.onAbandoned { driver.abandon() }
             flight.prepare(operation)
@@ -178,7 +201,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         isStarter: Bool,
         isShared: Bool,
         unavailable: UnavailablePolicy,
-        calledAt: LeaseInstant
+        calledAt: LeaseInstant,
+        call: CallObserver?
     ) -> DistributedOutcome<Value> {
         if let error = flight.unverified, unavailable == .fail {
             return self.unavailable(error, calledAt: calledAt)
@@ -188,6 +212,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             case .thisProcess: isStarter ? .leader : .subscriber
             case .remote, .reused: .follower
             }
+        call?.woke(by: flight, as: role)
         return .complete(
             DistributedCompletion(
                 result: flight.result,
@@ -209,6 +234,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         _ key: Key,
         until deadline: LeaseInstant?,
         calledAt: LeaseInstant,
+        call: CallObserver?,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
         let subscriber: Subscriber<Key, Value>
@@ -217,11 +243,13 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
             subscriber = other
         case .leader(let leader):
             subscriber = leader.subscribe()
-            let task = Task {
-                do {
-                    leader.complete(.success(try await leader.perform { try await operation(Flight(key: key)) }))
-                } catch {
-                    leader.complete(.failure(error))
+            let task = CallObserver.within(call) {
+                Task {
+                    do {
+                        leader.complete(.success(try await leader.perform { try await operation(Flight(key: key)) }))
+                    } catch {
+                        leader.complete(.failure(error))
+                    }
                 }
             }
             leader.onAbandoned { task.cancel() }

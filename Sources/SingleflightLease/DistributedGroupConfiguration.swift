@@ -31,6 +31,8 @@ public struct DistributedGroupConfiguration: Sendable {
     public var maximumWaitersPerKey: Int?
     /// How errors of known types cross processes as themselves.
     public var typedFailures: TypedFailures?
+    /// Who is told what the group does.
+    public var observability: Observability
 
     /// Creates a configuration; it is checked when a group is made with it.
     public init(
@@ -44,7 +46,8 @@ public struct DistributedGroupConfiguration: Sendable {
         reuse: Duration = .zero,
         reuseFailures: Duration = .zero,
         maximumWaitersPerKey: Int? = nil,
-        typedFailures: TypedFailures? = nil
+        typedFailures: TypedFailures? = nil,
+        observability: Observability = .init()
     ) {
         self.leaseDuration = leaseDuration
         self.grace = grace
@@ -57,6 +60,7 @@ public struct DistributedGroupConfiguration: Sendable {
         self.reuseFailures = reuseFailures
         self.maximumWaitersPerKey = maximumWaitersPerKey
         self.typedFailures = typedFailures
+        self.observability = observability
     }
 
     /// The checked terms of the group's flights.

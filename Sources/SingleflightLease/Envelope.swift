@@ -1,13 +1,18 @@
-/// The bytes of a stored outcome: which codec wrote them, who led, and the body. The layout is in docs/protocol.md.
+/// The bytes of a stored outcome: which codec wrote them, who led and in which trace, and the body. The layout is in
+/// docs/protocol.md.
 struct Envelope: Hashable, Sendable {
     /// Names the codec of the body.
     var codec: String
     /// The label of the process that led.
     var leader: String
+    /// The leader's span, if it has one.
+    var trace: TraceContext?
     var body: [UInt8]
 
     private static let magic: [UInt8] = Array("SF".utf8)
     private static let version: UInt8 = 1
+    /// With a trace. An outcome without one is written as ever.
+    private static let versionWithTrace: UInt8 = 2
     /// What fits into a length of one byte.
     static let maximumNameBytes = 255
 
@@ -15,16 +20,18 @@ struct Envelope: Hashable, Sendable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(8 + self.codec.utf8.count + self.leader.utf8.count + self.body.count)
         bytes += Self.magic
-        bytes.append(Self.version)
+        bytes.append(self.trace == nil ? Self.version : Self.versionWithTrace)
         bytes.append(shortText: self.codec)
         bytes.append(shortText: self.leader)
+        self.trace?.append(to: &bytes)
         bytes += self.body
         return bytes
     }
 
-    init(codec: String, leader: String, body: [UInt8]) {
+    init(codec: String, leader: String, trace: TraceContext? = nil, body: [UInt8]) {
         self.codec = codec
         self.leader = leader
+        self.trace = trace
         self.body = body
     }
 
@@ -33,10 +40,10 @@ struct Envelope: Hashable, Sendable {
         guard bytes.starts(with: Self.magic), reader.skip(2), let version = reader.byte() else {
             throw DistributedGroupError(.decodingFailed, "the outcome was not written by this kind of program")
         }
-        guard version == Self.version else {
+        guard version == Self.version || version == Self.versionWithTrace else {
             throw DistributedGroupError(
                 .decodingFailed,
-                "the outcome has format version \(version), this program reads \(Self.version)"
+                "the outcome has format version \(version), this program reads \(Self.version) and \(Self.versionWithTrace)"
             )
         }
         guard let codec = reader.shortText(), let leader = reader.shortText() else {
@@ -44,6 +51,12 @@ struct Envelope: Hashable, Sendable {
         }
         self.codec = codec
         self.leader = leader
+        if version == Self.versionWithTrace {
+            guard let trace = TraceContext(&reader) else {
+                throw DistributedGroupError(.decodingFailed, "the outcome is truncated")
+            }
+            self.trace = trace
+        }
         self.body = Array(reader.rest)
     }
 }
@@ -88,7 +101,7 @@ struct ByteReader {
 extension [UInt8] {
     /// A length of one byte, and as many bytes of UTF-8. Longer texts are cut.
     mutating func append(shortText text: String) {
-        let bytes = text.utf8.prefix(Envelope.maximumNameBytes)
+        let bytes = text.prefix(utf8: Envelope.maximumNameBytes).utf8
         self.append(UInt8(bytes.count))
         self += bytes
     }
@@ -98,5 +111,18 @@ extension [UInt8] {
         let count = UInt32(clamping: bytes.count)
         self += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: count >> $0) }
         self += bytes.prefix(Int(count))
+    }
+}
+
+extension String {
+    /// The longest beginning of at most so many bytes of UTF-8 that does not end within a character's bytes: cut there, what
+    /// remains would be repaired by whoever reads it, and be longer than before.
+    func prefix(utf8 count: Int) -> Substring {
+        guard self.utf8.count > count else { return self[...] }
+        var end = self.utf8.index(self.startIndex, offsetBy: count)
+        while String.Index(end, within: self.unicodeScalars) == nil {
+            end = self.utf8.index(before: end)
+        }
+        return self[..<end]
     }
 }

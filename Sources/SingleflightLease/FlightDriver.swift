@@ -34,6 +34,8 @@ package final class FlightDriver: Sendable {
     private let store: any LeaseStore
     private let terms: FlightTerms
     private let owner: any FlightOwner
+    /// Who is told of the flight's steps; `nil` if nobody wants to know.
+    private let observer: FlightObserver?
     private let state: Mutex<State>
 
     package init(
@@ -42,18 +44,21 @@ package final class FlightDriver: Sendable {
         terms: FlightTerms,
         tooLong: StoredOutcome,
         random: FlightRandom,
-        owner: any FlightOwner
+        owner: any FlightOwner,
+        observer: FlightObserver? = nil
     ) {
         self.key = key
         self.store = store
         self.terms = terms
         self.owner = owner
+        self.observer = observer
         self.state = Mutex(State(machine: FlightStateMachine(terms: terms, tooLong: tooLong), random: random))
     }
 
     // MARK: - Events
 
     package func start() {
+        self.observer?.started()
         // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
         let registration = self.store.listen(for: self.key) { event in self.received(event) }
         let isObsolete = self.state.withLock { state in
@@ -74,6 +79,7 @@ package final class FlightDriver: Sendable {
     }
 
     package func operationFinished(_ outcome: StoredOutcome) {
+        self.observer?.operationFinished()
         self.drive { state, now in state.machine.operationFinished(outcome, now: now) }
     }
 
@@ -111,10 +117,14 @@ package final class FlightDriver: Sendable {
     private func drive(_ transition: (inout State, LeaseInstant) -> [FlightAction]) {
         let now = self.store.clock.now
         var actions = self.state.withLock { state in
-            state.queue += transition(&state, now)
-            guard !state.isActing, !state.queue.isEmpty else { return [FlightAction]() }
-            state.isActing = true
-            return Self.takeQueue(&state)
+            let actions = transition(&state, now)
+            guard !state.isActing else {
+                state.queue += actions
+                return [FlightAction]()
+            }
+            // Nobody acts, so nothing is queued.
+            state.isActing = !actions.isEmpty
+            return actions
         }
         while !actions.isEmpty {
             for action in actions {
@@ -134,6 +144,7 @@ package final class FlightDriver: Sendable {
     }
 
     private func act(_ action: FlightAction) {
+        self.observer?.acting(action)
         switch action {
         case .enter(let token, let isRepetition, let until):
             let request = EnterRequest(
@@ -145,6 +156,7 @@ package final class FlightDriver: Sendable {
                 isRepetition: isRepetition
             )
             self.store.enter(request) { reply in
+                self.observer?.entered(reply, under: token)
                 if case .success(.lead) = reply {
                     self.state.withLock { $0.registration }?.stopWaiting()
                 }
@@ -158,6 +170,7 @@ package final class FlightDriver: Sendable {
                 retention: self.terms.lease.retention
             )
             self.store.poll(request) { reply in
+                self.observer?.polled(reply)
                 self.drive { $0.machine.pollReplied(reply, now: $1, using: &$0.random) }
             }
         case .renew(let token, let attempt, let renewals):
@@ -169,6 +182,9 @@ package final class FlightDriver: Sendable {
                 note: self.note(renewals: renewals)
             )
             self.store.renew(request) { reply in
+                if let observer = self.observer {
+                    observer.renewed(reply, of: token, before: self.state.withLock { $0.machine.leaseDeadline })
+                }
                 self.drive { $0.machine.renewReplied(reply, now: $1, using: &$0.random) }
             }
         case .complete(let token, let outcome):
@@ -210,7 +226,13 @@ package final class FlightDriver: Sendable {
     private func note(renewals: Int) -> LeaseNote {
         let (progress, leadingSince) = self.state.withLock { ($0.progress, $0.leadingSince) }
         let age = leadingSince?.duration(to: self.store.clock.now) ?? .zero
-        return LeaseNote(label: self.store.label, age: age, renewals: renewals, progress: progress)
+        return LeaseNote(
+            label: self.store.label,
+            age: age,
+            renewals: renewals,
+            progress: progress,
+            trace: self.observer?.trace
+        )
     }
 
     private func wake(at deadline: LeaseInstant) {

@@ -35,6 +35,14 @@ package struct FlightStateMachine: Sendable {
         }
     }
 
+    /// Until when this process believes in its lease; `nil` if it has none.
+    package var leaseDeadline: LeaseInstant? {
+        switch self.phase {
+        case .following, .handingBack: nil
+        case .leading(let leader, _): leader.deadline
+        }
+    }
+
     package mutating func start(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator

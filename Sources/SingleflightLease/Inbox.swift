@@ -36,23 +36,26 @@ public struct Announcement: Hashable, Sendable {
 
 /// A listener's registration with an inbox.
 public final class InboxRegistration: Sendable {
-    private let onStopWaiting: @Sendable () -> Void
-    private let onCancel: @Sendable () -> Void
+    enum Change: Sendable {
+        case stopWaiting
+        case cancel
+    }
 
-    init(onStopWaiting: @escaping @Sendable () -> Void, onCancel: @escaping @Sendable () -> Void) {
-        self.onStopWaiting = onStopWaiting
-        self.onCancel = onCancel
+    private let perform: @Sendable (Change) -> Void
+
+    init(_ perform: @escaping @Sendable (Change) -> Void) {
+        self.perform = perform
     }
 
     /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's waiters: a leader
     /// that counted as waiting for itself would never learn that nobody else does. Idempotent.
     public func stopWaiting() {
-        self.onStopWaiting()
+        self.perform(.stopWaiting)
     }
 
     /// Ends the registration. An event that is just being delivered may still come. Idempotent.
     public func cancel() {
-        self.onCancel()
+        self.perform(.cancel)
     }
 }
 
@@ -72,7 +75,33 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
 
     private struct State {
         var nextID: UInt64 = 0
-        var listeners: [Name: [Listener]] = [:]
+        var listeners: [Name: Listeners] = [:]
+    }
+
+    /// Nearly always one: kept in place, without an array.
+    private struct Listeners {
+        var first: Listener
+        var others: [Listener] = []
+
+        var all: [Listener] { [self.first] + self.others }
+
+        var waitingCount: Int {
+            (self.first.isWaiting ? 1 : 0) + self.others.count(where: \.isWaiting)
+        }
+
+        mutating func stopWaiting(_ id: UInt64) {
+            if self.first.id == id {
+                self.first.isWaiting = false
+            } else if let index = self.others.firstIndex(where: { $0.id == id }) {
+                self.others[index].isWaiting = false
+            }
+        }
+
+        /// Nil if none is left.
+        func removing(_ id: UInt64) -> Listeners? {
+            let remaining = self.all.filter { $0.id != id }
+            return remaining.first.map { Listeners(first: $0, others: Array(remaining.dropFirst())) }
+        }
     }
 
     private let state = Mutex(State())
@@ -93,18 +122,27 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         let id = self.state.withLock { state in
             let id = state.nextID
             state.nextID += 1
-            state.listeners[key, default: []].append(Listener(id: id, handler: handler))
+            let listener = Listener(id: id, handler: handler)
+            if state.listeners[key] == nil {
+                state.listeners[key] = Listeners(first: listener)
+            } else {
+                state.listeners[key]?.others.append(listener)
+            }
             return id
         }
-        return InboxRegistration(
-            onStopWaiting: { [weak self] in self?.stopWaiting(id, for: key) },
-            onCancel: { [weak self] in self?.remove(id, for: key) }
-        )
+        // A listener keeps the router alive until it is canceled, as the router keeps the listener. A weak reference would cost as
+        // much as the rest of a registration.
+        return InboxRegistration { change in
+            switch change {
+            case .stopWaiting: self.stopWaiting(id, for: key)
+            case .cancel: self.remove(id, for: key)
+            }
+        }
     }
 
     /// The number of listeners for `key` that wait: those that lead don't count.
     public func waitingCount(for key: Name) -> Int {
-        self.state.withLock { $0.listeners[key]?.count(where: \.isWaiting) ?? 0 }
+        self.state.withLock { $0.listeners[key]?.waitingCount ?? 0 }
     }
 
     /// The number of keys with listeners.
@@ -115,16 +153,17 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     /// Delivers `event` to the listeners of `key`. Answers whether there was one.
     @discardableResult
     public func deliver(_ event: InboxEvent, for key: Name) -> Bool {
-        let listeners = self.state.withLock { $0.listeners[key] ?? [] }
-        for listener in listeners {
+        guard let listeners = self.state.withLock({ $0.listeners[key] }) else { return false }
+        listeners.first.handler(event)
+        for listener in listeners.others {
             listener.handler(event)
         }
-        return !listeners.isEmpty
+        return true
     }
 
     /// Delivers `event` to every listener of every key.
     public func deliverToAll(_ event: InboxEvent) {
-        let listeners = self.state.withLock { $0.listeners.values.flatMap { $0 } }
+        let listeners = self.state.withLock { $0.listeners.values.flatMap(\.all) }
         for listener in listeners {
             listener.handler(event)
         }
@@ -132,17 +171,18 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
 
     private func stopWaiting(_ id: UInt64, for key: Name) {
         self.state.withLock { state in
-            guard let index = state.listeners[key]?.firstIndex(where: { $0.id == id }) else { return }
-            state.listeners[key]?[index].isWaiting = false
+            state.listeners[key]?.stopWaiting(id)
         }
     }
 
     private func remove(_ id: UInt64, for key: Name) {
         let isEmpty = self.state.withLock { state in
-            guard var remaining = state.listeners.removeValue(forKey: key) else { return false }
-            remaining.removeAll { $0.id == id }
-            if !remaining.isEmpty {
-                state.listeners[key] = remaining
+            guard let listeners = state.listeners[key] else { return false }
+            if listeners.others.isEmpty {
+                guard listeners.first.id == id else { return false }
+                state.listeners[key] = nil
+            } else {
+                state.listeners[key] = listeners.removing(id)
             }
             return state.listeners.isEmpty
         }

@@ -80,6 +80,14 @@ package struct LeaderStateMachine: Sendable {
         }
     }
 
+    /// Until when the lease is believed in; `nil` once that does not matter any more.
+    package var deadline: LeaseInstant? {
+        switch self.state {
+        case .confirming(let leading), .leading(let leading): leading.deadline
+        case .completing, .ended: nil
+        }
+    }
+
     /// The first actions. To be called once.
     package mutating func start() -> [FlightAction] {
         switch self.state {

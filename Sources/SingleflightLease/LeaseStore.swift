@@ -160,13 +160,22 @@ public struct LeaseNote: Hashable, Sendable {
     public var renewals: Int
     /// What the operation says of its progress.
     public var progress: FlightProgress?
+    /// The leader's span, if it has one.
+    public var trace: TraceContext?
 
     /// Creates a note.
-    public init(label: String, age: Duration = .zero, renewals: Int = 0, progress: FlightProgress? = nil) {
+    public init(
+        label: String,
+        age: Duration = .zero,
+        renewals: Int = 0,
+        progress: FlightProgress? = nil,
+        trace: TraceContext? = nil
+    ) {
         self.label = label
         self.age = age
         self.renewals = renewals
         self.progress = progress
+        self.trace = trace
     }
 }
 

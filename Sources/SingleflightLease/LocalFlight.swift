@@ -20,6 +20,10 @@ struct FinishedFlight<Value: Sendable>: Sendable {
     var attempts: Int
     /// Why the store's verdict on the result could not be learned, if so.
     var unverified: LeaseStoreError?
+    /// The leader's span, if it has one.
+    var trace: TraceContext?
+    /// When this process learned that the result stands, if somebody wants to know.
+    var learnedAt: LeaseInstant?
 }
 
 /// One flight's operation and its local callers: what the flight's driver acts on.
@@ -46,12 +50,19 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     private let key: Key
     private let leader: Leader<Key, LocalResolution<Value>>
     private let coder: PayloadCoder<Value>
+    private let observer: FlightObserver?
     private let state = Mutex(State())
 
-    init(key: Key, leader: Leader<Key, LocalResolution<Value>>, coder: PayloadCoder<Value>) {
+    init(
+        key: Key,
+        leader: Leader<Key, LocalResolution<Value>>,
+        coder: PayloadCoder<Value>,
+        observer: FlightObserver?
+    ) {
         self.key = key
         self.leader = leader
         self.coder = coder
+        self.observer = observer
     }
 
     /// Makes the operation's task. It waits for the lease first: made here, it inherits the task-locals and the priority of the
@@ -66,7 +77,7 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
             } catch {
                 result = .failure(error)
             }
-            let encoded = self.coder.encode(result)
+            let encoded = self.coder.encode(result, trace: self.observer?.trace)
             let isWanted = self.state.withLock { state in
                 guard case .granted = state.operation else { return false }
                 state.operation = .finished(encoded.local)
@@ -122,7 +133,13 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     }
 
     func resolve(_ resolution: FlightResolution) {
-        let local = self.local(resolution)
+        let learnedAt = self.observer?.now
+        var local = self.local(resolution)
+        if let learnedAt, case .finished(var finished) = local {
+            finished.learnedAt = learnedAt
+            if case .thisProcess = finished.source { finished.trace = self.observer?.trace }
+            local = .finished(finished)
+        }
         self.endOperation()
         self.leader.complete(.success(local))
     }
@@ -212,7 +229,8 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
                 leader: decoded.leader,
                 source: isReused ? .reused : .remote,
                 isSharedElsewhere: true,
-                attempts: takeovers + 1
+                attempts: takeovers + 1,
+                trace: decoded.trace
             )
         )
     }

@@ -33,11 +33,13 @@ extension CanceledFlight {
 
     /// Reads a stored reason. A reason that only a later version knows counts as an expiry: no result will come either way.
     package init(wireForm: String) {
-        let parts = wireForm.split(separator: "\n", maxSplits: 2, omittingEmptySubsequences: false)
+        // By bytes: to Swift a carriage return and a line feed are one character, which is not a line feed.
+        let parts = wireForm.utf8.split(separator: UInt8(ascii: "\n"), maxSplits: 2, omittingEmptySubsequences: false)
+            .map { String(Substring($0)) }
         switch parts[0] {
         case "exhausted": self = .supersededTooOften
         case "shutdown": self = .leaderShutDown
-        case "revoked" where parts.count == 3: self = .revoked(by: String(parts[1]), reason: String(parts[2]))
+        case "revoked" where parts.count == 3: self = .revoked(by: parts[1], reason: parts[2])
         default: self = .leaseExpired
         }
     }

@@ -12,7 +12,8 @@ struct PayloadCoder<Value: Sendable>: Sendable {
         var local: Result<Value, any Error>
     }
 
-    func encode(_ result: Result<Value, any Error>) -> Encoded {
+    /// - Parameter trace: the leader's span, if it has one.
+    func encode(_ result: Result<Value, any Error>, trace: TraceContext? = nil) -> Encoded {
         switch result {
         case .success(let value):
             do {
@@ -22,9 +23,14 @@ struct PayloadCoder<Value: Sendable>: Sendable {
                         .resultTooLarge,
                         "the encoded result has \(body.count) bytes, the group allows \(self.maximumResultBytes)"
                     )
-                    return Encoded(outcome: self.encode(error), local: .failure(error))
+                    return Encoded(outcome: self.encode(error, trace: trace), local: .failure(error))
                 }
-                let envelope = Envelope(codec: self.codec.identifier, leader: self.label, body: body)
+                let envelope = Envelope(
+                    codec: self.codec.identifier,
+                    leader: self.label,
+                    trace: trace,
+                    body: body
+                )
                 return Encoded(outcome: .value(envelope.bytes), local: result)
             } catch {
                 // The callers here have the value and need no bytes; only the others go without.
@@ -33,7 +39,7 @@ struct PayloadCoder<Value: Sendable>: Sendable {
                     "the result could not be encoded: \(error)",
                     underlying: error
                 )
-                return Encoded(outcome: self.encode(error), local: result)
+                return Encoded(outcome: self.encode(error, trace: trace), local: result)
             }
         case .failure(let error):
             let body = FailureBody(
@@ -41,20 +47,31 @@ struct PayloadCoder<Value: Sendable>: Sendable {
                 typedFailures: self.typedFailures,
                 maximumTypedBytes: self.maximumResultBytes
             )
-            let envelope = Envelope(codec: ReservedCodec.failure, leader: self.label, body: body.bytes)
+            let envelope = Envelope(
+                codec: ReservedCodec.failure,
+                leader: self.label,
+                trace: trace,
+                body: body.bytes
+            )
             return Encoded(outcome: .failure(envelope.bytes), local: result)
         }
     }
 
-    func encode(_ error: DistributedGroupError) -> StoredOutcome {
-        let text = "\(error.code)\n\(error.message)"
-        return .failure(Envelope(codec: ReservedCodec.groupError, leader: self.label, body: Array(text.utf8)).bytes)
+    func encode(_ error: DistributedGroupError, trace: TraceContext? = nil) -> StoredOutcome {
+        let envelope = Envelope(
+            codec: ReservedCodec.groupError,
+            leader: self.label,
+            trace: trace,
+            body: Array("\(error.code)\n\(error.message)".utf8)
+        )
+        return .failure(envelope.bytes)
     }
 
-    /// A stored result, and the label of the process that led.
+    /// A stored result, the label of the process that led, and its span.
     struct Decoded {
         var result: Result<Value, any Error>
         var leader: String?
+        var trace: TraceContext?
     }
 
     func decode(value bytes: [UInt8]) -> Decoded {
@@ -105,13 +122,13 @@ struct PayloadCoder<Value: Sendable>: Sendable {
         _ bytes: [UInt8],
         _ body: (Envelope, _ leader: String) throws -> Result<Value, any Error>
     ) -> Decoded {
-        var leader: String?
+        var (leader, trace): (String?, TraceContext?)
         do {
             let envelope = try Envelope(bytes: bytes)
-            leader = envelope.leader
-            return Decoded(result: try body(envelope, envelope.leader), leader: leader)
+            (leader, trace) = (envelope.leader, envelope.trace)
+            return Decoded(result: try body(envelope, envelope.leader), leader: leader, trace: trace)
         } catch {
-            return Decoded(result: .failure(error), leader: leader)
+            return Decoded(result: .failure(error), leader: leader, trace: trace)
         }
     }
 }

@@ -61,7 +61,7 @@ struct FailureBody: Hashable, Sendable {
     /// - Parameter maximumTypedBytes: an encoded error that is longer is left out: the failure crosses as a ``RemoteFailure``.
     init(_ error: any Error, typedFailures: TypedFailures?, maximumTypedBytes: Int) {
         self.type = String(reflecting: Swift.type(of: error))
-        self.message = String(decoding: String(describing: error).utf8.prefix(Self.maximumMessageBytes), as: UTF8.self)
+        self.message = String(String(describing: error).prefix(utf8: Self.maximumMessageBytes))
         self.typed = typedFailures?.encode(error).flatMap { $0.count <= maximumTypedBytes ? $0 : nil }
     }
 

@@ -2,14 +2,19 @@ import HiredisClient
 import SingleflightLease
 import Synchronization
 
-/// One pass over the server's keys by SCAN.
+/// One pass over the server's keys by SCAN, in steps whose size follows from how long the server takes for them.
 struct KeyScan {
+    /// What a step came to.
+    struct Page {
+        /// The names found, often none.
+        var names: [String]
+        /// The server's time after the step, since 1970; `nil` where this user may not ask for it.
+        var time: Duration?
+    }
+
     /// Where the pass stands; `nil` at its end.
     private var cursor: UInt64?
-
-    /// Keys that one SCAN looks at. Among a million keys the server spends up to 0.8 µs on each, so a step keeps it for less than
-    /// half a millisecond; larger steps do not make the whole faster.
-    private static let step: RedisArgument = "500"
+    private var pace = ScanPace()
 
     init(cursor: UInt64? = 0) {
         self.cursor = cursor
@@ -25,18 +30,49 @@ struct KeyScan {
         return Double(mirrored) / Double(UInt64.max)
     }
 
-    /// The names found in the next step, often none; `nil` after the last step.
-    mutating func next(matching pattern: String, by store: RedisLeaseStore) async throws(LeaseStoreError) -> [String]? {
+    /// The next step; `nil` after the last.
+    ///
+    /// The server's own clock, asked right before and after, tells what the step took there: the way to it, however long,
+    /// does not make the steps smaller.
+    mutating func next(matching pattern: String, by store: RedisLeaseStore) async throws(LeaseStoreError) -> Page? {
         guard let cursor else { return nil }
-        let scan = RedisCommand("SCAN", .string("\(cursor)"), "MATCH", .string(pattern), "COUNT", Self.step)
-        let reply = try await store.execute([scan])[0]
+        let scan = RedisCommand(
+            "SCAN",
+            .string("\(cursor)"),
+            "MATCH",
+            .string(pattern),
+            "COUNT",
+            .integer(Int64(self.pace.count))
+        )
+        let time = RedisCommand("TIME")
+        let sent = ContinuousClock.now
+        let results = await store.results(of: [time, scan, time])
+        let trip = sent.duration(to: .now)
+        let reply: RESPValue
+        switch results[1] {
+        case .success(let value): reply = value
+        case .failure(let error): throw LeaseStoreError(error)
+        }
         guard let page = reply.array, page.count == 2, let next = page[0].string.flatMap({ UInt64($0) }),
             let names = page[1].array
         else {
             throw LeaseStoreError(.protocolViolation, "unexpected reply to SCAN")
         }
+        let (start, end) = (Self.time(results[0]), Self.time(results[2]))
+        // A clock that was set back meanwhile tells nothing; the trip is longer than the step in any case.
+        if let start, let end, end >= start {
+            self.pace.took(min(end - start, trip))
+        } else {
+            self.pace.took(trip)
+        }
         self.cursor = next == 0 ? nil : next
-        return names.compactMap(\.string)
+        return Page(names: names.compactMap(\.string), time: end)
+    }
+
+    private static func time(_ reply: Result<RESPValue, RedisClientError>) -> Duration? {
+        guard let parts = try? reply.get().array?.compactMap({ $0.string.flatMap { Int64($0) } }), parts.count == 2
+        else { return nil }
+        return .seconds(parts[0]) + .microseconds(parts[1])
     }
 }
 
@@ -45,8 +81,18 @@ extension RedisLeaseStore {
     ///
     /// - Throws: the first of the failures.
     func execute(_ commands: [RedisCommand]) async throws(LeaseStoreError) -> [RESPValue] {
+        let results = await self.results(of: commands)
+        do {
+            return try results.map { result throws(RedisClientError) in try result.get() }
+        } catch {
+            throw LeaseStoreError(error)
+        }
+    }
+
+    /// Sends the commands in one go and returns what became of each, in order.
+    func results(of commands: [RedisCommand]) async -> [Result<RESPValue, RedisClientError>] {
         guard !commands.isEmpty else { return [] }
-        let results = await withCheckedContinuation { continuation in
+        return await withCheckedContinuation { continuation in
             let replies = RepliesInOrder(count: commands.count)
             for (index, command) in commands.enumerated() {
                 self.client.send(command) { result in
@@ -55,11 +101,6 @@ extension RedisLeaseStore {
                     }
                 }
             }
-        }
-        do {
-            return try results.map { result throws(RedisClientError) in try result.get() }
-        } catch {
-            throw LeaseStoreError(error)
         }
     }
 }

@@ -1,3 +1,4 @@
+import HiredisClient
 import SingleflightLease
 
 /// The names of a flight's keys and channels; docs/protocol.md has the table.
@@ -7,6 +8,8 @@ struct Keyspace: Sendable {
     let inboxPrefix: String
     /// Where events are published, if they are.
     let eventChannel: String
+    /// What the names of a flight's keys begin with, by partition.
+    private let tags: [String]
 
     /// Longer encoded keys are named by their digest.
     private static let maximumEncodedBytes = 256
@@ -15,50 +18,66 @@ struct Keyspace: Sendable {
         self.namespace = namespace
         self.inboxPrefix = "sf1:in:\(namespace):"
         self.eventChannel = "sf1:ev:\(namespace)"
+        self.tags = (0..<Self.partitionCount).map { "sf1:{\(namespace):\($0)}:" }
     }
 
     /// The keys of one flight. All lie in one slot of a cluster, because of the hash tag.
     ///
-    /// Each is put together when it is asked for: the one command of an uncontended start needs one of the five.
+    /// They are put together where they are written.
     struct Names: Sendable {
         fileprivate var tag: String
         fileprivate var name: String
         /// Whether the key's name is a digest of the key.
         var isDigest: Bool
 
-        var lease: String { self.tag + "lease" + self.name }
-        var wait: String { self.tag + "wait" + self.name }
+        var lease: RedisArgument { .joined(self.tag, "lease:", self.name) }
+        var wait: RedisArgument { .joined(self.tag, "wait:", self.name) }
         /// What a token is appended to.
-        var done: String { self.tag + "done" + self.name + ":" }
-        var last: String { self.tag + "last" + self.name }
-        var fence: String { self.tag + "fence" }
+        var done: RedisArgument { .joined(self.tag, "done:", self.name + ":") }
+        var last: RedisArgument { .joined(self.tag, "last:", self.name) }
+        var fence: RedisArgument { .joined(self.tag, "fence", "") }
+
+        /// The key that holds the outcome of one flight.
+        func done(_ token: LeaseToken) -> RedisArgument {
+            .joined(self.tag, "done:", "\(self.name):\(token)")
+        }
     }
 
     func names(of key: FlightKey) -> Names {
         let encoded = Self.encode(key.bytes)
         return Names(
-            tag: "sf1:{\(self.namespace):\(Self.partition(of: key))}:",
-            name: ":\(key.group):\(encoded.text)",
+            tag: self.tags[Self.partition(of: key)],
+            name: Self.name(group: key.group, encodedKey: encoded.text),
             isDigest: encoded.isDigest
         )
     }
 
     /// The name by which announcements call the flight's key: what follows `lease:` in its lease's name.
     static func announcedName(of key: FlightKey) -> String {
-        "\(key.group):\(Self.encode(key.bytes).text)"
+        self.name(group: key.group, encodedKey: self.encode(key.bytes).text)
     }
 
-    /// One of 256 partitions; spreads the keys of a namespace over a cluster's slots.
+    private static func name(group: String, encodedKey: String) -> String {
+        group + ":" + encodedKey
+    }
+
+    private static let partitionCount = 256
+
+    /// Spreads the keys of a namespace over a cluster's slots.
     static func partition(of key: FlightKey) -> Int {
         var crc: UInt16 = 0
         crc.addCRC16(key.group.utf8)
         crc.addCRC16(CollectionOfOne(UInt8(ascii: ":")))
         crc.addCRC16(key.bytes)
-        return Int(crc % 256)
+        return Int(crc) % Self.partitionCount
     }
 
     /// Printable ASCII stands as it is, but for `%`, `{`, `}` and space; a leading `~` marks a digest and is escaped, too.
     static func encode(_ bytes: [UInt8]) -> (text: String, isDigest: Bool) {
+        if bytes.count <= Self.maximumEncodedBytes, bytes.allSatisfy(Self.standsAsItIs) {
+            // Nearly all keys: no second array.
+            return (String(decoding: bytes, as: UTF8.self), false)
+        }
         var encoded: [UInt8] = []
         encoded.reserveCapacity(bytes.count)
         for (index, byte) in bytes.enumerated() {
@@ -77,6 +96,14 @@ struct Keyspace: Sendable {
             return (String(decoding: encoded, as: UTF8.self), false)
         }
         return ("~" + SHA256.hexadecimalDigest(of: bytes), true)
+    }
+
+    private static func standsAsItIs(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "%"), UInt8(ascii: "{"), UInt8(ascii: "}"), UInt8(ascii: "~"): false
+        case 0x21...0x7E: true
+        default: false
+        }
     }
 
     /// The bytes that `text` stands for; `nil` where it stands for none, or is a digest.

@@ -53,6 +53,8 @@ public struct LeaseEvent: Hashable, Sendable {
 public enum LeaseEventUpdate: Hashable, Sendable {
     /// Events are seen from here on. The first update; each further one means that events before it may have been missed.
     case resumed
+    /// The connection was lost. Nothing is heard until the next ``resumed``.
+    case interrupted
     /// Something happened.
     case event(LeaseEvent)
 }
@@ -69,11 +71,10 @@ extension LeaseEvent {
             let token = LeaseToken(bytes: lines[0].dropFirst(2).prefix(32)),
             let change = Change(kind: lines[0][1], detail: Array(lines[2]), token: token)
         else { return nil }
-        let fields = lines[0].dropFirst(34).split(separator: UInt8(ascii: " ")).map {
-            String(decoding: $0, as: UTF8.self)
-        }
-        guard fields.count == 4, let milliseconds = Int64(fields[0]), let attempt = Int(fields[1]),
-            let waiters = Int(fields[2]), let name = FlightName(fields[3][...])
+        let fields = lines[0].dropFirst(34).split(separator: UInt8(ascii: " "))
+        guard fields.count == 4, let milliseconds = Int64(decimal: fields[0]), let attempt = Int(decimal: fields[1]),
+            let waiters = Int(decimal: fields[2]),
+            let name = FlightName(String(decoding: fields[3], as: UTF8.self)[...])
         else { return nil }
         let note = LeaseRecord.Note(json: lines[1])
         self.init(

@@ -16,6 +16,7 @@ extension LeaseRecord.Note {
             renewals: note.renewals,
             fraction: note.progress?.fraction,
             message: note.progress?.message,
+            trace: note.trace?.fields,
             key: key.map { String(decoding: $0.bytes.prefix(1024), as: UTF8.self) }
         )
     }
@@ -30,11 +31,16 @@ extension LeaseRecord.Note {
     /// The note as of `time`, in milliseconds since 1970.
     func leaseNote(at time: Int64) -> LeaseNote {
         let progress = self.fraction != nil || self.message != nil
+        // What others wrote is taken no more on trust than what a tracer here writes.
+        var trace = TraceContext()
+        for (name, value) in (self.trace ?? [:]).sorted(by: { $0.key < $1.key }) { trace.set(name, to: value) }
         return LeaseNote(
             label: self.label,
-            age: .milliseconds(self.startedAt > 0 ? max(time - self.startedAt, 0) : 0),
+            // Both come from elsewhere: the difference of two positive numbers is all that is safe to take.
+            age: .milliseconds(self.startedAt > 0 && time > self.startedAt ? time - self.startedAt : 0),
             renewals: self.renewals,
-            progress: progress ? FlightProgress(fraction: self.fraction, message: self.message ?? "") : nil
+            progress: progress ? FlightProgress(fraction: self.fraction, message: self.message ?? "") : nil,
+            trace: trace.isEmpty ? nil : trace
         )
     }
 }

@@ -21,6 +21,8 @@ struct LeaseRecord {
         var renewals: Int
         var fraction: Double?
         var message: String?
+        /// The fields of the leader's span.
+        var trace: [String: String]?
         /// The key as text, where the key's name holds only its digest.
         var key: String?
 
@@ -30,6 +32,7 @@ struct LeaseRecord {
             renewals: Int,
             fraction: Double? = nil,
             message: String? = nil,
+            trace: [String: String]? = nil,
             key: String? = nil
         ) {
             self.label = label
@@ -37,6 +40,7 @@ struct LeaseRecord {
             self.renewals = renewals
             self.fraction = fraction
             self.message = message
+            self.trace = trace
             self.key = key
         }
 
@@ -47,13 +51,21 @@ struct LeaseRecord {
         }
 
         /// Written by hand: an encoder costs more than all the rest of an uncontended flight, twice over.
-        fileprivate var json: String {
-            var json =
-                "{\"label\":\(self.label.jsonQuoted),\"startedAt\":\(self.startedAt),\"renewals\":\(self.renewals)"
-            if let fraction { json += ",\"fraction\":\(fraction)" }
-            if let message { json += ",\"message\":\(message.jsonQuoted)" }
-            if let key { json += ",\"key\":\(key.jsonQuoted)" }
-            return json + "}"
+        fileprivate func write(into text: inout String) {
+            text += "{\"label\":"
+            text += self.label.jsonQuoted
+            text += ",\"startedAt\":"
+            text += String(self.startedAt)
+            text += ",\"renewals\":"
+            text += String(self.renewals)
+            if let fraction { text += ",\"fraction\":\(fraction)" }
+            if let message { text += ",\"message\":\(message.jsonQuoted)" }
+            if let trace {
+                let fields = trace.sorted { $0.key < $1.key }.map { "\($0.key.jsonQuoted):\($0.value.jsonQuoted)" }
+                text += ",\"trace\":{\(fields.joined(separator: ","))}"
+            }
+            if let key { text += ",\"key\":\(key.jsonQuoted)" }
+            text += "}"
         }
     }
 
@@ -67,8 +79,16 @@ struct LeaseRecord {
     private static let fixedLength = 83
 
     var text: String {
-        self.token.description + self.inbox.description + Self.padded(self.duration.milliseconds, to: 8)
-            + Self.padded(self.grace.milliseconds, to: 8) + Self.padded(Int64(self.attempt), to: 3) + self.note.json
+        var text = ""
+        // Room for a label of usual length; one allocation instead of one for each part.
+        text.reserveCapacity(Self.fixedLength + 128)
+        text += self.token.description
+        text += self.inbox.description
+        text += Self.padded(self.duration.milliseconds, to: 8)
+        text += Self.padded(self.grace.milliseconds, to: 8)
+        text += Self.padded(Int64(self.attempt), to: 3)
+        self.note.write(into: &text)
+        return text
     }
 
     init(token: LeaseToken, inbox: InboxID, duration: Duration, grace: Duration, attempt: Int, note: Note) {
@@ -82,7 +102,7 @@ struct LeaseRecord {
 
     init?(bytes: [UInt8]) {
         guard bytes.count >= Self.fixedLength else { return nil }
-        func number(_ range: Range<Int>) -> Int64? { Int64(String(decoding: bytes[range], as: UTF8.self)) }
+        func number(_ range: Range<Int>) -> Int64? { Int64(decimal: bytes[range]) }
         guard let token = LeaseToken(bytes: bytes[0..<32]),
             let inbox = InboxID(String(decoding: bytes[32..<64], as: UTF8.self)),
             let duration = number(64..<72), let grace = number(72..<80), let attempt = number(80..<83)
@@ -101,6 +121,14 @@ struct LeaseRecord {
     }
 }
 
+extension FixedWidthInteger {
+    /// The number that these digits stand for; `nil` for anything else, also for a sign, which `Int` would take.
+    init?(decimal digits: some Collection<UInt8>) {
+        guard digits.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+        self.init(String(decoding: digits, as: UTF8.self))
+    }
+}
+
 extension Duration {
     /// Whole milliseconds, rounded up: a lease is never shorter than asked for.
     var milliseconds: Int64 {
@@ -112,6 +140,9 @@ extension Duration {
 extension String {
     /// The string as a JSON string, quotes included.
     fileprivate var jsonQuoted: String {
+        guard self.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {
+            return "\"" + self + "\""
+        }
         var quoted = "\""
         for scalar in self.unicodeScalars {
             switch scalar {

@@ -54,7 +54,7 @@ private final class EventFeed: Sendable {
             if self.hasGap.load(ordering: .relaxed) { yield(.resumed) }
             yield(.event(event))
         case .disconnected:
-            break
+            yield(.interrupted)
         }
     }
 

@@ -42,8 +42,8 @@ extension RedisLeaseStore {
         let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"
         var scan = KeyScan()
         var tokens: [String: Set<LeaseToken>] = group.map { [$0: []] } ?? [:]
-        while let names = try await scan.next(matching: pattern, by: self) {
-            for name in names {
+        while let page = try await scan.next(matching: pattern, by: self) {
+            for name in page.names {
                 guard let (group, token) = Self.read(name, encodedKey: encoded) else { continue }
                 tokens[group, default: []].formUnion(token.map { [$0] } ?? [])
             }
@@ -85,10 +85,8 @@ extension RedisLeaseStore {
     private func outcomes(of key: FlightKey, tokens: [LeaseToken]) async throws(LeaseStoreError) -> [RetainedOutcome] {
         let names = self.keyspace.names(of: key)
         let replies = try await self.execute(
-            [RedisCommand("GET", .string(names.last))]
-                + tokens.flatMap { token in
-                    ["GET", "PTTL"].map { RedisCommand($0, .string(names.done + token.description)) }
-                }
+            [RedisCommand("GET", names.last)]
+                + tokens.flatMap { token in ["GET", "PTTL"].map { RedisCommand($0, names.done(token)) } }
         )
         let outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
             guard let bytes = replies[1 + index * 2].bytes, let life = replies[2 + index * 2].integer, life > 0,

@@ -30,9 +30,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
     let keyspace: Keyspace
     private let subscription: InboxSubscription
     private let eventLoopClock: EventLoopClock
-    private let serverTime: ServerTime
+    let serverTime: ServerTime
     private let router: InboxRouter<String>
     private let outstanding = OutstandingRequests()
+    private let logger: Logger
 
     /// Sets a store up; nothing is connected before ``run()``.
     ///
@@ -40,7 +41,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     ///   - url: `redis://[user[:password]@]host[:port][/database]` or `redis+unix://[user[:password]@]/path[?db=database]`.
     ///   - configuration: names and limits.
     ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
-    ///   - logger: where connection trouble is told, at debug level and below.
+    ///   - logger: where the life of the connections is told; docs/observability.md says what at which level.
     /// - Throws: ``LeaseStoreError`` of the code `invalidRequest` for a URL or a configuration that cannot be used.
     public init(
         url: String,
@@ -52,7 +53,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         var generator = SystemRandomNumberGenerator()
         let inbox = InboxID(using: &generator)
         let keyspace = Keyspace(namespace: configuration.namespace)
-        let clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        let metrics = StoreMetrics(configuration.metrics)
+        var clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        if let metrics {
+            clientConfiguration.onConnectionEvent = { metrics.connection($0) }
+        }
         let client = RedisClient(configuration: clientConfiguration, group: eventLoopGroup, logger: logger)
         let router = InboxRouter<String>()
 
@@ -61,6 +66,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.keyspace = keyspace
         self.client = client
         self.router = router
+        self.logger = logger
         let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop)
         let serverTime = ServerTime(client: client, clock: eventLoopClock)
         self.eventLoopClock = eventLoopClock
@@ -77,7 +83,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 router.deliverToAll(.resumed)
             case .message(let bytes):
                 guard let message = AnnouncementMessage(bytes: bytes) else { return }
-                router.deliver(.announced(message.announcement), for: message.name)
+                if !router.deliver(.announced(message.announcement), for: message.name) {
+                    metrics?.heardLate()
+                    logger.trace("late news", metadata: ["sf_token": "\(message.announcement.token)"])
+                }
             case .disconnected:
                 break
             }
@@ -111,6 +120,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         await self.outstanding.close()
         await self.subscription.shutdown()
         await self.client.shutdown()
+        self.logger.debug("store shut down")
     }
 
     /// Returns once Redis was reached and let us in.
@@ -184,7 +194,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             return self.enterIfValid(entering, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
-        let acquire = RedisCommand("SET", .string(names.lease), .string(record), "NX", "PX", .integer(keyLife))
+        let acquire = RedisCommand("SET", names.lease, .string(record), "NX", "PX", .integer(keyLife))
         self.submit(reply) { done in
             self.client.send(acquire, timeout: self.commandTimeout) { result in
                 switch result {
@@ -369,7 +379,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.submit(reply) { done in
             self.client.evaluate(
                 LeaseScripts.inspect,
-                keys: [.string(names.lease), .string(names.wait)],
+                keys: [names.lease, names.wait],
                 arguments: [],
                 timeout: self.commandTimeout
             ) { result in
@@ -382,7 +392,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     private func evaluate<Reply: Sendable>(
         _ script: RedisScript,
-        keys: [String],
+        keys: [RedisArgument],
         arguments: [RedisArgument],
         timeout: Duration? = nil,
         _ reply: @escaping LeaseReply<Reply>,
@@ -391,7 +401,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.submit(reply) { done in
             self.client.evaluate(
                 script,
-                keys: keys.map { .string($0) },
+                keys: keys,
                 arguments: arguments,
                 timeout: timeout ?? self.commandTimeout
             ) { result in

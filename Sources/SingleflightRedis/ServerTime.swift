@@ -8,7 +8,7 @@ import Synchronization
 final class ServerTime: Sendable {
     private let client: RedisClient
     private let clock: EventLoopClock
-    private let known = Mutex(ServerClock())
+    let known = Mutex(ServerClock())
 
     init(client: RedisClient, clock: EventLoopClock) {
         self.client = client

@@ -30,7 +30,7 @@ public struct LeaseModel: Sendable {
         var end: LeaseInstant { self.expiry.advanced(by: self.grace) }
     }
 
-    private enum Kept {
+    enum Kept: Hashable {
         case outcome(StoredOutcome)
         case superseded(by: LeaseToken)
     }
@@ -86,6 +86,47 @@ public struct LeaseModel: Sendable {
     /// Loses the outcomes of a key: what a server does that announces without storing. For tests of tests.
     mutating func forgetOutcomes(of key: FlightKey) {
         self.entries[key]?.kept = [:]
+    }
+
+    // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of its own.
+
+    /// What is held about a key, as far as later answers depend on it.
+    struct Summary: Hashable {
+        var token: LeaseToken?
+        var attempt = 0
+        var isLapsed = false
+        var waiters: Set<InboxID> = []
+        var kept: [LeaseToken: Kept] = [:]
+        var last: LeaseToken?
+    }
+
+    func summary(of key: FlightKey, now: LeaseInstant) -> Summary {
+        guard let entry = self.entries[key] else { return Summary() }
+        return Summary(
+            token: entry.lease?.token,
+            attempt: entry.lease?.attempt ?? 0,
+            isLapsed: entry.lease.map { $0.expiry <= now } ?? false,
+            waiters: Set(entry.waiters),
+            kept: entry.kept.mapValues(\.record),
+            last: entry.last?.token
+        )
+    }
+
+    mutating func lapseLease(of key: FlightKey, now: LeaseInstant) {
+        self.entries[key]?.lease?.expiry = now
+    }
+
+    mutating func forgetLease(of key: FlightKey) {
+        self.entries[key]?.lease = nil
+        self.entries[key]?.waiters = []
+    }
+
+    mutating func forgetOutcome(of key: FlightKey, token: LeaseToken) {
+        self.entries[key]?.kept[token] = nil
+    }
+
+    mutating func forgetReuse(of key: FlightKey) {
+        self.entries[key]?.last = nil
     }
 
     /// Whether nothing is left: no lease, no waiter, no outcome.

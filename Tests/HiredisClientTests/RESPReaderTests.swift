@@ -90,8 +90,23 @@ struct HostileInput: Sendable, CustomTestStringConvertible {
             ("redis://[::1]:7000/", .init(endpoint: .tcp(host: "::1", port: 7000))),
             ("redis://:p%40ss@h", .init(endpoint: .tcp(host: "h", port: 6379), password: .init("p@ss"))),
             ("redis://u:a:b@h", .init(endpoint: .tcp(host: "h", port: 6379), user: "u", password: .init("a:b"))),
+            ("rediss://h:1/2", .init(endpoint: .tcp(host: "h", port: 1), tls: .init(), database: 2)),
+            ("rediss://h?ca=/a%26b", .init(endpoint: .tcp(host: "h", port: 6379), tls: .init(authorities: "/a&b"))),
+            (
+                "rediss://h/?cert=c&key=k",
+                .init(
+                    endpoint: .tcp(host: "h", port: 6379),
+                    tls: .init(identity: .init(certificate: "c", key: "k"))
+                )
+            ),
             ("redis+unix:///tmp/a%20b?db=3", .init(endpoint: .unixSocket(path: "/tmp/a b"), database: 3)),
             ("redis+unix://u:p@/s", .init(endpoint: .unixSocket(path: "/s"), user: "u", password: .init("p"))),
+            // Characters that join with a separator hid it: what they belong to was taken for something else.
+            (
+                "redis://u:\u{301}p\u{6DD}@h",
+                .init(endpoint: .tcp(host: "h", port: 6379), user: "u", password: .init("\u{301}p\u{6DD}"))
+            ),
+            ("redis+unix:///\u{301}s", .init(endpoint: .unixSocket(path: "/\u{301}s"))),
         ] as [(String, RedisURL)]
     )
     func wellFormed(text: String, url: RedisURL) throws {
@@ -101,12 +116,15 @@ struct HostileInput: Sendable, CustomTestStringConvertible {
     @Test(
         "a malformed URL is refused for its reason, without quoting it",
         arguments: [
-            ("host:6379", .missingScheme), ("http://secret", .unknownScheme), ("rediss://secret", .tlsUnsupported),
+            ("host:6379", .missingScheme), ("http://secret", .unknownScheme), ("rediss://h?secret=1", .unexpectedQuery),
             ("redis://", .missingHost), ("redis://:1", .missingHost), ("redis://[::1", .invalidHost),
             ("redis://h:0", .invalidPort), ("redis://h:65536", .invalidPort), ("redis://h:+1", .invalidPort),
             ("redis://u:secret/x@h", .invalidPort), ("redis://h/x", .invalidDatabase),
             ("redis://h/-1", .invalidDatabase), ("redis://:%zz@h", .invalidPercentEncoding),
-            ("redis://h?db=1", .unexpectedQuery), ("redis+unix://", .missingSocketPath),
+            ("redis://h?db=1", .unexpectedQuery), ("redis://h?ca=secret", .unexpectedQuery),
+            ("rediss://h?ca=", .unexpectedQuery), ("rediss://h?ca=1&ca=secret", .unexpectedQuery),
+            ("rediss://h?cert=secret", .incompleteCertificate), ("rediss://h#secret", .unexpectedQuery),
+            ("redis+unix://", .missingSocketPath),
             ("redis+unix://h/s", .invalidHost), ("redis+unix:///s?db=", .invalidDatabase),
         ] as [(String, RedisURLError)]
     )

@@ -15,10 +15,14 @@ struct ErrorTests {
             ("redis+unix:///run/redis.sock?db=1&password=secret", "redis+unix:///run/redis.sock?db=1&password=***"),
             ("redis://u@h?password=secret&db=1", "redis://u@h?password=***&db=1"),
             ("mail me@example.org: fine", "mail me@example.org: fine"),
+            // Characters that join with the next or the one before hid what separates: the password was shown.
+            ("redis://u:secret\u{6DD}@h", "redis://u:***@h"),
+            ("redis://u:\u{301}secret@h", "redis://u:***@h"),
+            ("redis://u@h?password=\u{301}secret\u{6DD}&db=1", "redis://u@h?password=***&db=1"),
         ]
     )
     func redaction(_ text: String, _ redacted: String) {
-        #expect(Redaction.withoutSecrets(text) == redacted)
+        #expect(Array(Redaction.withoutSecrets(text).utf8) == Array(redacted.utf8))
         #expect(CommandFailure(text).description == redacted)
     }
 

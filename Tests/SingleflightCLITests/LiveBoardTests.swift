@@ -43,7 +43,7 @@ struct LiveBoardTests {
     func order() {
         var board = Self.board([Self.lease("a", waiters: 1), Self.lease("b", waiters: 5)])
         func keys() -> [Substring] {
-            board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)[3...4].map { $0.prefix(1) }
+            board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)[4...5].map { $0.prefix(1) }
         }
         #expect(keys() == ["b", "a"])
         let goesOn = ["k", "q", "\u{3}"].map { board.press($0) }
@@ -55,8 +55,8 @@ struct LiveBoardTests {
     func many() {
         let board = Self.board((0..<5_000).map { Self.lease("\($0)", waiters: $0) })
         let lines = board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)
-        #expect(lines[1].hasPrefix("5000 leases · 12497500 waiters"))
-        #expect(lines[3].hasPrefix("4999"))
+        #expect(lines[1] == "5000 leases · 12497500 waiters")
+        #expect(lines[4].hasPrefix("4999"))
     }
 
     @Test("a pass that failed keeps what was known, and says why")
@@ -65,16 +65,53 @@ struct LiveBoardTests {
         board.add([Self.lease("half")])
         board.fail("gone")
         var lines = board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)
-        #expect(lines[2] == "gone")
+        #expect(lines[3] == "gone")
         #expect(lines.contains { $0.hasPrefix("front") } && !lines.contains { $0.hasPrefix("half") })
         board.endPass()
         lines = board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)
         #expect(!lines.contains("gone"))
     }
 
-    @Test("progress is a bar where the share is known", arguments: [(false, "████░░░░ 50 %"), (true, "####---- 50 %")])
-    func bar(_ ascii: Bool, _ text: String) {
-        #expect(ProgressBar.text(Self.lease("k", fraction: 0.5), ascii: ascii) == text)
+    @Test(
+        "progress is a bar where somebody looks and the share is known",
+        arguments: [
+            (Terminal(isInteractive: true), 0.5, "████░░░░ half"),
+            (Terminal(isInteractive: true, isASCII: true), 0.5, "####---- half"),
+            (Terminal(), 0.5, "half"), (Terminal(isInteractive: true), nil, "half"),
+            (Terminal(isInteractive: true), 7, "████████ half"),
+        ] as [(Terminal, Double?, String)]
+    )
+    func bar(_ terminal: Terminal, _ fraction: Double?, _ text: String) {
+        #expect(ProgressBar.text(fraction, "half", for: terminal) == text)
+    }
+
+    @Test("wake-ups are those of the last hundred measurements, and one that fails is told until the next")
+    func wakeUps() {
+        var board = Self.board([])
+        func pace() -> String { board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)[2] }
+        #expect(pace() == "no events")
+        for number in 1...150 { board.measured(.milliseconds(number)) }
+        #expect(pace() == "no events · wake-up 100 ms, p99 149 ms")
+        board.measured(nil)
+        #expect(pace() == "no events · no wake-up")
+        board.measured(.milliseconds(150))
+        #expect(pace() == "no events · wake-up 101 ms, p99 150 ms")
+    }
+
+    @Test("all that top tells fits into 60 columns")
+    func narrow() {
+        var board = Self.board([Self.lease("front", waiters: 3, fraction: 0.5)])
+        for number in 0..<100 { board.measured(.microseconds(190 + 10 * number)) }
+        for _ in 0..<10 { board.record(.acquired, at: .zero) }
+        for _ in 0..<15 { board.record(.joined(anyInbox), at: .zero) }
+        let lines = board.lines(
+            .init(columns: 60, rows: 10),
+            for: Terminal(isInteractive: true, width: 60),
+            at: .seconds(1)
+        )
+        #expect(lines[2] == "10.0 flights/s · 60 % coalesced · wake-up 680 µs, p99 1.2 ms")
+        #expect(lines[3] == "KEY    LEADER          AGE   LEFT  WAITERS  PROGRESS")
+        #expect(lines[4].hasSuffix("3  ████░░░░ 50 %"))
     }
 
     @Test("the pace is that of the last ten seconds, the share that of all")
@@ -108,34 +145,65 @@ struct LiveBoardTests {
         #expect(typed == ["a", "q"])
     }
 
-    @Test("a short list is sorted; a long one on a terminal comes as it is found, aligned")
+    @Test("a short list is sorted; a long one comes as it is found, aligned, on a terminal and in a pipe")
     func streaming() throws {
-        let terminal = Terminal(isInteractive: true, width: 100)
-        var short = LeaseList(format: .table, terminal: terminal, order: nil)
-        #expect(try short.add([Self.lease("b"), Self.lease("a")], after: .zero) == "")
-        let keys = try short.end().split(separator: "\n").map { $0.prefix(1) }
-        #expect(keys == ["K", "a", "b"])
+        for terminal in [Terminal(isInteractive: true, width: 100), Terminal()] {
+            var short = LeaseList(format: .table, terminal: terminal, order: nil)
+            #expect(try short.add([Self.lease("b"), Self.lease("a")], after: .zero) == "")
+            let keys = try short.end().split(separator: "\n").map { $0.prefix(1) }
+            #expect(keys == ["K", "a", "b"])
 
-        var long = LeaseList(format: .table, terminal: terminal, order: nil)
-        let first = try long.add((0..<300).map { Self.lease("key-\($0)") }, after: .zero)
-        #expect(first.split(separator: "\n").count == 301)
-        let next = try long.add([Self.lease("key-300"), Self.lease("key-0")], after: .zero)
-        #expect(next.split(separator: "\n").count == 1)
-        let column = { (line: Substring) in
-            line.firstRange(of: "pages").map { line.distance(from: line.startIndex, to: $0.lowerBound) }
+            var long = LeaseList(format: .table, terminal: terminal, order: nil)
+            let first = try long.add((0..<300).map { Self.lease("key-\($0)") }, after: .zero)
+            #expect(first.split(separator: "\n").count == 301)
+            let next = try long.add([Self.lease("key-300")], after: .zero)
+            #expect(next.split(separator: "\n").count == 1)
+            let column = { (line: Substring) in
+                line.firstRange(of: "pages").map { line.distance(from: line.startIndex, to: $0.lowerBound) }
+            }
+            #expect(column(next[...]) != nil)
+            #expect(column(first.split(separator: "\n")[1]) == column(next[...]))
+            #expect(try long.end() == "")
+            #expect(long.count == 301)
         }
-        #expect(column(next[...]) != nil)
-        #expect(column(first.split(separator: "\n")[1]) == column(next[...]))
-        #expect(try long.end() == "")
     }
 
-    @Test("sorting waits for everything, NDJSON for nothing")
-    func waiting() throws {
-        var sorted = LeaseList(format: .ndjson, terminal: Terminal(), order: .key)
-        #expect(try sorted.add([Self.lease("a")], after: .seconds(9)) == "")
+    @Test("a late row that is wider than the first ones is cut on a terminal, and whole in a pipe")
+    func lateRow() throws {
+        let wide = Self.lease(String(repeating: "k", count: 90))
+        for (terminal, isWhole) in [(Terminal(isInteractive: true, width: 100), false), (Terminal(), true)] {
+            var list = LeaseList(format: .table, terminal: terminal, order: nil)
+            _ = try list.add((0..<300).map { Self.lease("key-\($0)") }, after: .zero)
+            let row = try list.add([wide], after: .zero)
+            #expect(row.contains(wide.key) == isWhole)
+            #expect(row.contains("host-1:1234"))
+        }
+    }
+
+    @Test("a list that comes in pieces is the same document as one that comes at once", arguments: [1, 2, 250])
+    func pieces(_ length: Int) throws {
+        let leases = (100..<550).map { Self.lease("\($0)") }
+        var list = LeaseList(format: .json, terminal: Terminal(), order: nil)
+        var text = ""
+        for start in stride(from: 0, to: leases.count, by: length) {
+            text += try list.add(Array(leases[start..<min(start + length, leases.count)]), after: .zero)
+        }
+        #expect(!text.isEmpty)
+        text += try list.end()
+        #expect(try text == LeaseRendering.list(leases, as: .json, for: Terminal()))
+    }
+
+    @Test("sorting waits for everything; nothing else waits for long", arguments: [OutputFormat.table, .json, .ndjson])
+    func waiting(_ format: OutputFormat) throws {
+        var sorted = LeaseList(format: format, terminal: Terminal(), order: .key)
+        #expect(try sorted.add([Self.lease("b")], after: .seconds(9)) == "")
         #expect(sorted.waitsForAll)
-        var streamed = LeaseList(format: .ndjson, terminal: Terminal(), order: nil)
-        #expect(try streamed.add([Self.lease("a")], after: .zero).contains(#""key":"a""#))
-        #expect(try streamed.end() == "")
+        _ = try sorted.add([Self.lease("a")], after: .seconds(9))
+        let end = try sorted.end()
+        let positions = ["a-token", "b-token"].map { end.firstRange(of: $0)?.lowerBound }
+        #expect(try #require(positions[0]) < #require(positions[1]))
+        var streamed = LeaseList(format: format, terminal: Terminal(), order: nil)
+        #expect(try streamed.add([Self.lease("a")], after: .seconds(1)).contains("a-token".prefix(8)))
+        #expect(try streamed.end() == (format == .json ? "\n]\n" : ""))
     }
 }

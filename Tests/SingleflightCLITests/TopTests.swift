@@ -1,5 +1,6 @@
 import Foundation
 import PrivateRedis
+import SingleflightRedis
 import Testing
 
 @testable import SingleflightCLI
@@ -39,6 +40,40 @@ struct TopTests {
         }
     }
 
+    @Test("it leaves the terminal as it was even when it crashes", arguments: [SIGILL, SIGTRAP, SIGABRT, SIGSEGV])
+    func crashed(_ number: Int32) async throws {
+        try await withWorker { redis, _ in
+            let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
+            let modes = pty.originalModes
+            try await pty.until("0 leases")
+            pty.signal(number)
+            #expect(await pty.exit() == 128 + number)
+            #expect(pty.modes == modes)
+            #expect(pty.output.hasSuffix("\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"))
+        }
+    }
+
+    @Test("Ctrl-Z gives the terminal back, and whoever continues it gets the screen again")
+    func suspended() async throws {
+        try await withWorker { redis, _ in
+            let command = "'\(try Tool.path)' top --interval 50ms --url '\(redis.url)'"
+            let pty = try Pty(["--norc", "-i"], executable: "/bin/bash", environment: ["PS1": "$ "])
+            try await pty.until("$ ")
+            pty.type(command + "\n")
+            try await pty.until("\u{1B}[?1049h", "0 leases")
+            pty.forget()
+            pty.type("\u{1A}")
+            try await pty.until("\u{1B}[?1049l", "Stopped", "$ ")
+            pty.forget()
+            pty.type("fg; echo ended $?\n")
+            try await pty.until("\u{1B}[?1049h", "0 leases")
+            pty.type("q")
+            try await pty.until("ended 0")
+            pty.type("exit\n")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
     @Test("Ctrl-C is a key like q")
     func interrupted() async throws {
         try await withWorker { redis, _ in
@@ -70,9 +105,37 @@ struct TopTests {
             let pty = try Pty(["top", "--interval", "50ms", "--url", redis.url])
             try await pty.until("no events")
             try await HeldFlight(store, key: "front").complete()
-            try await pty.until("0 % coalesced")
+            try await pty.until("0 % coalesced", "wake-up ", ", p99 ")
             pty.type("q")
             #expect(await pty.exit() == 0)
+        }
+    }
+
+    @Test("what a leader reports of its progress is a bar, in top and in watch")
+    func progress() async throws {
+        try await withWorker { redis, store in
+            // Reported with the renewal, a third of the lease later.
+            let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(3), grace: .seconds(10))
+            let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
+            let (ended, end) = AsyncStream.makeStream(of: Void.self)
+            let watch = try Pty(["watch", "--url", redis.url])
+            try await watch.until("watching namespace default")
+            let caller = Task {
+                _ = await group.run("front") { flight in
+                    flight.report(progress: FlightProgress(fraction: 0.62, message: "reading"))
+                    for await _ in ended {}
+                    return ""
+                }
+            }
+            let top = try Pty(["top", "--interval", "50ms", "--url", redis.url], columns: 100)
+            try await top.until("█████░░░ 62 % reading")
+            try await watch.until("renewed", "█████░░░ 62 % reading")
+            end.finish()
+            await caller.value
+            top.type("q")
+            watch.type("\u{3}")
+            #expect(await top.exit() == 0)
+            #expect(await watch.exit() == 0)
         }
     }
 

@@ -19,6 +19,50 @@ struct WatchTests {
         }
     }
 
+    @Test("what runs already is told first, and then how it ends")
+    func running() async throws {
+        try await withWorker { redis, store in
+            let flight = try await HeldFlight(store, key: "front")
+            let pty = try Pty(["watch", "--url", redis.url])
+            try await pty.until("running", "pages:front", "worker-1")
+            await flight.complete()
+            try await pty.until("completed")
+            #expect(!pty.output.contains("acquired"))
+            pty.type("\u{3}")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
+    @Test("what runs already is not looked for with --no-running")
+    func notRunning() async throws {
+        try await withWorker { redis, store in
+            let flight = try await HeldFlight(store, key: "front")
+            let pty = try Pty(["watch", "--no-running", "--url", redis.url])
+            try await pty.until("watching namespace default")
+            await flight.complete()
+            try await pty.until("completed")
+            #expect(!pty.output.contains("running"))
+            pty.type("\u{3}")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
+    @Test("a user who may not look for leases is told so, and hears of events all the same")
+    func noScan() async throws {
+        try await PrivateRedis.with(.init(users: ["viewer on >pw ~* &* +@all -scan"])) { redis in
+            let configuration = RedisLeaseStoreConfiguration(label: "worker-1", publishesEvents: true)
+            try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
+                let socket = try #require(redis.socketPath)
+                let pty = try Pty(["watch", "--url", "redis+unix://viewer:pw@\(socket)"], columns: 200)
+                try await pty.until("which flights run cannot be told", "'scan'")
+                try await HeldFlight(store, key: "front").complete()
+                try await pty.until("completed")
+                pty.type("\u{3}")
+                #expect(await pty.exit() == 0)
+            }
+        }
+    }
+
     @Test("NO_COLOR is honored")
     func noColor() async throws {
         try await withWorker { redis, store in
@@ -61,9 +105,14 @@ struct WatchTests {
         try await withWorker { redis, store in
             let pty = try Pty(["watch", "--url", redis.url])
             try await pty.until("watching namespace default")
+            let flight = try await HeldFlight(store, key: "front")
+            try await pty.until("acquired")
+            pty.forget()
             try await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
-            try await pty.until("events may have been missed")
-            try await HeldFlight(store, key: "front").complete()
+            try await pty.until("connection to Redis is lost", "events may have been missed")
+            // What was told before may have changed meanwhile.
+            try await pty.until("running", "pages:front")
+            await flight.complete()
             try await pty.until("completed")
             pty.type("\u{3}")
             #expect(await pty.exit() == 0)

@@ -25,6 +25,25 @@ struct ValueTests {
         }
     }
 
+    // Cut within a character, a name was read as a repaired one, which was longer than the limit and no beginning of the name.
+    @Test("names and messages that are too long are cut between two characters")
+    func longTexts() throws {
+        let long = "x" + String(repeating: "ä", count: 3000)
+        let envelope = try Envelope(bytes: Envelope(codec: "c", leader: "x" + long, body: []).bytes)
+        #expect(envelope.leader == "xx" + String(repeating: "ä", count: 126))
+        let body = FailureBody(TextError(description: long), typedFailures: nil, maximumTypedBytes: 0)
+        #expect(body.message == "x" + String(repeating: "ä", count: 2047))
+        #expect(FailureBody(bytes: body.bytes) == body)
+        #expect("äöü".prefix(utf8: 6) == "äöü")
+        #expect("äöü".prefix(utf8: 1) == "")
+    }
+
+    // A carriage return in front of the line feed hid it: the revocation was read as an expiry.
+    @Test("the lines of a stored reason end at line feeds, whatever stands in front of them")
+    func linesOfReasons() {
+        #expect(CanceledFlight(wireForm: "revoked\nops\r\nwhy") == .revoked(by: "ops\r", reason: "why"))
+    }
+
     @Test("a failure's body survives, and random or truncated bytes are refused, not a trap")
     func failureBody() {
         let body = FailureBody(Failure(), typedFailures: .codable(Failure.self), maximumTypedBytes: 1000)
@@ -113,4 +132,8 @@ struct ValueTests {
             #expect(delay >= .milliseconds(step) / 2 && delay <= .milliseconds(step))
         }
     }
+}
+
+private struct TextError: Error, CustomStringConvertible {
+    var description: String
 }

@@ -177,6 +177,7 @@ struct EventTests {
         try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 try await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+                #expect(await events.updates.next() == .interrupted)
                 #expect(await events.updates.next() == .resumed)
                 _ = try await store.entered(.make(try key()))
                 #expect(await events.next()?.change == .acquired)
@@ -192,6 +193,20 @@ struct EventTests {
     )
     func garbage(_ text: String) {
         #expect(LeaseEvent(bytes: Array(text.utf8)) == nil)
+    }
+
+    // A time before 1970 and a start in the far future had a difference that no number holds: whoever watched was killed.
+    @Test(
+        "times that no clock shows make an event of no age, or none, and no trap",
+        arguments: [("0", "0"), ("1", "9223372036854775807"), ("9223372036854775807", "-9223372036854775808")]
+    )
+    func extremeTimes(time: String, start: String) {
+        func event(at time: String) -> LeaseEvent? {
+            let note = #"{"label":"l","startedAt":\#(start),"renewals":0}"#
+            return LeaseEvent(bytes: Array("1a0123456789abcdef0123456789abcdef\(time) 0 0 g:k\n\(note)\n".utf8))
+        }
+        #expect(event(at: time)?.note.age == .zero)
+        #expect(event(at: "-9223372036854775808") == nil)
     }
 
     @Test("a note that a later version writes differently does not hide the event")

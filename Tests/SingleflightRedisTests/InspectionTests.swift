@@ -39,6 +39,65 @@ struct InspectionTests {
         }
     }
 
+    @Test("a lease is found once, though Redis tells keys twice when its table shrinks meanwhile")
+    func shrinking() async throws {
+        try await withStore { redis, store in
+            #expect(try await redis.command("DEBUG", "POPULATE", "40000", "foreign", "10") == "+OK\r\n")
+            for number in 0..<300 {
+                _ = try await store.entered(.make(try key("\(number)")))
+            }
+            var found: [String] = []
+            var steps = 0
+            for try await batch in store.leaseBatches() {
+                found += batch.leases.map(\.key)
+                steps += 1
+                // Half-way through, everything else goes.
+                guard steps == 20 else { continue }
+                let script = "for number = 0, 39999 do redis.call('DEL', 'foreign:' .. number) end"
+                try await redis.command("EVAL", script, "0")
+            }
+            #expect(steps > 20)
+            #expect(found.sorted() == (0..<300).map { "\($0)" }.sorted())
+        }
+    }
+
+    @Test("a step of a scan shrinks when the server was kept for long, and grows back when it was not")
+    func pace() {
+        var pace = ScanPace()
+        let start = pace.count
+        for _ in 0..<50 { pace.took(.microseconds(80)) }
+        #expect(pace.count == 1_000)
+        pace.took(.microseconds(400))
+        #expect(pace.count == 1_000)
+        pace.took(.milliseconds(14))
+        #expect(pace.count == 500)
+        for _ in 0..<50 { pace.took(.milliseconds(14)) }
+        #expect(pace.count == 10)
+        pace.took(.microseconds(80))
+        #expect((11..<start).contains(pace.count))
+    }
+
+    @Test("where the user may not ask for the time, leases are found all the same")
+    func noTime() async throws {
+        let rules = "+@all -time ~* &* >pw"
+        try await PrivateRedis.with(.init(users: ["viewer on \(rules)"])) { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                _ = try await store.entered(.make(try key("front")))
+            }
+            let url = "redis+unix://viewer:pw@\(try #require(redis.socketPath))"
+            try await RedisLeaseStore.withConnection(to: url) { store in
+                var times: [Duration?] = []
+                var found: [String] = []
+                for try await batch in store.leaseBatches() {
+                    times.append(batch.time)
+                    found += batch.leases.map(\.key)
+                }
+                #expect(found == ["front"])
+                #expect(times.allSatisfy { $0 == nil })
+            }
+        }
+    }
+
     @Test("leases of another namespace are not found")
     func namespaces() async throws {
         try await withStore { redis, store in

@@ -185,9 +185,37 @@ struct LeastPrivilegeTests {
 
     @Test("is the one that docker/ sets up")
     func docker() throws {
-        let script = try String(contentsOf: Self.root.appending(path: "docker/start-redis"), encoding: .utf8)
-        let rules = try #require(script.components(separatedBy: "\nrules=\"").last?.components(separatedBy: "\"").first)
-        let words = rules.split { $0.isWhitespace || $0 == "\\" }.map(String.init)
-        #expect(words == (try Self.documentedRules()))
+        let file = try String(contentsOf: Self.root.appending(path: "docker/users.acl"), encoding: .utf8)
+        let users = file.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        #expect(
+            users.map { $0.prefix(3) } == [
+                ["user", "default", "off"], ["user", "singleflight", "on"], ["user", "operator", "on"],
+            ]
+        )
+        let (worker, operators) = (users[1].dropFirst(4), users[2].dropFirst(4))
+        #expect(Array(worker) == (try Self.documentedRules()))
+        #expect(operators.starts(with: worker) && operators.contains("+scan"))
+    }
+
+    @Test(
+        "the file of docker/ with the passwords' hashes in it is one that Redis takes, and the operator passes the doctor"
+    )
+    func dockerFile() async throws {
+        // As docker/start-redis fills it in; the hash is that of `pw`.
+        let hash = "30c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4"
+        let file = try String(contentsOf: Self.root.appending(path: "docker/users.acl"), encoding: .utf8)
+        let users = file.split(separator: "\n").dropFirst().map { line in
+            let words = line.split(separator: " ")
+            return ([String(words[1]), "on", "#" + hash] + words.dropFirst(4).map(String.init)).joined(separator: " ")
+        }
+        try await PrivateRedis.with(.init(users: users)) { redis in
+            for user in ["singleflight", "operator"] {
+                let url = redis.url.replacing("redis+unix://", with: "redis+unix://\(user):pw@")
+                let facts = try await RedisProbe.facts(url: url, configuration: .init(namespace: "test")) { .zero }
+                #expect(facts.refusedCommands.isEmpty)
+                #expect(facts.mayScan == (user == "operator"))
+                #expect(facts.settings.isEmpty == (user == "singleflight"))
+            }
+        }
     }
 }

@@ -1,7 +1,12 @@
+import CoreMetrics
 import Foundation
+import InMemoryTracing
+import Logging
+import MetricsTestKit
 import PrivateRedis
 import SingleflightRedis
 import Testing
+import Tracing
 
 /// The README's code, compiled and run. The last test sees to it that the README shows no other code than this.
 @Suite("The README's code", .timeLimit(.minutes(1)))
@@ -63,6 +68,16 @@ struct ReadmeTests {
         }
     }
 
+    /// Compiled, and not run: a process is bootstrapped once, and this one's other tests are not to be measured.
+    private func operate(_ url: String, _ metrics: TestMetrics, _ tracer: InMemoryTracer, _ logger: Logger) throws {
+        MetricsSystem.bootstrap(metrics)  // any backend of swift-metrics, before groups and stores are made
+        InstrumentationSystem.bootstrap(tracer)  // any of swift-distributed-tracing: followers link to their leader
+        let store = try RedisLeaseStore(url: url, logger: logger)
+        let configuration = DistributedGroupConfiguration(observability: Observability(logger: logger))
+        let profiles = try DistributedGroup<String, Profile>("profiles", store: store, configuration: configuration)
+        _ = profiles
+    }
+
     @Test("the README shows just this code")
     func noOther() throws {
         let here = URL(filePath: #filePath)
@@ -73,7 +88,7 @@ struct ReadmeTests {
             $0.components(separatedBy: "```").first
         }
         let code = blocks.filter { !$0.hasPrefix("// Package.swift") }
-        #expect(code.count == 3)
+        #expect(code.count == 4)
         for line in code.flatMap(Self.lines) where !line.hasPrefix("import ") {
             #expect(tested.contains(line), "not tested: \(line)")
         }

@@ -7,7 +7,7 @@ import SingleflightRedis
 package struct ConnectionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Redis to talk to: redis:// or redis+unix://. (env: SINGLEFLIGHT_URL, else \(Self.defaultURL))",
+            "Redis to talk to: redis://, rediss:// or redis+unix://. (env: SINGLEFLIGHT_URL, else \(Self.defaultURL))",
             valueName: "url"
         )
     )

@@ -19,19 +19,20 @@ package enum Redaction {
         return redacted + withoutSecrets(word: word)
     }
 
+    /// Looks at bytes: to Swift an `@` and a combining character beside it are one character, which is not an `@`.
     private static func withoutSecrets(word: String) -> String {
-        guard let scheme = word.firstRange(of: "://") else { return word }
-        let tail = word[scheme.upperBound...]
-        guard let at = tail.lastIndex(of: "@") else { return withoutPasswordParameter(word) }
+        guard let scheme = word.utf8.firstRange(of: "://".utf8) else { return word }
+        let tail = word.utf8[scheme.upperBound...]
+        guard let at = tail.lastIndex(of: UInt8(ascii: "@")) else { return withoutPasswordParameter(word) }
         let credentials = tail[..<at]
-        guard let colon = credentials.firstIndex(of: ":") else { return withoutPasswordParameter(word) }
-        return withoutPasswordParameter(String(word[...colon] + "***" + word[at...]))
+        guard let colon = credentials.firstIndex(of: UInt8(ascii: ":")) else { return withoutPasswordParameter(word) }
+        return withoutPasswordParameter(word[..<credentials.index(after: colon)] + "***" + word[at...])
     }
 
     private static func withoutPasswordParameter(_ word: String) -> String {
-        guard let name = word.firstRange(of: "password=") else { return word }
-        let value = word[name.upperBound...]
-        let end = value.firstIndex(of: "&") ?? value.endIndex
+        guard let name = word.utf8.firstRange(of: "password=".utf8) else { return word }
+        let value = word.utf8[name.upperBound...]
+        let end = value.firstIndex(of: UInt8(ascii: "&")) ?? value.endIndex
         return word[..<name.upperBound] + "***" + word[end...]
     }
 }

@@ -113,7 +113,9 @@ struct ExecCommand: AsyncParsableCommand {
             // Large outputs take their time, but a lease has to last for three attempts to renew it.
             let configuration = RedisLeaseStoreConfiguration(
                 namespace: connection.resolvedNamespace(),
-                commandTimeout: min(max(lease.duration / 4, .milliseconds(10)), .milliseconds(2500))
+                commandTimeout: min(max(lease.duration / 4, .milliseconds(10)), .milliseconds(2500)),
+                // Next to a whole process, what an event costs is nothing.
+                publishesEvents: true
             )
             status = try await RedisLeaseStore.withConnection(
                 to: connection.resolvedURL(),

@@ -210,12 +210,14 @@ final class ExecSession: Sendable {
     private func failure(_ error: any Error) -> CommandFailure {
         switch error {
         case let error as DistributedGroupError where error.code == .unavailable:
+            let isRefused = (error.underlying as? LeaseStoreError)?.code == .refused
+            let exit = isRefused ? ExitStatus.refused : .unavailable
             guard let status = state.withLock({ $0.status }) else {
-                return CommandFailure("\(error.message); nothing was run here", status: .unavailable)
+                return CommandFailure("\(error.message); nothing was run here", status: exit)
             }
             return CommandFailure(
                 "the command ended with status \(status), but Redis cannot be told: \(error.message)",
-                status: .unavailable
+                status: exit
             )
         case let error as FlightCanceledError:
             return CommandFailure(

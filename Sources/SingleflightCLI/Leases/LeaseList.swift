@@ -5,10 +5,10 @@ struct LeaseList {
     private static let patienceRows = 200
 
     private enum State {
-        /// Everything is kept until the end.
-        case collecting
+        /// Everything is kept until the end, because it is to be sorted.
+        case collecting([LeaseSummary])
         /// Kept for a moment. Exits: streaming, when it gets long.
-        case hesitating
+        case hesitating([LeaseSummary])
         /// Every row is printed when it is found. The widths of a table are those of the first rows.
         case streaming(Table?)
     }
@@ -17,59 +17,62 @@ struct LeaseList {
     let terminal: Terminal
     let order: LeaseOrder?
     private var state: State
-    private var kept: [LeaseSummary] = []
-    private var seen: Set<String> = []
 
     /// How many leases were found.
-    var count: Int { seen.count }
+    private(set) var count = 0
     /// Whether nothing is printed before everything was found.
-    var waitsForAll: Bool {
-        if case .collecting = state { true } else { false }
-    }
+    var waitsForAll: Bool { order != nil }
 
     init(format: OutputFormat, terminal: Terminal, order: LeaseOrder?) {
         self.format = format
         self.terminal = terminal
         self.order = order
-        state =
-            switch format {
-            case .ndjson where order == nil: .streaming(nil)
-            case .table where order == nil && terminal.isInteractive: .hesitating
-            case .json, .ndjson, .table: .collecting
-            }
+        state = order == nil ? .hesitating([]) : .collecting([])
     }
 
     /// What to print now; empty if nothing.
     mutating func add(_ leases: [LeaseSummary], after elapsed: Duration) throws -> String {
-        let new = leases.filter { seen.insert($0.token).inserted }
+        defer { count += leases.count }
         switch state {
-        case .collecting:
-            kept += new
+        case .collecting(let kept):
+            state = .collecting([])
+            state = .collecting(kept + leases)
             return ""
-        case .hesitating:
-            kept += new
+        case .hesitating(let kept):
+            let kept = kept + leases
+            state = .hesitating(kept)
             guard kept.count >= Self.patienceRows || (elapsed >= Self.patience && !kept.isEmpty) else { return "" }
-            return startStreaming()
+            return try startStreaming(LeaseOrder.key.sorted(kept))
         case .streaming(let table):
-            guard let table else { return try JSONText.lines(new) }
-            return table.lines(of: new.map { LeaseRendering.row($0, terminal) }, for: terminal)
+            return switch format {
+            case .table: table?.lines(of: leases.map { LeaseRendering.row($0, terminal) }, for: terminal) ?? ""
+            case .ndjson: try JSONText.lines(leases)
+            case .json: try JSONText.elements(leases, isFirst: false)
+            }
         }
     }
 
     /// What to print at the end.
     mutating func end() throws -> String {
         switch state {
-        case .collecting, .hesitating:
+        case .collecting(let kept), .hesitating(let kept):
             try LeaseRendering.list((order ?? .key).sorted(kept), as: format, for: terminal)
-        case .streaming: ""
+        case .streaming: format == .json ? JSONText.endOfElements : ""
         }
     }
 
-    private mutating func startStreaming() -> String {
-        var table = LeaseRendering.emptyTable
-        for lease in kept { table.append(LeaseRendering.row(lease, terminal)) }
-        kept = []
-        defer { state = .streaming(table.fixed(for: terminal)) }
-        return table.render(for: terminal)
+    private mutating func startStreaming(_ kept: [LeaseSummary]) throws -> String {
+        switch format {
+        case .table:
+            let table = LeaseRendering.table(kept, for: terminal)
+            state = .streaming(table.fixed(for: terminal))
+            return table.render(for: terminal)
+        case .ndjson:
+            state = .streaming(nil)
+            return try JSONText.lines(kept)
+        case .json:
+            state = .streaming(nil)
+            return try JSONText.elements(kept, isFirst: true)
+        }
     }
 }

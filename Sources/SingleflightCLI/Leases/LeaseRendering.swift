@@ -6,34 +6,65 @@ package enum LeaseRendering {
         switch format {
         case .json: try JSONText.document(leases)
         case .ndjson: try JSONText.lines(leases)
-        case .table: table(leases, for: terminal)
+        case .table: table(leases, for: terminal).render(for: terminal)
         }
     }
 
-    private static func table(_ leases: [LeaseSummary], for terminal: Terminal) -> String {
-        var table = emptyTable
+    /// As many columns as there is room for, and a row for each of `leases`.
+    static func table(_ leases: some Sequence<LeaseSummary>, for terminal: Terminal) -> Table {
+        var table = Table(fields(for: terminal).map(column))
         for lease in leases { table.append(row(lease, terminal)) }
-        return table.render(for: terminal)
-    }
-
-    static var emptyTable: Table {
-        Table([
-            .init("KEY", isFlexible: true), .init("GROUP", isFlexible: true), .init("LEADER", isFlexible: true),
-            .init("TOKEN"), .init("AGE", .right), .init("LEFT", .right), .init("RENEWALS", .right),
-            .init("WAITERS", .right), .init("PROGRESS", isFlexible: true),
-        ])
+        return table
     }
 
     static func row(_ lease: LeaseSummary, _ terminal: Terminal) -> [Table.Cell] {
-        [
-            .init(lease.key, .bold), .init(lease.group), .init(lease.leader),
-            .init(String(lease.token.prefix(8)), .dim), .init(terminal.duration(lease.age)),
-            left(lease, terminal), .init("\(lease.renewals)"), .init("\(lease.waiters)"),
-            .init(lease.progress ?? ""),
-        ]
+        fields(for: terminal).map { cell($0, lease, terminal) }
     }
 
     static func left(_ lease: LeaseSummary, _ terminal: Terminal) -> Table.Cell {
         lease.isExpired ? .init("expired", .bad) : .init(terminal.duration(lease.remaining))
+    }
+
+    private enum Field: CaseIterable {
+        case key, group, leader, token, age, left, renewals, waiters, progress
+    }
+
+    /// What there is no room for in a narrow terminal is what `show` tells as well.
+    private static func fields(for terminal: Terminal) -> [Field] {
+        let spared: [Field] =
+            switch terminal.width ?? .max {
+            case ..<66: [.group, .token, .renewals]
+            case ..<84: [.token, .renewals]
+            default: []
+            }
+        return Field.allCases.filter { !spared.contains($0) }
+    }
+
+    private static func column(_ field: Field) -> Table.Column {
+        switch field {
+        case .key: .init("KEY", isFlexible: true)
+        case .group: .init("GROUP", isFlexible: true)
+        case .leader: .init("LEADER", isFlexible: true)
+        case .token: .init("TOKEN")
+        case .age: .init("AGE", .right)
+        case .left: .init("LEFT", .right)
+        case .renewals: .init("RENEWALS", .right)
+        case .waiters: .init("WAITERS", .right)
+        case .progress: .init("PROGRESS", isFlexible: true)
+        }
+    }
+
+    private static func cell(_ field: Field, _ lease: LeaseSummary, _ terminal: Terminal) -> Table.Cell {
+        switch field {
+        case .key: .init(lease.key, .bold)
+        case .group: .init(lease.group)
+        case .leader: .init(lease.leader)
+        case .token: .init(String(lease.token.prefix(8)), .dim)
+        case .age: .init(terminal.duration(lease.age))
+        case .left: left(lease, terminal)
+        case .renewals: .init("\(lease.renewals)")
+        case .waiters: .init("\(lease.waiters)")
+        case .progress: .init(ProgressBar.text(lease.fraction, lease.progress, for: terminal))
+        }
     }
 }

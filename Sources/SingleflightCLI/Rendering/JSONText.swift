@@ -11,16 +11,30 @@ package enum JSONText {
         return (text.allSatisfy { $0.isWhitespace || $0 == "[" || $0 == "]" } ? "[]" : text) + "\n"
     }
 
+    /// Some elements of a list that is written piece by piece; with ``endOfElements`` behind the last it is what
+    /// ``document(_:)`` makes of them all.
+    package static func elements(_ values: [some Encodable], isFirst: Bool) throws -> String {
+        values.isEmpty ? "" : (isFirst ? "[" : ",") + (try document(values)).dropFirst().dropLast(endOfElements.count)
+    }
+
+    /// Ends a list of at least one element.
+    package static let endOfElements = "\n]\n"
+
     /// One value a line, each ended by a newline; nothing for an empty list.
     package static func lines(_ values: [some Encodable]) throws -> String {
-        try values.map { try line($0) + "\n" }.joined()
+        let encoder = lineEncoder()
+        return try values.map { String(decoding: try encoder.encode($0), as: UTF8.self) + "\n" }.joined()
     }
 
     /// `value` on one line, without the newline.
     package static func line(_ value: some Encodable) throws -> String {
+        String(decoding: try lineEncoder().encode(value), as: UTF8.self)
+    }
+
+    private static func lineEncoder() -> JSONEncoder {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
+        return encoder
     }
 
     package static func decode<Value: Decodable>(_ type: Value.Type, from line: String) throws -> Value {

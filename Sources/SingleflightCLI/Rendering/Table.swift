@@ -101,8 +101,11 @@ package struct Table: Sendable {
         // No line ends in blanks: it stops at its last text, and a left-aligned one needs no padding there.
         guard let last = columns.indices.last(where: { !texts[$0].isEmpty }) else { return "" }
         let cells = columns[...last].indices.map { column in
-            let text = SafeText.truncate(texts[column], to: widths[column], ascii: terminal.isASCII)
-            let padding = String(repeating: " ", count: widths[column] - SafeText.width(text))
+            // Where lines may be as long as they are, a cell that is wider than its column is not cut but pushes the rest.
+            let text =
+                terminal.width == nil
+                ? texts[column] : SafeText.truncate(texts[column], to: widths[column], ascii: terminal.isASCII)
+            let padding = String(repeating: " ", count: max(0, widths[column] - SafeText.width(text)))
             let styled = terminal.styled(text, style(column))
             switch columns[column].alignment {
             case .right: return padding + styled

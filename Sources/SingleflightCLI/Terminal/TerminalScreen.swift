@@ -14,19 +14,23 @@ struct TerminalScreen: Sendable {
     let output: StandardStream
     /// Where keys come from; nil if that is no terminal.
     let keyboard: Int32?
+    private let mode: TerminalMode?
 
-    /// Takes the terminal over while `body` runs, and gives it back as it was whichever way `body` ends.
+    /// Takes the terminal over while `body` runs, and gives it back as it was whichever way `body` ends, a crash included.
     static func withScreen(
         output: StandardStream = .output,
         input: Int32 = STDIN_FILENO,
         _ body: (TerminalScreen) async throws -> Void
     ) async throws {
-        let saved = TerminalMode(of: input)
-        saved?.enterKeyMode(on: input)
-        defer { saved?.restore(on: input) }
-        try output.write(Self.enter)
-        defer { output.attempt(Self.leave) }
-        try await body(TerminalScreen(output: output, keyboard: saved == nil ? nil : input))
+        let mode = TerminalMode(of: input)
+        let screen = TerminalScreen(output: output, keyboard: mode == nil ? nil : input, mode: mode)
+        CrashRestoration.arm(output: output.descriptor, text: Self.leave, input: input, attributes: mode?.attributes)
+        try screen.enter()
+        defer {
+            screen.leave()
+            CrashRestoration.disarm()
+        }
+        try await body(screen)
     }
 
     /// As it is now; a terminal that does not say gets the size that every terminal has.
@@ -43,6 +47,35 @@ struct TerminalScreen: Sendable {
         try output.write(Self.frame(lines))
     }
 
+    /// Gives the terminal back to the shell until we are continued, as Ctrl-Z does with programs that leave it as it is.
+    func suspend() {
+        leave()
+        // To this thread: the process is stopped before `raise` returns. Threads of a pool have it blocked.
+        var stop = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&stop)
+        sigaddset(&stop, SIGTSTP)
+        pthread_sigmask(SIG_UNBLOCK, &stop, &before)
+        raise(SIGTSTP)
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        try? enter()
+    }
+
+    private func enter() throws {
+        if let keyboard { mode?.enterKeyMode(on: keyboard) }
+        do {
+            try output.write(Self.enter)
+        } catch {
+            if let keyboard { mode?.restore(on: keyboard) }
+            throw error
+        }
+    }
+
+    private func leave() {
+        output.attempt(Self.leave)
+        if let keyboard { mode?.restore(on: keyboard) }
+    }
+
     static func frame(_ lines: [String]) -> String {
         beginUpdate + "\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J" + endUpdate
     }
@@ -56,8 +89,8 @@ struct TerminalScreen: Sendable {
 }
 
 /// How a terminal treats what is typed.
-private struct TerminalMode {
-    private let attributes: termios
+private struct TerminalMode: Sendable {
+    let attributes: termios
 
     /// nil for what is no terminal.
     init?(of descriptor: Int32) {

@@ -1,6 +1,6 @@
 import SingleflightRedis
 
-/// What events tell of the pace, as a value: time comes in with each of them.
+/// What events tell of the pace, and what was measured of the way of an announcement, as a value: time comes in.
 struct FlightActivity: Sendable {
     private struct Second {
         var number: Int64
@@ -10,7 +10,14 @@ struct FlightActivity: Sendable {
     /// Over how many seconds the pace is taken.
     private static let window: Int64 = 10
 
+    /// Over how many measurements percentiles are taken.
+    private static let memory = 100
+
     private var recent: [Second] = []
+    /// The last ones, in the order in which they were measured.
+    private var wakeUps: [Duration] = []
+    /// The last announcement was not heard.
+    private(set) var isDeaf = false
     private var start: Duration?
     /// Since the beginning: flights that began, and processes that joined one instead of starting another.
     private(set) var flights = 0
@@ -31,6 +38,19 @@ struct FlightActivity: Sendable {
         case .joined: joined += 1
         case .takenOver, .renewed, .left, .completed, .failed, .canceled, .released: break
         }
+    }
+
+    /// An announcement was heard after so long, or not at all.
+    mutating func measured(_ latency: Duration?) {
+        isDeaf = latency == nil
+        guard let latency else { return }
+        wakeUps.append(latency)
+        wakeUps.removeFirst(max(0, wakeUps.count - Self.memory))
+    }
+
+    /// The value below which `share` percent of the last wake-ups lie; `nil` before the first.
+    func wakeUp(percentile share: Int) -> Duration? {
+        DoctorRules.percentile(share, of: wakeUps.sorted())
     }
 
     /// Whether there was any event at all.

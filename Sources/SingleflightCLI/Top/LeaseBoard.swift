@@ -5,8 +5,7 @@ struct LeaseBoard: Sendable {
     /// The pass over the leases that is under way, or the last one.
     private struct Tally {
         var leases: [LeaseSummary] = []
-        var tokens: Set<String> = []
-        var count: Int { tokens.count }
+        var count = 0
         var expired = 0
         var waiters = 0
     }
@@ -32,8 +31,9 @@ struct LeaseBoard: Sendable {
     // MARK: - News
 
     mutating func add(_ leases: [LeaseSummary]) {
-        for lease in leases where coming.tokens.insert(lease.token).inserted {
+        for lease in leases {
             coming.leases.append(lease)
+            coming.count += 1
             coming.waiters += lease.waiters
             if lease.isExpired { coming.expired += 1 }
         }
@@ -59,6 +59,8 @@ struct LeaseBoard: Sendable {
         activity?.record(change, at: now)
     }
 
+    mutating func measured(_ latency: Duration?) { activity?.measured(latency) }
+
     /// Acts on a key; whether to go on.
     mutating func press(_ key: Character) -> Bool {
         // Control-C arrives as a key here.
@@ -80,71 +82,45 @@ struct LeaseBoard: Sendable {
             let text = SafeText.truncate(terminal.safe(text), to: size.columns, ascii: terminal.isASCII)
             return terminal.styled(text, style)
         }
-        var lines = [fitted(title, .bold), fitted(summary(at: now))]
+        var lines = [fitted(title, .bold), fitted(summary)]
+        if let activity { lines.append(fitted(Self.pace(activity, for: terminal, at: now))) }
         if let failure { lines.append(fitted(failure, .bad)) }
         let room = max(0, size.rows - lines.count - 3)
-        let table = table(shown.leases.prefix(room), columns: size.columns, for: terminal)
-        lines += table.split(separator: "\n").map(String.init)
+        let table = LeaseRendering.table(shown.leases.prefix(room), for: terminal)
+        lines += table.render(for: terminal).split(separator: "\n").map(String.init)
         lines += Array(repeating: "", count: max(0, size.rows - lines.count - 1))
         let keys = LeaseOrder.allCases.map { $0 == order ? "[\($0.rawValue)]" : $0.rawValue }
         lines.append(fitted("q quit   sort by: " + keys.joined(separator: " "), .dim))
         return Array(lines.prefix(size.rows))
     }
 
-    private func summary(at now: Duration) -> String {
+    private var summary: String {
         guard hasScanned else { return failure == nil ? "looking…" : "" }
         var parts = ["\(shown.count) \(shown.count == 1 ? "lease" : "leases")"]
         if shown.expired > 0 { parts.append("\(shown.expired) expired") }
         parts.append("\(shown.waiters) \(shown.waiters == 1 ? "waiter" : "waiters")")
-        if let activity {
-            parts.append("\(Self.tenths(activity.flightsPerSecond(at: now))) flights/s")
-            if let share = activity.coalescedShare {
-                parts.append("\(Int((share * 100).rounded())) % coalesced")
-            } else if !activity.isKnown {
-                parts.append("no events")
-            }
+        return parts.joined(separator: " · ")
+    }
+
+    private static func pace(_ activity: FlightActivity, for terminal: Terminal, at now: Duration) -> String {
+        var parts: [String] = []
+        if activity.isKnown { parts.append("\(tenths(activity.flightsPerSecond(at: now))) flights/s") }
+        if let share = activity.coalescedShare {
+            parts.append("\(Int((share * 100).rounded())) % coalesced")
+        } else if !activity.isKnown {
+            parts.append("no events")
+        }
+        if activity.isDeaf {
+            parts.append("no wake-up")
+        } else if let half = activity.wakeUp(percentile: 50), let most = activity.wakeUp(percentile: 99) {
+            parts.append("wake-up \(terminal.duration(half)), p99 \(terminal.duration(most))")
         }
         return parts.joined(separator: " · ")
     }
 
     private static func tenths(_ number: Double) -> String {
+        if number >= 99.95 { return "\(Int(number.rounded()))" }
         let tenths = Int((number * 10).rounded())
         return "\(tenths / 10).\(tenths % 10)"
     }
-
-    /// As many columns as there is room for.
-    private func table(_ leases: ArraySlice<LeaseSummary>, columns: Int, for terminal: Terminal) -> String {
-        let isWide = columns >= 100
-        var titles: [Table.Column] = [
-            .init("KEY", isFlexible: true), .init("LEADER", isFlexible: true), .init("AGE", .right),
-            .init("LEFT", .right), .init("WAITERS", .right), .init("PROGRESS", isFlexible: true),
-        ]
-        if isWide { titles.insert(contentsOf: [.init("GROUP", isFlexible: true), .init("TOKEN")], at: 1) }
-        var table = Table(titles)
-        for lease in leases {
-            var cells: [Table.Cell] = [
-                .init(lease.key, .bold), .init(lease.leader), .init(terminal.duration(lease.age)),
-                LeaseRendering.left(lease, terminal), .init("\(lease.waiters)"),
-                .init(ProgressBar.text(lease, ascii: terminal.isASCII)),
-            ]
-            if isWide {
-                cells.insert(contentsOf: [.init(lease.group), .init(String(lease.token.prefix(8)), .dim)], at: 1)
-            }
-            table.append(cells)
-        }
-        return table.render(for: terminal)
-    }
-}
-
-/// A share of the work as a bar.
-enum ProgressBar {
-    /// `█████░░░ 62 % reading`, as far as it is known.
-    static func text(_ lease: LeaseSummary, ascii: Bool) -> String {
-        guard let fraction = lease.fraction else { return lease.progress ?? "" }
-        let done = Int((fraction * Double(width)).rounded())
-        let bar = String(repeating: ascii ? "#" : "█", count: done)
-        return bar + String(repeating: ascii ? "-" : "░", count: width - done) + " " + (lease.progress ?? "")
-    }
-
-    private static let width = 8
 }

@@ -17,6 +17,8 @@ struct LiveView: Sendable {
         case endOfPass
         case failure(String)
         case event(LeaseEvent)
+        /// An announcement was heard after so long, or not at all.
+        case wakeUp(Duration?)
         case key(Character)
         case resized
     }
@@ -41,6 +43,7 @@ struct LiveView: Sendable {
     private func show(_ store: RedisLeaseStore, on screen: TerminalScreen) async throws {
         let (inputs, continuation) = AsyncStream.makeStream(of: Input.self)
         let events = board.activity == nil ? nil : try await store.events()
+        let probe = board.activity == nil ? nil : try await store.pushProbe()
         let resizes = await UnixSignalsSequence(trapping: .sigwinch)
         if let keyboard = screen.keyboard {
             TerminalKeys.read(from: keyboard) { continuation.yield(.key($0)) }
@@ -52,12 +55,25 @@ struct LiveView: Sendable {
             }
             if let events {
                 group.addTask {
-                    for await case .event(let event) in events { continuation.yield(.event(event)) }
+                    for await case .event(let event) in events where isWanted(event.group, event.key) {
+                        continuation.yield(.event(event))
+                    }
                 }
+            }
+            if let probe {
+                group.addTask { await measure(probe, into: continuation) }
             }
             defer { group.cancelAll() }
             try await draw(inputs, on: screen)
         }
+    }
+
+    private func measure(_ probe: PushProbe, into inputs: AsyncStream<Input>.Continuation) async {
+        while !Task.isCancelled {
+            inputs.yield(.wakeUp(await probe.measure()))
+            try? await Task.sleep(for: max(interval, .milliseconds(100)))
+        }
+        await probe.shutDown()
     }
 
     /// Draws what comes in until somebody quits. Events alone draw nothing: there may be thousands a second.
@@ -73,8 +89,12 @@ struct LiveView: Sendable {
             case .leases(let leases):
                 board.add(leases)
                 continue
+            case .wakeUp(let latency):
+                board.measured(latency)
+                continue
             case .endOfPass: board.endPass()
             case .failure(let reason): board.fail(reason)
+            case .key("\u{1A}"): screen.suspend()
             case .key(let key): guard board.press(key) else { return }
             case .resized: break
             }

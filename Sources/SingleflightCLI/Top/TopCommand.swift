@@ -5,9 +5,15 @@ struct TopCommand: AsyncParsableCommand {
         commandName: "top",
         abstract: "Show the busiest flights, live.",
         discussion: """
-            Keys: q or Ctrl-C quits; w, a, l, k sort by waiters, age, time left, key. Flights per second and the share that
-            was coalesced come from events, as `singleflight watch` shows them, and count from the start of this command:
-            of all processes that asked, those which joined a flight instead of starting one.
+            Keys: q or Ctrl-C quits; w, a, l, k sort by waiters, age, time left, key.
+
+            Flights per second, of the last ten seconds, and the share that was coalesced come from events, as
+            `singleflight watch` shows them. The share counts from the start of this command: of all processes that asked,
+            those which joined a flight instead of starting one.
+
+            Wake-up is measured by this command itself, once in each interval: it sends an announcement to an inbox of its
+            own, and takes the time until it hears it; p50 and p99 are of the last hundred. So long after its leader has
+            handed a result over would a waiting process on this machine hear of it; what it does then comes on top.
 
             Examples:
               singleflight top

@@ -19,6 +19,8 @@ package struct EventLine: Codable, Equatable, Sendable {
     package var attempt: Int
     /// Why, by whom, or what the leader said of its progress.
     package var detail: String?
+    /// The share of the work that is done, from 0 to 1, if the leader said.
+    package var fraction: Double?
 }
 
 extension EventLine {
@@ -35,7 +37,27 @@ extension EventLine {
             waiters: event.waiters,
             renewals: event.note.renewals,
             attempt: event.attempt,
-            detail: detail
+            detail: detail,
+            fraction: event.change == .renewed ? event.note.progress?.fraction : nil
+        )
+    }
+
+    /// A flight that was found while it runs: no event, but told like one.
+    init(_ found: FoundLease, at time: Duration) {
+        let lease = found.lease
+        self.init(
+            event: "running",
+            group: found.group,
+            key: found.key,
+            token: lease.token.description,
+            leader: lease.note.label,
+            timeMilliseconds: time.wholeMilliseconds,
+            ageMilliseconds: lease.note.age.wholeMilliseconds,
+            waiters: found.waiterCount,
+            renewals: lease.note.renewals,
+            attempt: lease.attempt,
+            detail: lease.isExpired ? "its lease has expired" : lease.note.progress?.text,
+            fraction: lease.isExpired ? nil : lease.note.progress?.fraction
         )
     }
 
@@ -62,15 +84,18 @@ extension EventLine {
             switch event {
             case "completed": .good
             case "failed", "expired", "canceled", "revoked": .bad
-            case "acquired", "taken over": .bold
+            case "running", "acquired", "taken over": .bold
             case "renewed", "joined", "left": .dim
             default: nil
             }
         var facts: [String] = []
-        if ageMilliseconds > 0 { facts.append("after \(terminal.duration(.milliseconds(ageMilliseconds)))") }
+        if ageMilliseconds > 0 {
+            let age = terminal.duration(.milliseconds(ageMilliseconds))
+            facts.append(event == "running" ? "for \(age)" : "after \(age)")
+        }
         if waiters > 0 { facts.append(waiters == 1 ? "1 waiter" : "\(waiters) waiters") }
         if attempt > 0 { facts.append("takeover \(attempt)") }
-        if let detail { facts.append(detail) }
+        if let detail { facts.append(ProgressBar.text(fraction, detail, for: terminal)) }
         let word = event.padding(toLength: 10, withPad: " ", startingAt: 0)
         return [
             terminal.styled(Self.clock(timeMilliseconds), .dim), terminal.styled(word, style),

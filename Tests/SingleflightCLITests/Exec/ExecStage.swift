@@ -49,8 +49,13 @@ final class ExecStage: Sendable {
 
     /// `singleflight` with `arguments` on the stage's Redis.
     func start(_ arguments: [String], input: FileHandle = .nullDevice) throws -> ToolProcess {
+        try start(program: Tool.path, arguments, input: input)
+    }
+
+    /// Any other program, with the same environment.
+    func start(program: String, _ arguments: [String], input: FileHandle = .nullDevice) throws -> ToolProcess {
         let environment = ["SINGLEFLIGHT_URL": redis.url, "SINGLEFLIGHT_NAMESPACE": Self.namespace]
-        let process = try ToolProcess(arguments, environment: environment, input: input)
+        let process = try ToolProcess(program: program, arguments, environment: environment, input: input)
         started.withLock { $0.append(process) }
         return process
     }
@@ -80,6 +85,14 @@ final class ExecStage: Sendable {
     func lines(_ name: String) -> [Substring] {
         let text = (try? String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)) ?? ""
         return text.split(separator: "\n")
+    }
+
+    /// Waits until a file, which a process that is not ours writes, holds exactly `text`.
+    func untilFile(_ name: String, holds text: String) async throws {
+        while (try? String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)) != text {
+            try Task.checkCancellation()
+            await Task.yield()
+        }
     }
 
     /// Waits until so many processes wait for `key`.
@@ -134,14 +147,19 @@ final class ToolProcess: Sendable {
     private let run: Task<Result, any Error>
 
     /// Not by Foundation's `Process`, which takes a process for running as long as one of its descendants does.
-    init(_ arguments: [String], environment: [String: String], input: FileHandle) throws {
+    init(
+        program: String? = nil,
+        _ arguments: [String],
+        environment: [String: String],
+        input: FileHandle
+    ) throws {
         let (output, messages) = (try SocketPair(), try SocketPair())
         defer {
             output.closeChilds()
             messages.closeChilds()
         }
         let plan = Spawn.Plan(
-            executable: try Tool.path,
+            executable: try program ?? Tool.path,
             arguments: arguments,
             environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
             standardInput: input.fileDescriptor,

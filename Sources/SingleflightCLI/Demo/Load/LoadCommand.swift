@@ -39,7 +39,8 @@ struct LoadCommand: AsyncParsableCommand {
             url: connection.resolvedURL(),
             configuration: RedisLeaseStoreConfiguration(
                 namespace: connection.resolvedNamespace(),
-                commandTimeout: .milliseconds(lease * 1_000 / 3)
+                commandTimeout: .milliseconds(lease * 1_000 / 3),
+                publishesEvents: true
             )
         )
         let group = try DistributedGroup<String, Int>(

@@ -1,0 +1,259 @@
+import SingleflightLease
+
+/// One line of a history: a request as it was sent, or its end. The two lines of a request share process and sequence number,
+/// so that a request whose process was killed is known to have been under way.
+struct HistoryLine: Codable {
+    /// In nanoseconds, on a clock that all processes of the history share.
+    var at: Int64
+    var process: String
+    var sequence: Int
+    var key: String?
+    var request: HistoryRequest?
+    var reply: HistoryReply?
+}
+
+/// A request, and what became of it as far as its process knows.
+struct HistoryRecord: Hashable {
+    var process: String
+    var sequence: Int
+    var key: String
+    var request: HistoryRequest
+    var invoked: Int64
+    /// `nil` if no answer is recorded: the process may have ended before it came.
+    var returned: Int64?
+    var reply: HistoryReply?
+
+    /// Whether the request may have been carried out at any time after its sending, or not at all.
+    var isOpen: Bool {
+        switch self.reply {
+        case nil, .failed(_, mayHaveExecuted: true): true
+        default: false
+        }
+    }
+
+    /// Whether the request was certainly not carried out.
+    var isVoid: Bool {
+        switch self.reply {
+        // A request that came too late has no effect, and the store may find any request late.
+        case .failed(_, mayHaveExecuted: false), .late: true
+        default: false
+        }
+    }
+}
+
+/// A request's arguments as far as decisions depend on them; or an announcement that was heard, which reads what was decided.
+enum HistoryRequest: Hashable, Codable {
+    case enter(token: String, terms: HistoryTerms, isRepetition: Bool)
+    case renew(token: String, terms: HistoryTerms, attempt: Int)
+    case complete(token: String, outcome: HistoryOutcome, retention: Int64, reuse: Int64)
+    case release(token: String, mode: String, retention: Int64)
+    case poll(token: String, takeovers: Int?, retention: Int64)
+    case leave(token: String)
+    case fence(token: String)
+    case revoke(token: String?, by: String, reason: String, retention: Int64)
+    case heard(token: String, outcome: HistoryOutcome)
+
+    var token: String? {
+        switch self {
+        case .enter(let token, _, _), .renew(let token, _, _), .complete(let token, _, _, _), .release(let token, _, _),
+            .poll(let token, _, _), .leave(let token), .fence(let token), .heard(let token, _):
+            token
+        case .revoke(let token, _, _, _): token
+        }
+    }
+}
+
+/// Durations are in nanoseconds; no number of takeovers means that a lost leader's flight ends.
+struct HistoryTerms: Hashable, Codable {
+    var duration: Int64
+    var grace: Int64
+    var retention: Int64
+    var takeovers: Int?
+    var acceptsReuse: Bool
+}
+
+/// An outcome; payloads as lists of numbers, so that any bytes survive.
+enum HistoryOutcome: Hashable, Codable {
+    case value([UInt8])
+    case failure([UInt8])
+    case canceled(String)
+}
+
+/// An answer.
+enum HistoryReply: Hashable, Codable {
+    case lead(attempt: Int)
+    case follow(token: String, remaining: Int64)
+    case reuse(token: String, outcome: HistoryOutcome)
+    case late
+    case renewed(waiters: Int)
+    case lost
+    case expired
+    case accepted(waiters: Int)
+    case duplicate
+    case stale(current: String?)
+    case unknown(current: String?)
+    case released(waiters: Int)
+    case awaited(waiters: Int)
+    case notHeld
+    case done(HistoryOutcome)
+    case running(remaining: Int64)
+    case superseded(by: String)
+    case gone
+    case left(waiters: Int)
+    case drawn(UInt64)
+    case revoked(token: String, waiters: Int)
+    case nothing
+    case heard
+    case failed(String, mayHaveExecuted: Bool)
+}
+
+// MARK: - From and to the store's types
+
+extension Duration {
+    var historyNanoseconds: Int64 { Int64(self / .nanoseconds(1)) }
+}
+
+extension HistoryTerms {
+    init(_ terms: LeaseTerms) {
+        self.init(
+            duration: terms.duration.historyNanoseconds,
+            grace: terms.grace.historyNanoseconds,
+            retention: terms.retention.historyNanoseconds,
+            takeovers: terms.leaderLoss.takeovers,
+            acceptsReuse: terms.acceptsReuse
+        )
+    }
+
+    var leaseTerms: LeaseTerms {
+        LeaseTerms(
+            duration: .nanoseconds(self.duration),
+            grace: .nanoseconds(self.grace),
+            retention: .nanoseconds(self.retention),
+            leaderLoss: LeaderLossPolicy(takeovers: self.takeovers),
+            acceptsReuse: self.acceptsReuse
+        )
+    }
+}
+
+extension LeaderLossPolicy {
+    init(takeovers: Int?) {
+        self = takeovers.map { .takeOver(attempts: $0) } ?? .cancel
+    }
+
+    var takeovers: Int? {
+        switch self {
+        case .cancel: nil
+        case .takeOver(let attempts): attempts
+        }
+    }
+}
+
+extension HistoryOutcome {
+    init(_ outcome: StoredOutcome) {
+        self =
+            switch outcome {
+            case .value(let bytes): .value(bytes)
+            case .failure(let bytes): .failure(bytes)
+            case .canceled(let reason): .canceled(reason.wireForm)
+            }
+    }
+
+    var storedOutcome: StoredOutcome {
+        switch self {
+        case .value(let bytes): .value(bytes)
+        case .failure(let bytes): .failure(bytes)
+        case .canceled(let reason): .canceled(CanceledFlight(wireForm: reason))
+        }
+    }
+}
+
+extension ReleaseRequest.Mode {
+    init?(historyName: String) {
+        switch historyName {
+        case "unlessAwaited": self = .unlessAwaited
+        case "cancelWaiters": self = .cancelWaiters
+        case "handOver": self = .handOver
+        default: return nil
+        }
+    }
+
+    var historyName: String {
+        switch self {
+        case .unlessAwaited: "unlessAwaited"
+        case .cancelWaiters: "cancelWaiters"
+        case .handOver: "handOver"
+        }
+    }
+}
+
+extension HistoryReply {
+    init(_ reply: EnterReply) {
+        self =
+            switch reply {
+            case .lead(let attempt): .lead(attempt: attempt)
+            case .follow(let token, let remaining):
+                .follow(token: token.description, remaining: remaining.historyNanoseconds)
+            case .reuse(let token, let outcome): .reuse(token: token.description, outcome: HistoryOutcome(outcome))
+            case .late: .late
+            }
+    }
+
+    init(_ reply: RenewReply) {
+        self =
+            switch reply {
+            case .renewed(let waiters): .renewed(waiters: waiters)
+            case .lost: .lost
+            case .expired: .expired
+            }
+    }
+
+    init(_ reply: CompleteReply) {
+        self =
+            switch reply {
+            case .accepted(let waiters): .accepted(waiters: waiters)
+            case .duplicate: .duplicate
+            case .stale(let current): .stale(current: current?.description)
+            case .unknown(let current): .unknown(current: current?.description)
+            }
+    }
+
+    init(_ reply: ReleaseReply) {
+        self =
+            switch reply {
+            case .released(let waiters): .released(waiters: waiters)
+            case .awaited(let waiters): .awaited(waiters: waiters)
+            case .notHeld: .notHeld
+            }
+    }
+
+    init(_ reply: PollReply) {
+        self =
+            switch reply {
+            case .done(let outcome): .done(HistoryOutcome(outcome))
+            case .running(let remaining): .running(remaining: remaining.historyNanoseconds)
+            case .expired: .expired
+            case .superseded(let token): .superseded(by: token.description)
+            case .gone: .gone
+            }
+    }
+
+    init(_ reply: LeaveReply) {
+        self = .left(waiters: reply.waiters)
+    }
+
+    init(_ reply: FenceReply) {
+        self =
+            switch reply {
+            case .drawn(let fence): .drawn(fence.rawValue)
+            case .lost: .lost
+            }
+    }
+
+    init(_ reply: RevokeReply) {
+        self =
+            switch reply {
+            case .revoked(let token, let waiters): .revoked(token: token.description, waiters: waiters)
+            case .nothing: .nothing
+            }
+    }
+}

@@ -1,0 +1,241 @@
+import SingleflightLease
+import Testing
+
+@testable import SingleflightTestKit
+
+/// A checker that finds nothing proves nothing: histories as they happened must pass, and each way of forging one must not.
+@Suite("A history", .timeLimit(.minutes(2)))
+struct HistoryTests {
+    @Test("passes as it happened, whatever was lost or overlapped", arguments: UInt64(1)...60)
+    func passes(seed: UInt64) {
+        var run = HistoryRun(seed: seed)
+        run.play(steps: 30)
+        #expect(run.blurred().violations() == [], "seed \(seed)")
+    }
+
+    @Test("survives being written and read")
+    func survivesWriting() {
+        var run = HistoryRun(seed: 1)
+        run.play(steps: 30)
+        let read = LeaseHistory()
+        for line in run.history.lines { #expect(read.read(line)) }
+        #expect(read.records == run.history.records)
+        #expect(read.records.count > 20)
+        #expect(!read.read("no history"))
+    }
+
+    @Test("of a request whose fate is unknown passes either way")
+    func staysOpen() {
+        for isCarriedOut in [true, false] {
+            var story = Story()
+            story.leads("a", "t1")
+            story.add("a", story.complete("t1", "v1"), .failed("timed out", mayHaveExecuted: true))
+            story.add("b", story.enter("t2"), isCarriedOut ? .lead(attempt: 0) : .follow("t1", story.left("t1")))
+            #expect(story.violations == [])
+        }
+    }
+
+    @Test("is flagged if it was forged", arguments: Forgery.allCases)
+    func flags(forgery: Forgery) {
+        var honest = Story()
+        forgery.tell(&honest, isForged: false)
+        #expect(honest.violations == [], "the honest version")
+        var forged = Story()
+        forgery.tell(&forged, isForged: true)
+        #expect(forged.violations.count == 1, "the forged version")
+    }
+
+    @Test("of which an effective request was struck out is flagged", arguments: UInt64(1)...20)
+    func flagsOmission(seed: UInt64) {
+        // Without the request that took the lease, somebody follows a flight that nobody began.
+        var run = HistoryRun(seed: seed)
+        run.play(steps: 40)
+        let records = run.history.records
+        let followed = records.compactMap { record -> String? in
+            if case .follow(let token, _) = record.reply { token } else { nil }
+        }
+        let forged = records.filter { record in
+            guard case .enter(let token, _, _) = record.request else { return true }
+            return !followed.contains(token)
+        }
+        #expect(followed.isEmpty == (HistoryCheck(key: "k", records: forged).violation() == nil), "seed \(seed)")
+    }
+}
+
+/// A way to forge a history. Each is told twice: as it may have happened, and forged in one place.
+enum Forgery: String, CaseIterable, CustomTestStringConvertible {
+    case secondLeader = "two lead at once"
+    case otherOutcome = "a waiter is told another result than the accepted one"
+    case acceptedAfterTakeover = "a result is accepted from a leader that was replaced"
+    case secondResult = "a second result is accepted under one token"
+    case fenceGoesBack = "a fence goes back"
+    case renewedAfterLoss = "a lease is renewed after it was lost"
+    case canceledTooEarly = "a flight is canceled while its lease lasts"
+    case aliveTooLong = "a lease lasts longer than it was granted for"
+    case deniedButDone = "a request that certainly failed has an effect"
+    case heardUndecided = "an outcome is announced that nobody decided"
+    case forgottenTooEarly = "an outcome is forgotten before its retention ends"
+    case waiterVanishes = "a waiter is not told of"
+    case staleReadBack = "what was over before is seen again"
+    case lateByItself = "more time is left than the lease ever had"
+
+    var testDescription: String { self.rawValue }
+
+    func tell(_ story: inout Story, isForged: Bool) {
+        switch self {
+        case .secondLeader:
+            story.leads("a", "t1")
+            story.add("b", story.enter("t2"), isForged ? .lead(attempt: 0) : .follow("t1", story.left("t1")))
+        case .otherOutcome:
+            story.shared("t1")
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
+            story.add("b", story.poll("t1"), .done(Story.value(isForged ? "v2" : "v1")))
+        case .acceptedAfterTakeover:
+            story.leads("a", "t1")
+            story.pass(milliseconds: 1100)
+            story.add("b", story.enter("t2", takeovers: 2), .lead(attempt: 1))
+            let refused = HistoryReply.stale(current: Story.name("t2"))
+            story.add("a", story.complete("t1", "v1"), isForged ? .accepted(waiters: 0) : refused)
+        case .secondResult:
+            story.shared("t1")
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
+            story.add("a", story.complete("t1", "v2"), isForged ? .accepted(waiters: 1) : .duplicate)
+        case .fenceGoesBack:
+            story.leads("a", "t1")
+            story.add("a", .fence(token: Story.name("t1")), .drawn(1000))
+            story.add("a", .fence(token: Story.name("t1")), .drawn(isForged ? 999 : 1001))
+        case .renewedAfterLoss:
+            story.leads("a", "t1")
+            story.add("c", story.revoke("t1"), .revoked(token: Story.name("t1"), waiters: 0))
+            story.add("a", story.renew("t1"), isForged ? .renewed(waiters: 0) : .lost)
+        case .canceledTooEarly:
+            story.shared("t1")
+            story.pass(milliseconds: isForged ? 500 : 1100)
+            story.add("b", story.poll("t1"), .done(.canceled("expired")))
+        case .aliveTooLong:
+            story.leads("a", "t1")
+            story.pass(milliseconds: isForged ? 1100 : 800)
+            story.add("a", story.renew("t1"), .renewed(waiters: 0))
+        case .deniedButDone:
+            story.leads("a", "t1")
+            story.add("a", story.complete("t1", "v1"), .failed("not sent", mayHaveExecuted: !isForged))
+            story.add("b", story.enter("t2"), .lead(attempt: 0))
+        case .heardUndecided:
+            story.shared("t1")
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
+            story.add("b", .heard(token: Story.name("t1"), outcome: Story.value(isForged ? "v3" : "v1")), .heard)
+        case .forgottenTooEarly:
+            story.shared("t1")
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
+            story.pass(milliseconds: isForged ? 1900 : 2100)
+            story.add("b", story.poll("t1"), .gone)
+        case .waiterVanishes:
+            story.shared("t1")
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: isForged ? 0 : 1))
+        case .staleReadBack:
+            story.shared("t1")
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
+            let left = HistoryReply.running(remaining: story.left("t1"))
+            story.add("b", story.poll("t1"), isForged ? left : .done(Story.value("v1")))
+        case .lateByItself:
+            story.leads("a", "t1")
+            story.pass(milliseconds: 300)
+            story.add("b", story.enter("t2"), .follow("t1", isForged ? 900_000_000 : 699_000_000))
+        }
+    }
+}
+
+/// A history told step by step, one request after the other.
+struct Story {
+    private var records: [HistoryRecord] = []
+    private var now: Int64 = 1_000_000_000
+    private var granted: [String: Int64] = [:]
+    private static let terms = HistoryTerms(
+        duration: 1_000_000_000,
+        grace: 1_000_000_000,
+        retention: 2_000_000_000,
+        takeovers: nil,
+        acceptsReuse: false
+    )
+
+    var violations: [String] {
+        HistoryCheck(key: "k", records: self.records).violation().map { [$0] } ?? []
+    }
+
+    static func name(_ short: String) -> String {
+        String(repeating: "0", count: 30) + short.map { $0 == "t" ? "a" : String($0) }.joined()
+    }
+
+    static func value(_ text: String) -> HistoryOutcome { .value(Array(text.utf8)) }
+
+    mutating func pass(milliseconds: Int64) {
+        self.now += milliseconds * 1_000_000
+    }
+
+    mutating func add(_ process: String, _ request: HistoryRequest, _ reply: HistoryReply) {
+        if case .lead = reply, let token = request.token {
+            self.granted[token] = self.now
+        }
+        self.records.append(
+            HistoryRecord(
+                process: process,
+                sequence: self.records.count,
+                key: "k",
+                request: request,
+                invoked: self.now,
+                returned: self.now + 500_000,
+                reply: reply
+            )
+        )
+        self.now += 1_000_000
+    }
+
+    /// `process` leads under `token`.
+    mutating func leads(_ process: String, _ token: String) {
+        self.add(process, self.enter(token), .lead(attempt: 0))
+    }
+
+    /// A leads and B waits.
+    mutating func shared(_ token: String) {
+        self.leads("a", token)
+        self.add("b", self.enter("t9"), .follow(token, self.left(token)))
+    }
+
+    /// What is left of the lease, in nanoseconds.
+    func left(_ token: String) -> Int64 {
+        (self.granted[Self.name(token)] ?? self.now) + Self.terms.duration - self.now
+    }
+
+    func enter(_ token: String, takeovers: Int? = nil) -> HistoryRequest {
+        var terms = Self.terms
+        terms.takeovers = takeovers
+        return .enter(token: Self.name(token), terms: terms, isRepetition: false)
+    }
+
+    func renew(_ token: String) -> HistoryRequest {
+        .renew(token: Self.name(token), terms: Self.terms, attempt: 0)
+    }
+
+    func complete(_ token: String, _ value: String) -> HistoryRequest {
+        .complete(
+            token: Self.name(token),
+            outcome: Self.value(value),
+            retention: Self.terms.retention,
+            reuse: 0
+        )
+    }
+
+    func poll(_ token: String) -> HistoryRequest {
+        .poll(token: Self.name(token), takeovers: nil, retention: Self.terms.retention)
+    }
+
+    func revoke(_ token: String) -> HistoryRequest {
+        .revoke(token: Self.name(token), by: "ops", reason: "", retention: Self.terms.retention)
+    }
+}
+
+extension HistoryReply {
+    static func follow(_ token: String, _ remaining: Int64) -> HistoryReply {
+        .follow(token: Story.name(token), remaining: remaining)
+    }
+}
