@@ -15,7 +15,7 @@ struct ReconnectMachineTests {
 
         init() {
             attempt = machine.start() ?? 0
-            _ = machine.connected(attempt, now: .init())
+            _ = machine.connected(attempt, now: .uptimeNanoseconds(0))
         }
 
         /// When it tries again, in seconds from zero.
@@ -103,7 +103,7 @@ struct ReconnectMachineTests {
         var machine = ReconnectMachine(backoff: backoff)
         let attempt = try #require(machine.start())
         let refusal = RedisClientError(.authenticationFailed, "AUTH was refused")
-        let delay = machine.failed(attempt, with: refusal, now: .init(), random: 0)
+        let delay = machine.failed(attempt, with: refusal, now: .uptimeNanoseconds(0), random: 0)
         #expect(Duration(try #require(delay)) >= backoff.maximum / 2)
     }
 
@@ -111,14 +111,15 @@ struct ReconnectMachineTests {
     func stale() throws {
         var machine = ReconnectMachine(backoff: Backoff())
         let first = try #require(machine.start())
-        _ = machine.failed(first, with: Self.lost, now: .init(), random: 0)
+        _ = machine.failed(first, with: Self.lost, now: .uptimeNanoseconds(0), random: 0)
         let second = try #require(machine.waited())
-        #expect(machine.failed(first, with: Self.lost, now: .init(), random: 0) == nil)
-        #expect(machine.connected(first, now: .init()) == false)
-        #expect(machine.connected(second, now: .init()))
+        let staleFailure = machine.failed(first, with: Self.lost, now: .uptimeNanoseconds(0), random: 0)
+        let staleSuccess = machine.connected(first, now: .uptimeNanoseconds(0))
+        let success = machine.connected(second, now: .uptimeNanoseconds(0))
+        #expect(staleFailure == nil && !staleSuccess && success)
         let isShutDown = machine.shutDown()
-        #expect(isShutDown)
-        #expect(machine.failed(second, with: Self.lost, now: .init(), random: 0) == nil)
-        #expect(machine.waited() == nil && machine.start() == nil)
+        let late = machine.failed(second, with: Self.lost, now: .uptimeNanoseconds(0), random: 0)
+        let (next, start) = (machine.waited(), machine.start())
+        #expect(isShutDown && late == nil && next == nil && start == nil)
     }
 }

@@ -66,7 +66,10 @@ struct ServerErrorClassTests {
         Kind("ERR Error running script: - minus", "ERR", transient: false, executed: true),
     ]
 
-    @Test("a reply is told by its code, also from within a script on an old server", arguments: kinds)
+    @Test(
+        "a reply is told by its code, also from within a script on an old server",
+        arguments: ServerErrorClassTests.kinds
+    )
     func classes(_ kind: Kind) {
         let error = RedisServerError(message: kind.reply)
         #expect(error.code == kind.code)
@@ -77,7 +80,7 @@ struct ServerErrorClassTests {
 
     @Test(
         "a connection takes no more commands after such a reply, and ends when those in flight are answered",
-        arguments: kinds
+        arguments: ServerErrorClassTests.kinds
     )
     func connection(_ kind: Kind) throws {
         var configuration = RedisClientConfiguration(url: RedisURL(endpoint: .tcp(host: "127.0.0.1", port: 1)))
@@ -86,7 +89,7 @@ struct ServerErrorClassTests {
             handshake: Handshake(configuration),
             channel: nil,
             times: .init(handshakeTimeout: .seconds(1), pingInterval: .seconds(5), pingTimeout: .seconds(3)),
-            now: .init()
+            now: .uptimeNanoseconds(0)
         )
         _ = machine.received(.array([.bulk(Array("master".utf8))]))
         _ = machine.received(.simpleString("PONG"))

@@ -53,7 +53,11 @@ struct LegacyScriptTests {
                 #expect(try await store.entered(leader) == .lead(attempt: 0))
                 try await redis.command(setting[0], setting[1], setting[2], setting[3])
                 let before = try await store.inspected(key)
-                let error = await #expect(throws: LeaseStoreError.self) { _ = try await store.entered(.make(key)) }
+                // A repetition, so that it is the script that is refused.
+                var follower = EnterRequest.make(key)
+                follower.isRepetition = true
+                let request = follower
+                let error = await #expect(throws: LeaseStoreError.self) { _ = try await store.entered(request) }
                 #expect(error?.code == .unavailable)
                 #expect(error?.mayHaveExecuted == false)
                 #expect(error?.message.contains(code) == true, "\(String(describing: error))")

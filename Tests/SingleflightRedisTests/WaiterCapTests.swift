@@ -21,7 +21,7 @@ struct WaiterCapTests {
                 await gate.untilArrived()
                 // Waiters of whom nobody ever hears, at the same name that the lease has.
                 let names = try await redis.command("KEYS", "sf1:*:lease:*").split(separator: "\r\n")
-                let wait = try #require(names.last).replacing(":lease:", with: ":wait:")
+                let wait = String(try #require(names.last)).replacing(":lease:", with: ":wait:")
                 let fill = "for i = 1, 4096 do redis.call('SADD', KEYS[1], string.format('%032x', i)) end"
                 try await redis.command("EVAL", fill + " redis.call('PEXPIRE', KEYS[1], 60000)", "1", wait)
                 async let followed = there.value("front") { _ in "another" }

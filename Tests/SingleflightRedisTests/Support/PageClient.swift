@@ -1,7 +1,6 @@
 import HiredisClient
 import Logging
 import PrivateRedis
-import Synchronization
 
 /// A client that was written from docs/protocol.md alone: it shares nothing with the store but the connection, not the
 /// names of keys, nor the scripts, the records or the messages. Only as much as it takes to lead and to follow.
