@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench inspection test simulate mutants model fuzz sanitize storm soak lint format clean swift dependencies
+.PHONY: help demo bench inspection test simulate matrix mutants model fuzz sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests
 # Further arguments: of the demo, of every `swift build` and `swift test`.
@@ -11,6 +11,8 @@ SWIFTFLAGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 SEED ?=
+# Of `make matrix`: the cells to play instead of all, by their names.
+CELLS ?=
 # Of `make fuzz`: how long each harness runs, or which of them to replay with what.
 SECONDS ?= 60
 HARNESS ?=
@@ -19,7 +21,7 @@ INPUT ?=
 SANITIZER ?= thread address
 # Of `make storm`: how many callers to resume in each of its storms.
 RESUMES ?= 10000000
-# Of `make soak`: for how long.
+# Of `make chaos`: for how long.
 MINUTES ?= 15
 
 help: ## show this list
@@ -49,6 +51,10 @@ simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that h
 	swift build -c release --product SimulationTool
 	.build/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
 
+matrix: dependencies ## play flights in every kind of trouble, in this process and in others (CELLS="..." for some)
+	swift build --product MatrixTool
+	.build/debug/MatrixTool $(CELLS)
+
 mutants: swift ## plant bugs in a copy of the sources, and see the simulation catch each
 	scripts/check-mutants
 
@@ -66,10 +72,13 @@ storm: swift ## cancel callers at random, and see each resumed exactly once (RES
 	swift build -c release --product StormTool
 	.build/release/StormTool $(RESUMES) $(or $(SEED),1)
 
-soak: dependencies ## worker processes and trouble every second, for long (MINUTES=15); goes on where it was interrupted
+chaos: dependencies ## worker processes, and trouble every second (MINUTES=15, SEED=1); goes on where it was interrupted
 	swift build -c release --product SoakTool
-	.build/release/SoakTool --minutes $(MINUTES) --directory .build/soak $(if $(SEED),--seed $(SEED)) \
+	.build/release/SoakTool --minutes $(MINUTES) --directory .build/chaos $(if $(SEED),--seed $(SEED)) \
 		--commit "$$(git describe --always --dirty 2>/dev/null || echo unknown)" $(ARGS)
+
+soak: dependencies ## the long tier, all of it: hours; goes on where it was interrupted (MINUTES=60: of `make chaos`)
+	scripts/soak MINUTES=$(MINUTES) SECONDS=$(SECONDS) RESUMES=$(RESUMES)
 
 lint: swift ## check the format of all sources
 	swift format lint --strict --parallel --recursive $(SOURCES)

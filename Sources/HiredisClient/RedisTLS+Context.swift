@@ -9,7 +9,8 @@ extension RedisTLS {
         // A server that froze does not say goodbye either.
         configuration.shutdownTimeout = .seconds(1)
         if let authorities {
-            configuration.trustRoots = .file(authorities)
+            // Read here and not by the context, which leaks its memory when it cannot be completed: once for each attempt to connect.
+            configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(authorities))
         }
         if let identity {
             configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(identity.certificate)

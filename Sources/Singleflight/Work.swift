@@ -7,21 +7,31 @@ enum Work: Sendable {
     /// Whoever scheduled the work by hand wants to know when nobody waits any more.
     case handler(@Sendable () -> Void)
 
+    /// Another layer's work.
+    case owner(any FlightWork)
+
     /// Nobody waits any more.
     @usableFromInline
     func abandon() {
         switch self {
         case .task(let task): task.cancel()
         case .handler(let handler): handler()
+        case .owner(let work): work.abandon()
         }
     }
 
     /// Somebody of this priority waits.
     @usableFromInline
     func raise(to priority: UInt8) {
-        guard case .task(let task) = self else { return }
-        if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
-            task.escalatePriority(to: TaskPriority(rawValue: priority))
+        switch self {
+        case .task(let task):
+            if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
+                task.escalatePriority(to: TaskPriority(rawValue: priority))
+            }
+        case .handler:
+            break
+        case .owner(let work):
+            work.raise(to: TaskPriority(rawValue: priority))
         }
     }
 }

@@ -22,7 +22,9 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     private let observer: GroupObserver?
     private let flights: Group<Key, LocalResolution<Value>>
     /// Coalesces within the process the calls that the store could not be asked about.
-    private let localRuns: Group<Key, Value>
+    private let localRuns: Group<Key, LocalResolution<Value>>
+    /// What would have been coalesced, in a group that only observes.
+    private let observed: ObservedFlights<Key>?
 
     /// Makes a group whose values cross processes by `codec`.
     ///
@@ -65,10 +67,24 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         let local = GroupConfiguration(maximumWaitersPerKey: configuration.maximumWaitersPerKey)
         self.flights = Group(local)
         self.localRuns = Group(local)
+        self.observed =
+            switch configuration.mode {
+            case .coalesce: nil
+            case .observe:
+                try ObservedFlights(
+                    group: name,
+                    store: store,
+                    terms: self.terms,
+                    metrics: self.observer?.metrics
+                )
+            }
     }
 
     /// The number of keys that callers of this process wait for.
     public var inFlight: Int { self.flights.inFlight + self.localRuns.inFlight }
+
+    /// What a group that only observes has seen since it was made; nothing in any other.
+    public var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
 
     /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
     ///
@@ -104,200 +120,334 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         unavailable: UnavailablePolicy? = nil,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
-        let calledAt = self.store.clock.now
-        guard let call = self.observer?.call(key, at: calledAt) else {
-            return await self.perform(key, limit, unavailable, calledAt: calledAt, call: nil, operation)
-        }
-        let outcome = await self.perform(key, limit, unavailable, calledAt: calledAt, call: call, operation)
-        call.end(outcome)
-        return outcome
-    }
-
-    private func perform(
-        _ key: Key,
-        _ limit: Duration?,
-        _ unavailable: UnavailablePolicy?,
-        calledAt: LeaseInstant,
-        call: CallObserver?,
-        _ operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        if Task.isCancelled { return .canceled(.callerCancelled) }
-        let waitEnd = limit.map { calledAt.advanced(by: $0) }
-        let (subscriber, isStarter) = CallObserver.within(call) { self.join(key, call: call, operation: operation) }
-
-        let completion: Completion<LocalResolution<Value>>
-        switch await self.wait(subscriber, until: waitEnd) {
-        case .complete(let local): completion = local
-        case .canceled(let reason): return .canceled(Self.cancellation(reason))
-        }
-        switch completion.result {
-        case .success(.finished(let flight)):
-            return self.outcome(
-                of: flight,
-                isStarter: isStarter,
-                isShared: completion.isShared,
-                unavailable: unavailable ?? self.configuration.unavailable,
-                calledAt: calledAt,
-                call: call
-            )
-        case .success(.canceled(let reason)):
-            return .canceled(reason)
-        case .success(.unavailable(let error)):
-            switch unavailable ?? self.configuration.unavailable {
-            case .fail:
-                return self.unavailable(error, calledAt: calledAt)
-            case .runLocally:
-                return await self.runLocally(key, until: waitEnd, calledAt: calledAt, call: call, operation: operation)
-            }
-        case .failure(let error):
-            // Flights complete with a resolution, never with an error of their own.
-            return .complete(self.degraded(.failure(error), role: .subscriber, isShared: true, calledAt: calledAt))
-        }
-    }
-
-    // MARK: - With a lease
-
-    private func join(
-        _ key: Key,
-        call: CallObserver?,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) -> (Subscriber<Key, LocalResolution<Value>>, isStarter: Bool) {
-        switch self.flights.entry(key) {
-        case .subscriber(let subscriber):
-            return (subscriber, false)
-        case .leader(let leader):
-            let subscriber = leader.subscribe()
-            let observer = call?.flight()
-            let flight = LocalFlight(key: key, leader: leader, coder: self.coder, observer: observer)
-            let driver = FlightDriver(
-                key: FlightKey(checkedGroup: self.name, bytes: key.flightKeyBytes),
-                store: self.store,
-                terms: self.terms,
-                tooLong: self.tooLong,
-                random: .system,
-                owner: flight,
-                observer: observer
-            )
-            leader.onAbandoned { driver.abandon() }
-            flight.prepare(operation)
-            driver.start()
-            return (subscriber, true)
-        }
-    }
-
-    private func wait<Result: Sendable>(
-        _ subscriber: Subscriber<Key, Result>,
-        until deadline: LeaseInstant?
-    ) async -> Outcome<Result> {
-        guard let deadline else { return await subscriber.outcome() }
-        let timer = self.store.clock.schedule(at: deadline) { subscriber.leave() }
-        let outcome = await subscriber.outcome()
-        self.store.clock.cancel(timer)
-        return outcome
-    }
-
-    private func outcome(
-        of flight: FinishedFlight<Value>,
-        isStarter: Bool,
-        isShared: Bool,
-        unavailable: UnavailablePolicy,
-        calledAt: LeaseInstant,
-        call: CallObserver?
-    ) -> DistributedOutcome<Value> {
-        if let error = flight.unverified, unavailable == .fail {
-            return self.unavailable(error, calledAt: calledAt)
-        }
-        let role: FlightRole =
-            switch flight.source {
-            case .thisProcess: isStarter ? .leader : .subscriber
-            case .remote, .reused: .follower
-            }
-        call?.woke(by: flight, as: role)
-        return .complete(
-            DistributedCompletion(
-                result: flight.result,
-                isShared: isShared || flight.isSharedElsewhere,
-                role: role,
-                source: flight.source,
-                token: flight.token,
-                leader: flight.leader,
-                waited: calledAt.duration(to: self.store.clock.now),
-                attempts: flight.attempts,
-                coordination: flight.unverified == nil ? .coordinated : .degraded
-            )
+        await self.run(
+            key,
+            waitingAtMost: limit,
+            unavailable: unavailable,
+            feed: nil,
+            operation: operation
         )
     }
 
-    // MARK: - Without a store
+    /// The outcome of `key`; meanwhile `onProgress` is told how far the operation is, wherever it runs.
+    ///
+    /// What is told is as of ``FlightProgressUpdates``. The calls of `onProgress` come one after the other, in a task of their own, all of
+    /// them before this method returns.
+    ///
+    /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
+    public func run(
+        _ key: Key,
+        waitingAtMost limit: Duration? = nil,
+        unavailable: UnavailablePolicy? = nil,
+        onProgress: @escaping @Sendable (FlightProgress) -> Void,
+        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) async -> DistributedOutcome<Value> {
+        let feed = ProgressFeed()
+        async let reading: Void = {
+            while let progress = await feed.next() {
+                onProgress(progress)
+            }
+        }()
+        let outcome = await self.run(
+            key,
+            waitingAtMost: limit,
+            unavailable: unavailable,
+            feed: feed,
+            operation: operation
+        )
+        feed.finish()
+        await reading
+        return outcome
+    }
+
+    private func run(
+        _ key: Key,
+        waitingAtMost limit: Duration?,
+        unavailable: UnavailablePolicy?,
+        feed: ProgressFeed?,
+        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) async -> DistributedOutcome<Value> {
+        let caller = self.caller(key, unavailable: unavailable)
+        let outcome = await self.run(caller, key, waitingAtMost: limit, feed: feed, operation: operation)
+        caller.call?.end(outcome)
+        return outcome
+    }
+
+    private func run(
+        _ before: LocalCaller,
+        _ key: Key,
+        waitingAtMost limit: Duration?,
+        feed: ProgressFeed?,
+        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) async -> DistributedOutcome<Value> {
+        if Task.isCancelled { return .canceled(.callerCancelled) }
+        var caller = before
+        let waitEnd = limit.map { caller.calledAt.advanced(by: $0) }
+        if let observed {
+            let call = observed.begin(key)
+            defer { call.end() }
+            let flight = CallObserver.within(caller.call) { self.observe(key, call, operation) }
+            if let feed { flight.attach(feed) }
+            return await self.wait(alone: flight, caller, until: waitEnd)
+        }
+
+        let seat: Subscriber<Key, LocalResolution<Value>>
+        let flight: LocalFlight<Key, Value>
+        switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: false) }) {
+        case .refused(let error):
+            return .canceled(.refused(error))
+        case .subscriber(let other, let running):
+            (seat, flight) = (other, running)
+            CallObserver.within(caller.call) { flight.offer(operation) }
+        case .leader(let leader, let own, let started):
+            (seat, flight) = (own, started)
+            caller.isStarter = true
+            let observer = caller.call?.flight()
+            let driver = self.driver(for: flight, canTakeOver: true, observer)
+            flight.begin(leader, driver, observer)
+            CallObserver.within(caller.call) {
+                flight.prepare(operation)
+                driver.start()
+            }
+        }
+        if let feed { flight.attach(feed) }
+        let ended = await self.wait(seat, until: waitEnd)
+        if let feed { flight.detach(feed) }
+        if case .unavailable = ended.resolution, caller.unavailable == .runLocally {
+            return await self.runLocally(key, caller, until: waitEnd, feed: feed, operation: operation)
+        }
+        return caller.outcome(of: ended)
+    }
 
     private func runLocally(
         _ key: Key,
+        _ before: LocalCaller,
         until deadline: LeaseInstant?,
-        calledAt: LeaseInstant,
-        call: CallObserver?,
+        feed: ProgressFeed?,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
-        let subscriber: Subscriber<Key, Value>
-        switch self.localRuns.entry(key) {
-        case .subscriber(let other):
-            subscriber = other
-        case .leader(let leader):
-            subscriber = leader.subscribe()
-            let task = CallObserver.within(call) {
-                Task {
-                    do {
-                        leader.complete(.success(try await leader.perform { try await operation(Flight(key: key)) }))
-                    } catch {
-                        leader.complete(.failure(error))
-                    }
-                }
-            }
-            leader.onAbandoned { task.cancel() }
+        var caller = before
+        caller.isStarter = false
+        let seat: Subscriber<Key, LocalResolution<Value>>
+        let flight: LocalFlight<Key, Value>
+        switch self.localRuns.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: false) }) {
+        case .refused(let error):
+            return .canceled(.refused(error))
+        case .subscriber(let other, let running):
+            (seat, flight) = (other, running)
+        case .leader(let leader, let own, let started):
+            (seat, flight) = (own, started)
+            caller.isStarter = true
+            CallObserver.within(caller.call) { flight.prepare(operation) }
+            flight.beginWithoutLease(leader)
         }
-        switch await self.wait(subscriber, until: deadline) {
-        case .complete(let local):
-            let role: FlightRole =
-                switch local.role {
-                case .leader: .leader
-                case .subscriber: .subscriber
-                }
-            return .complete(self.degraded(local.result, role: role, isShared: local.isShared, calledAt: calledAt))
-        case .canceled(let reason):
-            return .canceled(Self.cancellation(reason))
-        }
+        if let feed { flight.attach(feed) }
+        defer { if let feed { flight.detach(feed) } }
+        return caller.outcome(of: await self.wait(seat, until: deadline))
     }
 
-    private func unavailable(_ error: LeaseStoreError, calledAt: LeaseInstant) -> DistributedOutcome<Value> {
-        let failure = DistributedGroupError(.unavailable, "the store could not be asked: \(error)", underlying: error)
-        return .complete(self.degraded(.failure(failure), role: .subscriber, isShared: false, calledAt: calledAt))
-    }
-
-    private func degraded(
-        _ result: Result<Value, any Error>,
-        role: FlightRole,
-        isShared: Bool,
-        calledAt: LeaseInstant
-    ) -> DistributedCompletion<Value> {
-        DistributedCompletion(
-            result: result,
-            isShared: isShared,
-            role: role,
-            source: .thisProcess,
-            token: nil,
-            leader: self.store.label,
-            waited: calledAt.duration(to: self.store.clock.now),
-            attempts: 1,
-            coordination: .degraded
+    private func caller(_ key: Key, unavailable: UnavailablePolicy?) -> LocalCaller {
+        let calledAt = self.store.clock.now
+        return LocalCaller(
+            calledAt: calledAt,
+            isStarter: false,
+            unavailable: unavailable ?? self.configuration.unavailable,
+            clock: self.store.clock,
+            label: self.store.label,
+            call: self.observer?.call(key, at: calledAt)
         )
     }
 
-    private static func cancellation(_ reason: CancellationReason) -> DistributedCancellation {
-        switch reason {
-        case .callerCancelled: .callerCancelled
-        case .left: .waitLimitReached
-        case .refused(let error): .refused(error)
-        case .leaderLeft, .abandoned, .custom: .leaseLost
+    private func driver(
+        for flight: LocalFlight<Key, Value>,
+        canTakeOver: Bool,
+        _ observer: FlightObserver?
+    ) -> FlightDriver {
+        FlightDriver(
+            key: FlightKey(checkedGroup: self.name, bytes: flight.key.flightKeyBytes),
+            store: self.store,
+            terms: self.terms,
+            tooLong: self.tooLong,
+            random: .system,
+            owner: flight,
+            canTakeOver: canTakeOver,
+            observer: observer
+        )
+    }
+
+    /// Waits for a flight's end, until the deadline.
+    private func wait(
+        _ seat: Subscriber<Key, LocalResolution<Value>>,
+        until deadline: LeaseInstant?
+    ) async -> EndedFlight<Value> {
+        let timer = deadline.map { self.store.clock.schedule(at: $0) { seat.leave() } }
+        let outcome = await seat.outcome()
+        if let timer { self.store.clock.cancel(timer) }
+        switch outcome {
+        case .complete(let completion):
+            switch completion.result {
+            case .success(let resolution):
+                return EndedFlight(resolution: resolution, isShared: completion.isShared)
+            case .failure:
+                // Flights complete with a resolution, never with an error of their own.
+                return EndedFlight(resolution: .canceled(.leaseLost), isShared: false)
+            }
+        case .canceled(let reason):
+            let local: DistributedCancellation =
+                switch reason {
+                case .callerCancelled: .callerCancelled
+                case .left: .waitLimitReached
+                case .refused(let error): .refused(error)
+                case .abandoned: .abandoned
+                case .leaderLeft, .custom: .leaseLost
+                }
+            return EndedFlight(resolution: .canceled(local), isShared: false)
         }
+    }
+
+    // MARK: - Handles
+
+    /// Joins the flight of `key` that runs, here or elsewhere, or else starts one that the caller brings to its end by hand.
+    ///
+    /// The store is asked, so the answer can take as long as the store's command timeout, and no longer. It is always one of the two: a caller
+    /// that gets no flight is given a subscriber whose outcome says at once why. That is so if the group refuses the caller, if its task is
+    /// canceled, if an earlier result is reused, and if the store cannot be asked and the policy is ``UnavailablePolicy/fail``; under
+    /// ``UnavailablePolicy/runLocally`` it leads without a lease, or joins whoever does in this process.
+    ///
+    /// Handles and callers of ``run(_:waitingAtMost:unavailable:operation:)`` join the same flights. Should the leader be lost under
+    /// ``LeaderLossPolicy/takeOver(attempts:)``, only a process that has a caller with an operation can take over; where there is
+    /// none in time, the flight ends as canceled.
+    ///
+    /// - Parameters:
+    ///   - key: what to compute.
+    ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
+    public func entry(_ key: Key, unavailable: UnavailablePolicy? = nil) async -> DistributedEntry<Key, Value> {
+        var caller = self.caller(key, unavailable: unavailable)
+        if Task.isCancelled {
+            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.callerCancelled), caller.call))
+        }
+        if let observed {
+            return .leader(self.observeByHand(key, observed.begin(key), caller))
+        }
+        switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
+        case .refused(let error):
+            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error)), caller.call))
+        case .subscriber(let seat, let flight):
+            return await self.entered(flight, seat, caller)
+        case .leader(let leader, let seat, let flight):
+            caller.isStarter = true
+            let observer = caller.call?.flight()
+            let driver = self.driver(for: flight, canTakeOver: false, observer)
+            flight.begin(leader, driver, observer)
+            driver.start()
+            return await self.entered(flight, seat, caller)
+        }
+    }
+
+    private func entered(
+        _ flight: LocalFlight<Key, Value>,
+        _ seat: Subscriber<Key, LocalResolution<Value>>,
+        _ caller: LocalCaller
+    ) async -> DistributedEntry<Key, Value> {
+        switch await flight.decision() {
+        case .leads where caller.isStarter:
+            return .leader(DistributedLeader(flight, seat, caller))
+        case .leads, .follows, .reuses, .over(nil):
+            return .subscriber(DistributedSubscriber(flight, seat, caller))
+        case .over(.some(let error)):
+            guard caller.unavailable == .runLocally else {
+                return .subscriber(
+                    DistributedSubscriber(key: flight.key, settled: caller.unavailable(because: error), caller.call)
+                )
+            }
+            return self.entryWithoutLease(flight.key, caller)
+        case nil:
+            // Canceled: the lease may be granted all the same, and goes back then unless somebody else here can use it.
+            if caller.isStarter {
+                flight.leaderLeaves()
+            }
+            seat.leave()
+            return .subscriber(
+                DistributedSubscriber(key: flight.key, settled: .canceled(.callerCancelled), caller.call)
+            )
+        }
+    }
+
+    private func entryWithoutLease(_ key: Key, _ before: LocalCaller) -> DistributedEntry<Key, Value> {
+        var caller = before
+        switch self.localRuns.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
+        case .refused(let error):
+            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error)), caller.call))
+        case .subscriber(let seat, let flight):
+            caller.isStarter = false
+            return .subscriber(DistributedSubscriber(flight, seat, caller))
+        case .leader(let leader, let seat, let flight):
+            caller.isStarter = true
+            flight.beginWithoutLease(leader)
+            return .leader(DistributedLeader(flight, seat, caller))
+        }
+    }
+
+    // MARK: - Observing
+
+    /// Begins a flight of one caller, without a lease.
+    private func observe(
+        _ key: Key,
+        _ call: ObservedCall<Key>,
+        _ operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+    ) -> LocalFlight<Key, Value> {
+        let flight = LocalFlight<Key, Value>(
+            key: key,
+            coder: self.coder,
+            isByHand: false,
+            coordinationWithoutLease: .observed
+        )
+        flight.prepare { flight in try await call.perform { try await operation(flight) } }
+        flight.beginWithoutLease(nil)
+        return flight
+    }
+
+    private func observeByHand(
+        _ key: Key,
+        _ call: ObservedCall<Key>,
+        _ before: LocalCaller
+    ) -> DistributedLeader<Key, Value> {
+        var caller = before
+        caller.isStarter = true
+        let flight = LocalFlight<Key, Value>(
+            key: key,
+            coder: self.coder,
+            isByHand: true,
+            coordinationWithoutLease: .observed
+        )
+        flight.beginWithoutLease(nil)
+        _ = flight.onEnd { _ in call.end() }
+        return DistributedLeader(flight, nil, caller)
+    }
+
+    /// Waits for the end of a flight that has no other caller, until the deadline.
+    private func wait(
+        alone flight: LocalFlight<Key, Value>,
+        _ before: LocalCaller,
+        until deadline: LeaseInstant?
+    ) async -> DistributedOutcome<Value> {
+        var caller = before
+        caller.isStarter = true
+        let ended = SharedValue<EndedFlight<Value>>()
+        _ = flight.onEnd { ended.set($0) }
+        let timer = deadline.map { deadline in
+            self.store.clock.schedule(at: deadline) {
+                ended.set(EndedFlight(resolution: .canceled(.waitLimitReached), isShared: false))
+                flight.abandon()
+            }
+        }
+        let outcome = await ended.value()
+        if let timer { self.store.clock.cancel(timer) }
+        guard let outcome else {
+            flight.abandon()
+            return .canceled(.callerCancelled)
+        }
+        return caller.outcome(of: outcome)
     }
 }
 

@@ -6,6 +6,16 @@ public enum UnavailablePolicy: Hashable, Sendable {
     case fail
 }
 
+/// Whether a group coalesces, or only looks what that would bring.
+public enum CoalescingMode: Hashable, Sendable {
+    /// Calls are coalesced.
+    case coalesce
+    /// Every call runs its own operation, as if there were no group, and ``DistributedGroup/observation`` tells how many would have been
+    /// coalesced. No call waits for the store, or fails because of it. The store keeps what the group learns under the group's name with
+    /// `.observe` behind it, so that processes that observe do not disturb others that coalesce already.
+    case observe
+}
+
 /// The durations and rules of a ``DistributedGroup``.
 public struct DistributedGroupConfiguration: Sendable {
     /// How long a lease lasts without renewal; it is renewed every third of that. 100 ms to 24 h, and at least three times
@@ -31,6 +41,10 @@ public struct DistributedGroupConfiguration: Sendable {
     public var maximumWaitersPerKey: Int?
     /// How errors of known types cross processes as themselves.
     public var typedFailures: TypedFailures?
+    /// Whether the group coalesces, or only looks what that would bring.
+    public var mode: CoalescingMode
+    /// How often an operation's progress is told to other processes at most: a renewal comes early for it. At least 100 ms.
+    public var progressInterval: Duration
     /// Who is told what the group does.
     public var observability: Observability
 
@@ -47,6 +61,8 @@ public struct DistributedGroupConfiguration: Sendable {
         reuseFailures: Duration = .zero,
         maximumWaitersPerKey: Int? = nil,
         typedFailures: TypedFailures? = nil,
+        mode: CoalescingMode = .coalesce,
+        progressInterval: Duration = .seconds(1),
         observability: Observability = .init()
     ) {
         self.leaseDuration = leaseDuration
@@ -60,6 +76,8 @@ public struct DistributedGroupConfiguration: Sendable {
         self.reuseFailures = reuseFailures
         self.maximumWaitersPerKey = maximumWaitersPerKey
         self.typedFailures = typedFailures
+        self.mode = mode
+        self.progressInterval = progressInterval
         self.observability = observability
     }
 
@@ -81,6 +99,10 @@ public struct DistributedGroupConfiguration: Sendable {
         let reuseRange = Duration.zero...range.upperBound
         try check(reuseRange.contains(self.reuse), "reuse is \(self.reuse), not 0 to 24 h")
         try check(reuseRange.contains(self.reuseFailures), "reuseFailures is \(self.reuseFailures), not 0 to 24 h")
+        try check(
+            self.progressInterval >= range.lowerBound,
+            "progressInterval is \(self.progressInterval), less than 100 ms"
+        )
         if case .takeOver(let attempts) = self.leaderLoss {
             try check((1...999).contains(attempts), "takeOver(attempts: \(attempts)) is not 1 to 999")
         }
@@ -99,7 +121,8 @@ public struct DistributedGroupConfiguration: Sendable {
             maximumFlight: self.maximumFlight,
             commandTimeout: commandTimeout,
             reuse: self.reuse,
-            reuseFailures: self.reuseFailures
+            reuseFailures: self.reuseFailures,
+            progressInterval: self.progressInterval
         )
     }
 }

@@ -56,6 +56,8 @@ public enum Coordination: Hashable, Sendable {
     case coordinated
     /// The store could not be asked: the operation may have run elsewhere, too.
     case degraded
+    /// The group only observes: the operation ran for this caller alone. See ``CoalescingMode/observe``.
+    case observed
 }
 
 /// Why no result will come.
@@ -68,7 +70,11 @@ public enum DistributedCancellation: Hashable, Sendable, CustomStringConvertible
     case supersededTooOften
     /// The leader's process shut down, or this one did.
     case leaderShutDown
-    /// Somebody ended the flight from outside.
+    /// Whoever led by hand, here or elsewhere, went away without a result.
+    case leaderLeft
+    /// Nobody waited for the flight any more, here or elsewhere, before this caller asked how it ended.
+    case abandoned
+    /// Somebody ended the flight from outside, or its leader did for a reason of its own.
     case revoked(by: String, reason: String)
     /// The store has lost the flight: it restarted without its data, was flushed, or evicted it.
     case storeLostFlight
@@ -76,6 +82,8 @@ public enum DistributedCancellation: Hashable, Sendable, CustomStringConvertible
     case callerCancelled
     /// This caller waited as long as it wanted to; the flight goes on for the others.
     case waitLimitReached
+    /// This caller had left its flight before.
+    case left
     /// The caller was turned away at once: re-entrant, or too many waiting already.
     case refused(GroupError)
 
@@ -84,6 +92,7 @@ public enum DistributedCancellation: Hashable, Sendable, CustomStringConvertible
         case .leaseExpired: self = .leaseExpired
         case .supersededTooOften: self = .supersededTooOften
         case .leaderShutDown: self = .leaderShutDown
+        case .leaderLeft: self = .leaderLeft
         case .revoked(let by, let reason): self = .revoked(by: by, reason: reason)
         }
     }
@@ -95,10 +104,13 @@ public enum DistributedCancellation: Hashable, Sendable, CustomStringConvertible
         case .leaseLost: "the lease was lost"
         case .supersededTooOften: "the leader was lost too often"
         case .leaderShutDown: "the leader shut down"
+        case .leaderLeft: "the leader left"
+        case .abandoned: "nobody waited any more"
         case .revoked(let by, let reason): "revoked by \(by)" + (reason.isEmpty ? "" : ": \(reason)")
         case .storeLostFlight: "the store lost the flight"
         case .callerCancelled: "the caller was canceled"
         case .waitLimitReached: "the wait limit was reached"
+        case .left: "the caller had left"
         case .refused(let error): "refused: \(error)"
         }
     }

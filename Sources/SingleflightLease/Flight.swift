@@ -6,11 +6,13 @@ public struct Flight<Key: Sendable>: Sendable {
     public let token: LeaseToken?
 
     private let driver: FlightDriver?
+    private let owner: (any FlightOwner)?
 
-    init(key: Key, token: LeaseToken? = nil, driver: FlightDriver? = nil) {
+    init(key: Key, token: LeaseToken? = nil, driver: FlightDriver? = nil, owner: (any FlightOwner)? = nil) {
         self.key = key
         self.token = token
         self.driver = driver
+        self.owner = owner
     }
 
     /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is canceled.
@@ -20,9 +22,17 @@ public struct Flight<Key: Sendable>: Sendable {
         self.driver?.isCurrent ?? true
     }
 
-    /// Says how far the work has come, for those who inspect the lease. The next renewal carries it to the store.
+    /// Says how far the work has come, for those who wait and for those who inspect the lease.
+    ///
+    /// Callers in this process hear of it at once. To the store, and so to the others, the next renewal carries it: that comes
+    /// earlier for it where somebody may wait, though not more often than ``DistributedGroupConfiguration/progressInterval``.
+    /// Cheap to call as often as one likes: only the latest report is told.
     public func report(progress: FlightProgress) {
-        self.driver?.report(progress)
+        if let driver {
+            driver.report(progress)
+        } else {
+            self.owner?.progressed(progress)
+        }
     }
 
     /// Draws a fence under this flight's lease: greater than every fence drawn under an earlier lease of the key.

@@ -4,6 +4,8 @@ package enum FlightAction: Sendable, Equatable {
     case enter(LeaseToken, isRepetition: Bool, until: LeaseInstant)
     /// Ask the store how the flight of the token stands.
     case poll(LeaseToken)
+    /// The same, and end the flight if its leader is lost: nobody takes over.
+    case settle(LeaseToken)
     /// Take this process off the flight's waiters.
     case leave(LeaseToken)
     /// Prolong the lease.
@@ -12,6 +14,8 @@ package enum FlightAction: Sendable, Equatable {
     case complete(LeaseToken, StoredOutcome)
     /// Give up the lease without a result.
     case release(LeaseToken, ReleaseRequest.Mode)
+    /// End the flight for everybody, for a reason of the leader's.
+    case revoke(LeaseToken, reason: String)
     /// Run the operation: the lease is held.
     case startOperation(LeaseToken)
     /// Cancel the operation's task: its result is no longer wanted, for this reason.
@@ -45,7 +49,11 @@ package enum FlightResolution: Sendable, Equatable {
     /// This process led and lost its lease before its result was accepted; the flight's stored end, if it is known.
     case leaseLost(LeaseToken, CanceledFlight?)
     /// This process led, and the operation ran longer than a flight may.
-    case tooLong(LeaseToken)
+    case tooLong(LeaseToken, attempt: Int)
+    /// This process led, and who was to bring the result went away.
+    case leaderLeft(LeaseToken)
+    /// This process led, and ended the flight for everybody, for this reason.
+    case leaderCanceled(LeaseToken, reason: String)
     /// The store has lost the flight: no outcome can be learned.
     case gone(LeaseToken)
     /// This process shuts down.

@@ -4,12 +4,24 @@ import Synchronization
 package protocol FlightOwner: Sendable {
     /// Runs the operation; its end is told by ``FlightDriver/operationFinished(_:)``. Called at most once.
     func startOperation(token: LeaseToken, driver: FlightDriver)
+    /// Another process leads. May be called more than once, also late.
+    func followsElsewhere()
     /// Cancels the operation's task. Its end need not be told any more.
     func cancelOperation(_ loss: OperationLoss)
     /// Tells the local callers. Called at most once.
     func resolve(_ resolution: FlightResolution)
     /// The flight is over in this process: an operation that has not begun will not. Called once, last.
     func finish()
+    /// The operation, here or elsewhere, said how far it is.
+    func progressed(_ progress: FlightProgress)
+    /// Whether somebody here wants to know how far the operation is.
+    var readsProgress: Bool { get }
+}
+
+extension FlightOwner {
+    package func followsElsewhere() {}
+    package func progressed(_ progress: FlightProgress) {}
+    package var readsProgress: Bool { false }
 }
 
 /// Drives a flight's state machine: lock, transition, unlock, act.
@@ -26,6 +38,8 @@ package final class FlightDriver: Sendable {
         var wakeSerial: UInt64 = 0
         var timer: LeaseTimer?
         var progress: FlightProgress?
+        /// What the store last acknowledged of it.
+        var storedProgress: FlightProgress?
         var leadingSince: LeaseInstant?
         var registration: InboxRegistration?
     }
@@ -45,6 +59,7 @@ package final class FlightDriver: Sendable {
         tooLong: StoredOutcome,
         random: FlightRandom,
         owner: any FlightOwner,
+        canTakeOver: Bool = true,
         observer: FlightObserver? = nil
     ) {
         self.key = key
@@ -52,7 +67,8 @@ package final class FlightDriver: Sendable {
         self.terms = terms
         self.owner = owner
         self.observer = observer
-        self.state = Mutex(State(machine: FlightStateMachine(terms: terms, tooLong: tooLong), random: random))
+        let machine = FlightStateMachine(terms: terms, tooLong: tooLong, canTakeOver: canTakeOver)
+        self.state = Mutex(State(machine: machine, random: random))
     }
 
     // MARK: - Events
@@ -78,12 +94,26 @@ package final class FlightDriver: Sendable {
         self.drive { state, _ in state.machine.abandoned() }
     }
 
+    /// There is an operation now that can run if the leader is lost.
+    package func allowTakeover() {
+        self.state.withLock { $0.machine.allowTakeover() }
+    }
+
+    /// Whoever works by hand goes away without a result; with a reason, it ends the flight for everybody.
+    package func leaderLeaves(reason: String?) {
+        self.drive { state, _ in state.machine.leaderLeaves(reason: reason) }
+    }
+
     package func operationFinished(_ outcome: StoredOutcome) {
         self.observer?.operationFinished()
         self.drive { state, now in state.machine.operationFinished(outcome, now: now) }
     }
 
     private func received(_ event: InboxEvent) {
+        if case .announced(let announcement) = event, case .progress(let progress) = announcement.news {
+            // No news for the flight itself.
+            return self.progressed(progress, of: announcement.token)
+        }
         self.drive { state, now in state.machine.inbox(event, now: now, using: &state.random) }
     }
 
@@ -103,9 +133,29 @@ package final class FlightDriver: Sendable {
         return self.state.withLock { $0.machine.isCurrent(now: now) }
     }
 
-    /// Kept for the next renewal, which carries it to the store.
+    /// Tells those who wait here; the next renewal, which comes earlier for it, tells the store and those who wait elsewhere.
     package func report(_ progress: FlightProgress) {
-        self.state.withLock { $0.progress = progress }
+        let progress = progress.shortened
+        self.drive { state, _ in
+            state.progress = progress
+            return state.machine.progressed()
+        }
+        self.owner.progressed(progress)
+    }
+
+    /// Reads how far the leader is from the lease's record, which tells what was announced before this process listened.
+    func readProgress() {
+        self.store.inspect(self.key) { reply in
+            guard case .success(let inspection) = reply, let lease = inspection.lease,
+                let progress = lease.note.progress
+            else { return }
+            self.progressed(progress, of: lease.token)
+        }
+    }
+
+    private func progressed(_ progress: FlightProgress, of token: LeaseToken) {
+        guard self.state.withLock({ $0.machine.followedToken == token }) else { return }
+        self.owner.progressed(progress)
     }
 
     package func fence(token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
@@ -160,32 +210,37 @@ package final class FlightDriver: Sendable {
                 if case .success(.lead) = reply {
                     self.state.withLock { $0.registration }?.stopWaiting()
                 }
+                if case .success(.follow) = reply {
+                    self.owner.followsElsewhere()
+                }
                 self.drive { $0.machine.enterReplied(reply, to: token, now: $1, using: &$0.random) }
+                if case .success(.follow) = reply, self.owner.readsProgress {
+                    self.readProgress()
+                }
             }
         case .poll(let token):
-            let request = PollRequest(
-                key: self.key,
-                token: token,
-                leaderLoss: self.terms.lease.leaderLoss,
-                retention: self.terms.lease.retention
-            )
-            self.store.poll(request) { reply in
-                self.observer?.polled(reply)
-                self.drive { $0.machine.pollReplied(reply, now: $1, using: &$0.random) }
-            }
+            self.poll(token, self.terms.lease.leaderLoss)
+        case .settle(let token):
+            self.poll(token, .cancel)
         case .renew(let token, let attempt, let renewals):
             let request = RenewRequest(
                 key: self.key,
                 token: token,
                 terms: self.terms.lease,
                 attempt: attempt,
-                note: self.note(renewals: renewals)
+                note: self.note(renewals: renewals),
+                news: self.state.withLock { $0.progress == $0.storedProgress ? nil : $0.progress }
             )
             self.store.renew(request) { reply in
                 if let observer = self.observer {
                     observer.renewed(reply, of: token, before: self.state.withLock { $0.machine.leaseDeadline })
                 }
-                self.drive { $0.machine.renewReplied(reply, now: $1, using: &$0.random) }
+                self.drive { state, now in
+                    if case .success(.renewed) = reply {
+                        state.storedProgress = request.news ?? state.storedProgress
+                    }
+                    return state.machine.renewReplied(reply, now: now, using: &state.random)
+                }
             }
         case .complete(let token, let outcome):
             let request = CompleteRequest(
@@ -203,6 +258,15 @@ package final class FlightDriver: Sendable {
             self.store.release(request) { reply in
                 self.drive { $0.machine.releaseReplied(reply, now: $1, using: &$0.random) }
             }
+        case .revoke(let token, let reason):
+            let request = RevokeRequest(
+                key: self.key,
+                token: token,
+                by: self.store.label,
+                reason: reason,
+                retention: self.terms.lease.retention
+            )
+            self.store.revoke(request) { _ in }
         case .leave(let token):
             // This flight no longer waits: the store must not count it among those that keep the process registered.
             self.state.withLock { $0.registration }?.stopWaiting()
@@ -220,6 +284,23 @@ package final class FlightDriver: Sendable {
         case .finish:
             self.letGo()
             self.owner.finish()
+        }
+    }
+
+    private func poll(_ token: LeaseToken, _ leaderLoss: LeaderLossPolicy) {
+        let request = PollRequest(
+            key: self.key,
+            token: token,
+            leaderLoss: leaderLoss,
+            retention: self.terms.lease.retention
+        )
+        self.store.poll(request) { reply in
+            self.observer?.polled(reply)
+            self.drive { $0.machine.pollReplied(reply, now: $1, using: &$0.random) }
+            if case .success(.running) = reply, self.owner.readsProgress {
+                // Announcements of it may have been lost.
+                self.readProgress()
+            }
         }
     }
 

@@ -13,10 +13,10 @@ package struct FlightStateMachine: Sendable {
     private let tooLong: StoredOutcome
     private var phase: Phase
 
-    package init(terms: FlightTerms, tooLong: StoredOutcome) {
+    package init(terms: FlightTerms, tooLong: StoredOutcome, canTakeOver: Bool = true) {
         self.terms = terms
         self.tooLong = tooLong
-        self.phase = .following(FollowerStateMachine(terms: terms))
+        self.phase = .following(FollowerStateMachine(terms: terms, canTakeOver: canTakeOver))
     }
 
     package var isFinal: Bool {
@@ -33,6 +33,21 @@ package struct FlightStateMachine: Sendable {
         case .following, .handingBack: false
         case .leading(let leader, _): leader.isCurrent(now: now)
         }
+    }
+
+    /// The flight in another process that this one waits for.
+    package var followedToken: LeaseToken? {
+        switch self.phase {
+        case .following(let follower): follower.followedToken
+        case .leading: nil
+        }
+    }
+
+    /// There is an operation now that can run if the leader is lost.
+    package mutating func allowTakeover() {
+        guard case .following(var follower) = self.phase else { return }
+        follower.canTakeOver = true
+        self.phase = .following(follower)
     }
 
     /// Until when this process believes in its lease; `nil` if it has none.
@@ -119,6 +134,22 @@ package struct FlightStateMachine: Sendable {
             []
         } leader: {
             $0.operationFinished(outcome, now: now)
+        }
+    }
+
+    package mutating func progressed() -> [FlightAction] {
+        self.follower { _ in
+            []
+        } leader: {
+            $0.progressed()
+        }
+    }
+
+    package mutating func leaderLeaves(reason: String?) -> [FlightAction] {
+        self.follower { _ in
+            []
+        } leader: {
+            $0.leaderLeaves(reason: reason)
         }
     }
 

@@ -10,6 +10,8 @@ package struct FlightTerms: Hashable, Sendable {
     /// How long a value, and how long a failure, may be used again.
     package var reuse: Duration
     package var reuseFailures: Duration
+    /// How often a renewal may come early to tell of progress.
+    package var progressInterval: Duration
 
     package init(
         lease: LeaseTerms,
@@ -17,7 +19,8 @@ package struct FlightTerms: Hashable, Sendable {
         maximumFlight: Duration,
         commandTimeout: Duration,
         reuse: Duration = .zero,
-        reuseFailures: Duration = .zero
+        reuseFailures: Duration = .zero,
+        progressInterval: Duration = .seconds(1)
     ) {
         self.lease = lease
         self.margin = margin
@@ -25,6 +28,7 @@ package struct FlightTerms: Hashable, Sendable {
         self.commandTimeout = commandTimeout
         self.reuse = reuse
         self.reuseFailures = reuseFailures
+        self.progressInterval = progressInterval
     }
 
     /// Three renewals fit into a lease, so that two may fail.
@@ -41,6 +45,14 @@ package struct FlightTerms: Hashable, Sendable {
     package var releaseMode: ReleaseRequest.Mode {
         switch self.lease.leaderLoss {
         case .cancel: .cancelWaiters
+        case .takeOver: .handOver
+        }
+    }
+
+    /// How to release a lease that nobody brings to its end, though the process goes on.
+    package var modeOfLeaving: ReleaseRequest.Mode {
+        switch self.lease.leaderLoss {
+        case .cancel: .giveUp
         case .takeOver: .handOver
         }
     }

@@ -57,6 +57,8 @@ package struct FollowerStateMachine: Sendable {
         var isPolling = false
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
+        /// The leader was lost, and this process cannot lead on: until then those who can are left the time to.
+        var leftToOthersUntil: LeaseInstant?
         var backoff: Backoff
     }
 
@@ -81,8 +83,17 @@ package struct FollowerStateMachine: Sendable {
     /// How often this process entered because the store had lost the flight.
     private var recoveries = 0
 
-    package init(terms: FlightTerms) {
+    /// Whether this process has something to run if it takes over.
+    package var canTakeOver: Bool
+
+    package init(terms: FlightTerms, canTakeOver: Bool = true) {
         self.terms = terms
+        self.canTakeOver = canTakeOver
+    }
+
+    /// The flight that is waited for.
+    package var followedToken: LeaseToken? {
+        if case .waiting(let waiting) = self.state { waiting.token } else { nil }
     }
 
     package var isFinal: Bool {
@@ -342,11 +353,13 @@ package struct FollowerStateMachine: Sendable {
             if case .outcome(let outcome) = announcement.news, announcement.token == waiting.token {
                 return self.settle(outcome, of: waiting.token)
             }
-            if announcement.news == .unawaited {
-                // Meant for a leader, and stale: this process does wait.
+            switch announcement.news {
+            case .unawaited, .progress:
+                // Meant for a leader, and stale: this process does wait. Progress is no news of the flight itself.
                 return []
+            case .outcome, .hint:
+                return self.poll(waiting)
             }
-            return self.poll(waiting)
         case .idle, .confirming, .granted, .ended:
             return []
         }
@@ -373,7 +386,8 @@ package struct FollowerStateMachine: Sendable {
         }
     }
 
-    private mutating func poll(_ waiting: Waiting) -> [FlightAction] {
+    /// - Parameter mayEnd: whether the flight is to end if its leader is lost, whoever could take over.
+    private mutating func poll(_ waiting: Waiting, mayEnd: Bool = false) -> [FlightAction] {
         var waiting = waiting
         if waiting.isPolling {
             waiting.mustPollAgain = true
@@ -382,7 +396,7 @@ package struct FollowerStateMachine: Sendable {
         }
         waiting.isPolling = true
         self.state = .waiting(waiting)
-        return [.poll(waiting.token)]
+        return [mayEnd ? .settle(waiting.token) : .poll(waiting.token)]
     }
 
     package mutating func pollReplied(
@@ -416,17 +430,25 @@ package struct FollowerStateMachine: Sendable {
             return self.settle(outcome, of: waiting.token)
         case .success(.running(let remaining)):
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
+            waiting.leftToOthersUntil = nil
             waiting.backoff = self.retryBackoff
             if mustPollAgain {
                 return self.poll(waiting)
             }
             self.state = .waiting(waiting)
             return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
+        case .success(.expired) where !self.canTakeOver:
+            // Somebody elsewhere may have what it takes to lead on. If nobody does in time, the flight ends.
+            let until = waiting.leftToOthersUntil ?? now.advanced(by: self.timeToTakeOver)
+            waiting.leftToOthersUntil = until
+            self.state = .waiting(waiting)
+            return [.wake(at: until)]
         case .success(.expired):
             return self.enter(after: waiting.token, now: now, using: &generator)
         case .success(.superseded(let token)):
             self.takeovers += 1
             waiting.token = token
+            waiting.leftToOthersUntil = nil
             return self.poll(waiting)
         case .success(.gone):
             return self.recover(from: waiting, now: now, using: &generator)
@@ -450,7 +472,7 @@ package struct FollowerStateMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         switch self.terms.lease.leaderLoss {
-        case .takeOver(let attempts) where self.recoveries < attempts:
+        case .takeOver(let attempts) where self.canTakeOver && self.recoveries < attempts:
             self.recoveries += 1
             return self.enter(now: now, using: &generator)
         case .takeOver, .cancel:
@@ -482,7 +504,9 @@ package struct FollowerStateMachine: Sendable {
                 .enter(entering.token, isRepetition: true, until: entering.giveUpAt), .wake(at: entering.giveUpAt),
             ]
         case .waiting(let waiting):
-            return waiting.isPolling ? [] : self.poll(waiting)
+            guard !waiting.isPolling else { return [] }
+            let isTimeUp = waiting.leftToOthersUntil.map { now >= $0 } ?? false
+            return self.poll(waiting, mayEnd: isTimeUp && !self.canTakeOver)
         case .idle, .confirming, .granted, .ended:
             return []
         }
@@ -545,10 +569,18 @@ package struct FollowerStateMachine: Sendable {
         Backoff(first: .milliseconds(10), limit: self.terms.commandTimeout / 2)
     }
 
+    /// By then those who can have asked, and entered; the store still knows of the lease.
+    private var timeToTakeOver: Duration {
+        min(self.pollSpread + self.terms.commandTimeout, self.terms.lease.grace / 2)
+    }
+
+    private var pollSpread: Duration {
+        min(.milliseconds(500), self.terms.lease.duration / 10)
+    }
+
     /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
     private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
-        let spread = min(.milliseconds(500), self.terms.lease.duration / 10)
         // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one too many.
-        return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: spread, using: &generator))
+        return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.pollSpread, using: &generator))
     }
 }

@@ -20,6 +20,8 @@ public struct Announcement: Hashable, Sendable {
         case hint
         /// To the leader: no other process waits any more.
         case unawaited
+        /// The operation is so far.
+        case progress(FlightProgress)
     }
 
     /// The flight.

@@ -22,6 +22,12 @@ package struct LeaderStateMachine: Sendable {
         var renewals = 0
         /// When the renewal that is under way was sent.
         var renewalSentAt: LeaseInstant?
+        /// When the last request was sent that told the store of the progress.
+        var toldAt: LeaseInstant
+        /// Whether the operation has said more of its progress since.
+        var hasNews = false
+        /// Whether a process elsewhere may wait for it, as far as the last renewal told.
+        var mayBeAwaited = true
         var backoff: Backoff
         /// Whether the local callers all left.
         var isAbandoned = false
@@ -62,6 +68,7 @@ package struct LeaderStateMachine: Sendable {
             deadline: terms.deadline(sentAt: grant.sentAt),
             tooLongAt: now.advanced(by: terms.maximumFlight),
             nextRenewal: grant.sentAt.advanced(by: terms.renewalInterval),
+            toldAt: grant.sentAt,
             backoff: Self.retryBackoff(terms),
             isAbandoned: grant.isAbandoned
         )
@@ -112,9 +119,14 @@ package struct LeaderStateMachine: Sendable {
             }
             if now >= leading.tooLongAt {
                 return [.cancelOperation(.tooLong)]
-                    + self.complete(self.tooLong, override: .tooLong(self.token), leading: leading, now: now)
+                    + self.complete(
+                        self.tooLong,
+                        override: .tooLong(self.token, attempt: self.attempt),
+                        leading: leading,
+                        now: now
+                    )
             }
-            guard leading.renewalSentAt == nil, now >= leading.nextRenewal else {
+            guard leading.renewalSentAt == nil, now >= self.renewalTime(leading) else {
                 return [self.wake(leading)]
             }
             return self.renew(&leading, now: now)
@@ -130,6 +142,8 @@ package struct LeaderStateMachine: Sendable {
 
     private mutating func renew(_ leading: inout Leading, now: LeaseInstant) -> [FlightAction] {
         leading.renewalSentAt = now
+        leading.toldAt = now
+        leading.hasNews = false
         self.state = .leading(leading)
         return [
             .renew(self.token, attempt: self.attempt, renewals: leading.renewals + 1),
@@ -152,6 +166,7 @@ package struct LeaderStateMachine: Sendable {
                 leading.backoff = Self.retryBackoff(self.terms)
                 leading.deadline = max(leading.deadline, self.terms.deadline(sentAt: sentAt))
                 leading.nextRenewal = sentAt.advanced(by: self.terms.renewalInterval)
+                leading.mayBeAwaited = waiters > 0
                 if leading.isAbandoned, waiters == 0, !leading.isReleasing {
                     return self.releaseUnlessAwaited(leading)
                 }
@@ -181,6 +196,8 @@ package struct LeaderStateMachine: Sendable {
                 return leading.renewalSentAt == nil ? self.renew(&leading, now: now) : []
             case .unawaited:
                 return leading.isAbandoned && !leading.isReleasing ? self.releaseUnlessAwaited(leading) : []
+            case .progress:
+                return []
             }
         case .confirming, .completing, .ended:
             return []
@@ -218,9 +235,46 @@ package struct LeaderStateMachine: Sendable {
         guard case .leading = self.state else { return .wake(at: leading.deadline) }
         var next = min(leading.deadline, leading.tooLongAt)
         if leading.renewalSentAt == nil {
-            next = min(next, leading.nextRenewal)
+            next = min(next, self.renewalTime(leading))
         }
         return .wake(at: next)
+    }
+
+    /// A renewal comes early if it has something to tell that somebody may wait for.
+    private func renewalTime(_ leading: Leading) -> LeaseInstant {
+        guard leading.hasNews, leading.mayBeAwaited else { return leading.nextRenewal }
+        return min(leading.nextRenewal, leading.toldAt.advanced(by: self.terms.progressInterval))
+    }
+
+    /// The operation said how far it is.
+    package mutating func progressed() -> [FlightAction] {
+        switch self.state {
+        case .leading(var leading):
+            // However chatty it is, one timer and one renewal tell the latest.
+            guard !leading.hasNews else { return [] }
+            leading.hasNews = true
+            self.state = .leading(leading)
+            return [self.wake(leading)]
+        case .confirming, .completing, .ended:
+            return []
+        }
+    }
+
+    /// Whoever was to bring the result goes away, or ends the flight for everybody for a reason.
+    package mutating func leaderLeaves(reason: String?) -> [FlightAction] {
+        switch self.state {
+        case .leading(let leading):
+            self.state = .ended
+            let (handBack, resolution): (FlightAction, FlightResolution) =
+                if let reason {
+                    (.revoke(self.token, reason: reason), .leaderCanceled(self.token, reason: reason))
+                } else {
+                    (.release(self.token, self.terms.modeOfLeaving), .leaderLeft(self.token))
+                }
+            return [handBack] + (leading.isAbandoned ? [] : [.resolve(resolution)]) + [.finish]
+        case .confirming, .completing, .ended:
+            return []
+        }
     }
 
     // MARK: - Being abandoned

@@ -39,7 +39,8 @@ public protocol LeaseStore: Sendable {
 
     /// Prolongs a lease by its duration, counted from the sending of the request.
     ///
-    /// Precondition for `.renewed`: the lease is held under the token and has not expired, not even unnoticed.
+    /// Precondition for `.renewed`: the lease is held under the token and has not expired, not even unnoticed. Those who wait are
+    /// told of the request's news, if it has any; they may be so many that they are not.
     func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>)
 
     /// Ends a flight with the result of its operation.
@@ -183,13 +184,30 @@ public struct LeaseNote: Hashable, Sendable {
 public struct FlightProgress: Hashable, Sendable {
     /// The share of the work that is done, from 0 to 1, if it is known.
     public var fraction: Double?
-    /// What is being done.
+    /// What is being done; at most 1024 bytes of UTF-8 reach other processes, longer ones are cut.
     public var message: String
 
     /// Creates a report; a fraction outside 0 to 1 is clamped, one that is not a number is dropped.
     public init(fraction: Double? = nil, message: String = "") {
         self.fraction = fraction.flatMap { $0.isNaN ? nil : min(max($0, 0), 1) }
         self.message = message
+    }
+
+    /// The longest message that is told to other processes, in bytes of UTF-8.
+    static let maximumMessageBytes = 1024
+
+    /// The same, with a message that is short enough to be told to other processes: cut at a character.
+    var shortened: FlightProgress {
+        guard self.message.utf8.count > Self.maximumMessageBytes else { return self }
+        var short = self
+        short.message = ""
+        var count = 0
+        for character in self.message {
+            count += character.utf8.count
+            guard count <= Self.maximumMessageBytes else { break }
+            short.message.append(character)
+        }
+        return short
     }
 }
 
@@ -218,14 +236,24 @@ public struct RenewRequest: Sendable {
     public var attempt: Int
     /// What the lease tells people who inspect it from now on.
     public var note: LeaseNote
+    /// Progress to tell those who wait; `nil` where there is nothing new.
+    public var news: FlightProgress?
 
     /// Creates a request.
-    public init(key: FlightKey, token: LeaseToken, terms: LeaseTerms, attempt: Int, note: LeaseNote) {
+    public init(
+        key: FlightKey,
+        token: LeaseToken,
+        terms: LeaseTerms,
+        attempt: Int,
+        note: LeaseNote,
+        news: FlightProgress? = nil
+    ) {
         self.key = key
         self.token = token
         self.terms = terms
         self.attempt = attempt
         self.note = note
+        self.news = news
     }
 }
 
@@ -284,6 +312,8 @@ public struct ReleaseRequest: Sendable {
         case unlessAwaited
         /// End the flight as ``CanceledFlight/leaderShutDown`` for everybody who waits.
         case cancelWaiters
+        /// End the flight as ``CanceledFlight/leaderLeft`` for everybody who waits.
+        case giveUp
         /// Let the lease expire now, and tell those who wait, so that one of them takes over.
         case handOver
     }

@@ -16,7 +16,9 @@ public enum CanceledFlight: Hashable, Sendable {
     case supersededTooOften
     /// The leader's process shut down.
     case leaderShutDown
-    /// Somebody ended the flight from outside.
+    /// Whoever led by hand went away without a result; its process lives on.
+    case leaderLeft
+    /// Somebody ended the flight from outside, or its leader did for a reason of its own.
     case revoked(by: String, reason: String)
 }
 
@@ -27,6 +29,7 @@ extension CanceledFlight {
         case .leaseExpired: "expired"
         case .supersededTooOften: "exhausted"
         case .leaderShutDown: "shutdown"
+        case .leaderLeft: "left"
         case .revoked(let by, let reason): "revoked\n\(by.filter { !$0.isNewline })\n\(reason)"
         }
     }
@@ -39,6 +42,7 @@ extension CanceledFlight {
         switch parts[0] {
         case "exhausted": self = .supersededTooOften
         case "shutdown": self = .leaderShutDown
+        case "left": self = .leaderLeft
         case "revoked" where parts.count == 3: self = .revoked(by: parts[1], reason: parts[2])
         default: self = .leaseExpired
         }

@@ -24,6 +24,9 @@ struct AnnouncementMessage: Hashable {
         switch (bytes[1], bytes[2]) {
         case (UInt8(ascii: "u"), _):
             news = .unawaited
+        case (UInt8(ascii: "p"), _):
+            guard let progress = FlightProgress(wireForm: bytes[(nameEnd + 1)...]) else { return nil }
+            news = .progress(progress)
         case (let status, UInt8(ascii: "i")):
             guard let outcome = StoredOutcome(status: status, payload: Array(bytes[(nameEnd + 1)...])) else {
                 return nil
@@ -33,6 +36,23 @@ struct AnnouncementMessage: Hashable {
             news = .hint
         }
         self.announcement = Announcement(token: token, news: news)
+    }
+}
+
+extension FlightProgress {
+    /// The fraction in decimal, or nothing; a line feed; the message.
+    var wireForm: String {
+        "\(self.fraction.map { String($0) } ?? "")\n\(self.message)"
+    }
+
+    /// `nil` for bytes that are no progress.
+    init?(wireForm: some Collection<UInt8>) {
+        let text = String(decoding: wireForm, as: UTF8.self)
+        guard let end = text.unicodeScalars.firstIndex(of: "\n") else { return nil }
+        self.init(
+            fraction: Double(text[..<end]),
+            message: String(text.unicodeScalars[text.unicodeScalars.index(after: end)...])
+        )
     }
 }
 

@@ -154,11 +154,13 @@ package enum LeaseScripts {
         """
     )
 
-    /// KEYS lease wait. ARGV token record lease+grace events.
+    /// KEYS lease wait. ARGV token record lease+grace news-or-empty channels events. News go only to so many as they can go along
+    /// with: a hint would make each of the others poll.
     static let renew = script(
         record,
         left,
         event,
+        tell,
         """
         local lease = read_lease()
         if not lease or lease.token ~= ARGV[1] then return {'LOST'} end
@@ -167,7 +169,10 @@ package enum LeaseScripts {
         local waiters = redis.call('SCARD', KEYS[2])
         if waiters > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end
         lease.record = ARGV[2]
-        event(ARGV[4], 'r', lease, waiters)
+        if waiters > 0 and ARGV[4] ~= '' and #ARGV[4] * waiters <= 262144 then
+          tell(ARGV[5], redis.call('SMEMBERS', KEYS[2]), lease.token, 'p', ARGV[4])
+        end
+        event(ARGV[6], 'r', lease, waiters)
         return {'OK', waiters}
         """
     )
@@ -220,9 +225,10 @@ package enum LeaseScripts {
           tell(ARGV[4], waiters, lease.token, 'h', nil)
           event(ARGV[5], 'l', lease, #waiters)
         else
+          local reason = ARGV[2] == 'g' and 'left' or 'shutdown'
           redis.call('DEL', KEYS[1])
-          decide(ARGV[4], lease.token, 'c', 'shutdown', ARGV[3])
-          event(ARGV[5], 'c', lease, #waiters, 'shutdown')
+          decide(ARGV[4], lease.token, 'c', reason, ARGV[3])
+          event(ARGV[5], 'c', lease, #waiters, reason)
         end
         return {'OK', #waiters}
         """

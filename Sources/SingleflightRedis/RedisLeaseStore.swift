@@ -141,6 +141,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         try await self.subscription.subscribed(within: self.configuration.commandTimeout)
     }
 
+    /// The number of keys that flights of this process listen for.
+    package var listeningKeyCount: Int { self.router.keyCount }
+
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
     /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
@@ -275,7 +278,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             LeaseScripts.renew,
             keys: [names.lease, names.wait],
             arguments: [
-                .string(request.token.description), .string(record.text), .integer(keyLife), self.eventChannel,
+                .string(request.token.description), .string(record.text), .integer(keyLife),
+                .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
         ) { reply throws(LeaseStoreError) in try reply.renewReply() }
@@ -304,6 +308,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             switch request.mode {
             case .unlessAwaited: "u"
             case .cancelWaiters: "c"
+            case .giveUp: "g"
             case .handOver: "h"
             }
         self.evaluate(

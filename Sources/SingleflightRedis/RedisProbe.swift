@@ -115,7 +115,8 @@ package struct RedisProbe: Sendable {
 
     private func scripts() async throws -> RedisFacts.Scripts {
         let modern = try await ask("EVAL", "#!lua flags=allow-oom\nreturn redis.call('PTTL', KEYS[1])", "1", key)
-        guard modern.error != nil else { return .withShebang }
+        // A server that refuses a script for the state it is in, as a replica does, has understood its first line.
+        guard let refusal = modern.error, !refusal.isTransient else { return .withShebang }
         let legacy = try await ask("EVAL", "return redis.call('PTTL', KEYS[1])", "1", key)
         guard let error = legacy.error else { return .withoutShebang }
         return .none(error.message)

@@ -35,14 +35,16 @@ struct ConformanceProcess: Sendable {
         _ token: LeaseToken,
         _ terms: LeaseTerms = .long(),
         attempt: Int = 0,
-        note: LeaseNote? = nil
+        note: LeaseNote? = nil,
+        news: FlightProgress? = nil
     ) async throws -> RenewReply {
         let request = RenewRequest(
             key: self.key,
             token: token,
             terms: terms,
             attempt: attempt,
-            note: note ?? LeaseNote(label: self.store.label, renewals: 1)
+            note: note ?? LeaseNote(label: self.store.label, renewals: 1),
+            news: news
         )
         return try await self.reply { self.store.renew(request, reply: $0) }
     }

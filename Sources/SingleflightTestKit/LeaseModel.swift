@@ -233,7 +233,7 @@ public struct LeaseModel: Sendable {
 
     /// See `LeaseStore.renew`.
     public mutating func renew(_ request: RenewRequest, now: LeaseInstant) -> RenewReply {
-        self.withEntry(request.key, now: now) { entry, _ in
+        self.withEntry(request.key, now: now) { entry, announce in
             guard var lease = entry.lease, lease.token == request.token else { return .lost }
             guard lease.expiry > now else { return .expired }
             lease.duration = request.terms.duration
@@ -241,6 +241,11 @@ public struct LeaseModel: Sendable {
             lease.grace = request.terms.grace
             lease.note = request.note
             entry.lease = lease
+            if let news = request.news {
+                for waiter in entry.waiters {
+                    announce(waiter, Announcement(token: lease.token, news: .progress(news)))
+                }
+            }
             return .renewed(waiters: entry.waiters.count)
         }
     }
@@ -280,8 +285,8 @@ public struct LeaseModel: Sendable {
             switch request.mode {
             case .unlessAwaited:
                 return .awaited(waiters: waiters)
-            case .cancelWaiters:
-                let outcome = StoredOutcome.canceled(.leaderShutDown)
+            case .cancelWaiters, .giveUp:
+                let outcome = StoredOutcome.canceled(request.mode == .giveUp ? .leaderLeft : .leaderShutDown)
                 Self.decide(outcome, of: request.token, retention: request.retention, &entry, now, announce)
                 entry.lease = nil
             case .handOver:

@@ -34,6 +34,39 @@ extension LeaseStoreConformance {
             let announcement = await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .unawaited), "the announcement")
         },
+        Case("a renewal with news tells all who wait of it, in order, and one without tells nobody") { run in
+            let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
+            let token = run.token()
+            let listeners = [b.listen(), c.listen()]
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            try await c.follow(token)
+            let news = [
+                FlightProgress(fraction: 0.25, message: "a quarter"), FlightProgress(message: "two\nlines, ä and %"),
+                FlightProgress(fraction: 1),
+            ]
+            try expectEqual(try await a.renew(token), .renewed(waiters: 2), "a renewal without news")
+            for progress in news {
+                try expectEqual(try await a.renew(token, news: progress), .renewed(waiters: 2), "a renewal with news")
+            }
+            for listener in listeners {
+                for progress in news {
+                    let expected = Announcement(token: token, news: .progress(progress))
+                    try expectEqual(await listener.next(), expected, "the announcement")
+                }
+            }
+        },
+        Case("a renewal that is refused tells its news to nobody") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            let listener = b.listen()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            try expectEqual(try await a.renew(run.token(), news: FlightProgress(fraction: 0.5)), .lost, "the renewal")
+            try expectEqual(try await a.complete(token, .value([1])), .accepted(waiters: 1), "the completion")
+            let announcement = await listener.next()
+            try expectEqual(announcement, Announcement(token: token, news: .outcome(.value([1]))), "the first news")
+        },
         Case("a process with another waiting listener stays registered, one with a leading listener does not") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let token = run.token()
@@ -164,16 +197,10 @@ extension LeaseStoreConformance {
             try expectEqual(try await a.renew(token), .lost, "the renewal after that")
         },
         Case("a release that cancels tells those who wait that the leader shut down") { run in
-            let (a, b) = (try await run.process("a"), try await run.process("b"))
-            let token = run.token()
-            let listener = b.listen()
-            _ = try await a.enter(token)
-            try await b.follow(token)
-            try expectEqual(try await a.release(token, .cancelWaiters), .released(waiters: 1), "the release")
-            let announcement = await listener.next()
-            try expectEqual(announcement.news, .outcome(.canceled(.leaderShutDown)), "the announcement")
-            try expectEqual(try await b.poll(token), .done(.canceled(.leaderShutDown)), "the poll")
-            try expectEqual(try await b.inspect().lease, nil, "the lease")
+            try await Self.canceling(run, .cancelWaiters, .leaderShutDown)
+        },
+        Case("a release that gives up tells those who wait that the leader left") { run in
+            try await Self.canceling(run, .giveUp, .leaderLeft)
         },
         Case("a release that hands over lets those who wait take over at once") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
@@ -262,4 +289,21 @@ extension LeaseStoreConformance {
             try expectEqual(try await other.enter(run.token()), .lead(attempt: 0), "the second group")
         },
     ]
+
+    private static func canceling(
+        _ run: ConformanceRun,
+        _ mode: ReleaseRequest.Mode,
+        _ reason: CanceledFlight
+    ) async throws {
+        let (a, b) = (try await run.process("a"), try await run.process("b"))
+        let token = run.token()
+        let listener = b.listen()
+        _ = try await a.enter(token)
+        try await b.follow(token)
+        try expectEqual(try await a.release(token, mode), .released(waiters: 1), "the release")
+        let announcement = await listener.next()
+        try expectEqual(announcement.news, .outcome(.canceled(reason)), "the announcement")
+        try expectEqual(try await b.poll(token), .done(.canceled(reason)), "the poll")
+        try expectEqual(try await b.inspect().lease, nil, "the lease")
+    }
 }

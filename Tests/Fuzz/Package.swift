@@ -3,7 +3,7 @@
 import PackageDescription
 
 // Fuzzing harnesses, run by `make fuzz`. A package of its own: the instrumentation is for nobody else, and of the parent's
-// modules only the files that read untrusted bytes are compiled, which need no dependency. `Sources` holds links to them.
+// modules little more is compiled than the files that read untrusted bytes. `Sources` holds links to them.
 
 let instrumented: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
@@ -24,17 +24,32 @@ func harness(_ name: String, _ dependencies: Target.Dependency...) -> Target {
 let package = Package(
     name: "fuzz",
     platforms: [.macOS(.v15)],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+    ],
     targets: [
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"]), .brew(["hiredis"])]),
         .target(name: "Singleflight", swiftSettings: instrumented),
-        .target(name: "SingleflightLease", dependencies: ["Singleflight"], swiftSettings: instrumented),
+        .target(
+            name: "SingleflightLease",
+            dependencies: [
+                "Singleflight",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ],
+            swiftSettings: instrumented
+        ),
         .target(
             name: "HiredisClient",
-            dependencies: ["CHiredis"],
+            dependencies: ["CHiredis", .product(name: "NIOCore", package: "swift-nio")],
             sources: [
                 "RESPLimits.swift", "RESPReader.swift", "RESPScanner.swift", "RESPValue.swift",
-                "RedisClientError.swift",
-                "RedisServerError.swift", "RedisTLS.swift", "RedisURL.swift",
+                "RedisClientError.swift", "RedisCommand.swift", "RedisServerError.swift", "RedisTLS.swift",
+                "RedisURL.swift",
             ],
             swiftSettings: instrumented
         ),
@@ -50,11 +65,11 @@ let package = Package(
         .target(name: "PrivateRedis", swiftSettings: instrumented),
         .target(
             name: "SingleflightCLI",
-            dependencies: ["PrivateRedis", "SingleflightRedis"],
+            dependencies: ["PrivateRedis", "SingleflightRedis", .product(name: "NIOCore", package: "swift-nio")],
             sources: [
                 "Errors/CommandFailure.swift", "Errors/ExitStatus.swift", "Errors/Redaction.swift",
-                "Exec/CommandRecording.swift", "Exec/RecordingCodec.swift", "Rendering/SafeText.swift",
-                "Rendering/StandardStream.swift",
+                "Exec/CommandRecording.swift", "Exec/RecordingCodec.swift", "Processes/LineDecoder.swift",
+                "Rendering/SafeText.swift", "Rendering/StandardStream.swift",
             ],
             swiftSettings: instrumented
         ),
@@ -62,11 +77,13 @@ let package = Package(
         // Not instrumented: what the harness itself does is no news to the fuzzer.
         .target(name: "Support", path: "Harnesses/Support"),
         harness("Announcement", "SingleflightRedis"),
+        harness("Command", "HiredisClient", .product(name: "NIOCore", package: "swift-nio")),
         harness("Event", "SingleflightRedis"),
-        harness("Key", "SingleflightRedis"),
+        harness("Key", "SingleflightRedis", "HiredisClient"),
+        harness("Lines", "SingleflightCLI", .product(name: "NIOCore", package: "swift-nio")),
         harness("Outcome", "SingleflightLease"),
         harness("RESP", "HiredisClient"),
-        harness("Record", "SingleflightRedis"),
+        harness("Record", "SingleflightRedis", "HiredisClient"),
         harness("Recording", "SingleflightCLI"),
         harness("Reply", "SingleflightRedis", "HiredisClient"),
         harness("Terminal", "SingleflightCLI"),

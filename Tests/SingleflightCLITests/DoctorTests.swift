@@ -148,6 +148,8 @@ struct DoctorTests {
                 #expect(findings["writes"]?.status == .fail)
                 // READONLY means that the right is there.
                 #expect(findings["rights"]?.status == .ok)
+                // The replica refused the script, and was said to be too old for it.
+                #expect(findings["scripts"]?.status == .ok)
             }
         }
     }

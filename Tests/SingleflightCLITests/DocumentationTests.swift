@@ -21,4 +21,24 @@ struct DocumentationTests {
         #expect(run.output.contains("doctor"))
         #expect(!run.output.contains("demo-load"))
     }
+
+    @Test(
+        "the script for bash completes commands, options and values",
+        arguments: [
+            (["le"], "leases"), (["leases", "--so"], "--sort"), (["leases", "--sort", ""], "key age left waiters"),
+            (["doctor", "--output", "j"], "json"),
+        ]
+    )
+    func bash(_ words: [String], _ completions: String) async throws {
+        // What bash does when somebody presses Tab behind the last of the words.
+        let script = #"""
+            source <("$0" --generate-completion-script bash)
+            COMP_WORDS=(singleflight "$@") COMP_CWORD=$# COMP_LINE="singleflight $*"
+            COMP_POINT=${#COMP_LINE}
+            _singleflight singleflight "${@: -1}" "${COMP_WORDS[COMP_CWORD - 1]}"
+            echo "${COMPREPLY[@]}"
+            """#
+        let run = try await Tool.run(program: "/bin/bash", ["-c", script, try Tool.path] + words)
+        #expect(run.output == completions + "\n")
+    }
 }

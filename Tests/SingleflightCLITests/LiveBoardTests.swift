@@ -59,6 +59,20 @@ struct LiveBoardTests {
         #expect(lines[4].hasPrefix("4999"))
     }
 
+    @Test("the first pass shows what it has found so far, later ones only when they are whole")
+    func firstPass() {
+        var board = LeaseBoard(title: "title", order: .waiters, showsActivity: false)
+        func lines() -> [String] { board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero) }
+        #expect(lines()[1] == "looking…")
+        board.add([Self.lease("a", waiters: 1), Self.lease("b", waiters: 5)])
+        #expect(lines()[1] == "looking… 2 leases so far")
+        #expect(lines()[3...4].map { $0.prefix(1) } == ["b", "a"])
+        board.endPass()
+        board.add([Self.lease("c", waiters: 9)])
+        #expect(lines()[1] == "2 leases · 6 waiters")
+        #expect(lines()[3...4].map { $0.prefix(1) } == ["b", "a"])
+    }
+
     @Test("a pass that failed keeps what was known, and says why")
     func failure() {
         var board = Self.board([Self.lease("front")])

@@ -111,6 +111,23 @@ struct TopTests {
         }
     }
 
+    @Test("events of keys that are not asked for do not count")
+    func otherKeys() async throws {
+        try await withWorker { redis, store in
+            let pty = try Pty(["top", "user:*", "--interval", "50ms", "--url", redis.url])
+            try await pty.until("no events")
+            try await HeldFlight(store, key: "page:1").complete()
+            for _ in 0..<2 {
+                pty.forget()
+                try await pty.until("no events")
+            }
+            try await HeldFlight(store, key: "user:1").complete()
+            try await pty.until("0 % coalesced")
+            pty.type("q")
+            #expect(await pty.exit() == 0)
+        }
+    }
+
     @Test("what a leader reports of its progress is a bar, in top and in watch")
     func progress() async throws {
         try await withWorker { redis, store in

@@ -19,7 +19,8 @@ extension LeaseInstant {
 }
 
 extension FlightTerms {
-    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a request.
+    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a request, 400 ms
+    /// between two reports of progress.
     static func table(_ leaderLoss: LeaderLossPolicy = .takeOver(attempts: 1)) -> FlightTerms {
         FlightTerms(
             lease: LeaseTerms(
@@ -30,7 +31,8 @@ extension FlightTerms {
             ),
             margin: .milliseconds(150),
             maximumFlight: .seconds(2),
-            commandTimeout: .milliseconds(100)
+            commandTimeout: .milliseconds(100),
+            progressInterval: .milliseconds(400)
         )
     }
 }
@@ -59,10 +61,12 @@ struct ActionText {
         switch action {
         case .enter(let token, let isRepetition, _): (isRepetition ? "enter again " : "enter ") + self.name(token)
         case .poll(let token): "poll \(self.name(token))"
+        case .settle(let token): "settle \(self.name(token))"
         case .leave(let token): "leave \(self.name(token))"
         case .renew(let token, let attempt, let renewals): "renew \(self.name(token)) \(attempt) \(renewals)"
         case .complete(let token, let outcome): "complete \(self.name(token)) \(self.text(outcome))"
         case .release(let token, let mode): "release \(self.name(token)) \(mode)"
+        case .revoke(let token, let reason): "revoke \(self.name(token)) \(reason)"
         case .startOperation: "run"
         case .cancelOperation(let loss): "stop \(loss)"
         case .wake(let deadline): "wake \(Int(deadline.sinceOrigin / .milliseconds(1)))"
@@ -79,6 +83,8 @@ struct ActionText {
             "\(isReused ? "reused" : "followed") \(self.name(token)) \(self.text(outcome)) \(takeovers)"
         case .leaseLost(_, let reason): "lost \(reason.map { "\($0)" } ?? "-")"
         case .tooLong: "tooLong"
+        case .leaderLeft: "left"
+        case .leaderCanceled(_, let reason): "canceled \(reason)"
         case .gone(let token): "gone \(self.name(token))"
         case .shutDown: "shutDown"
         case .unavailable(let unavailable): "unavailable \(unavailable.error.code)"

@@ -9,6 +9,7 @@ struct FollowerTableTests {
     enum Situation: String, CaseIterable, CustomTestStringConvertible {
         case idle, entering, enteringAbandoned, enteringBackoff, enteringRepeated, enteringAfterExpiry
         case waiting, polling, pollingTwice
+        case watching, watchingPolling, watchingExpired, watchingSettling
         case confirming, confirmingAbandoned
         case granted, ended
 
@@ -19,8 +20,8 @@ struct FollowerTableTests {
         case start
         case lead0, lead1, follow, reuse, late, enterFailed, enterRefused, otherLead
         case done, running, expired, superseded, gone, pollFailed, pollShutDown
-        case outcomeOfLeader, outcomeOfOther, hint, unawaited, resumed
-        case timer, lateTimer, abandoned, shutDown
+        case outcomeOfLeader, outcomeOfOther, hint, unawaited, progressNews, resumed
+        case timer, lateTimer, leftTimer, abandoned, shutDown
     }
 
     private static let unreachable = LeaseStoreError(.unavailable, "unreachable", mayHaveExecuted: true)
@@ -34,7 +35,8 @@ struct FollowerTableTests {
     ) -> String {
         var random = CountingGenerator()
         let (leader, other) = (LeaseToken(using: &random), LeaseToken(using: &random))
-        var machine = FollowerStateMachine(terms: .table(policy))
+        let watches: Set<Situation> = [.watching, .watchingPolling, .watchingExpired, .watchingSettling]
+        var machine = FollowerStateMachine(terms: .table(policy), canTakeOver: !watches.contains(situation))
         /// The token of the last `enter` that was asked for.
         var me = other
         func sent(_ actions: [FlightAction]) {
@@ -77,6 +79,12 @@ struct FollowerTableTests {
         case .pollingTwice:
             poll()
             sent(machine.announced(Announcement(token: leader, news: .hint), now: .at(7), using: &random))
+        case .watching: follow()
+        case .watchingPolling: poll()
+        case .watchingExpired: enterAgain()
+        case .watchingSettling:
+            enterAgain()
+            sent(machine.timerFired(now: .at(407), using: &random))
         case .confirming, .confirmingAbandoned:
             enterAgain()
             sent(machine.enterReplied(.success(.lead(attempt: 0)), to: me, now: .at(8), using: &random))
@@ -126,9 +134,11 @@ struct FollowerTableTests {
         case .outcomeOfOther: return hear(other, .outcome(.value([4])))
         case .hint: return hear(leader, .hint)
         case .unawaited: return hear(leader, .unawaited)
+        case .progressNews: return hear(leader, .progress(FlightProgress(fraction: 0.5)))
         case .resumed: return text.text(machine.inboxResumed(now: now, using: &random))
         case .timer: return text.text(machine.timerFired(now: now, using: &random))
         case .lateTimer: return text.text(machine.timerFired(now: .at(100), using: &random))
+        case .leftTimer: return text.text(machine.timerFired(now: .at(407), using: &random))
         case .abandoned: return text.text(machine.abandoned())
         case .shutDown: return text.text(machine.shutDown())
         }
@@ -150,6 +160,7 @@ struct FollowerTableTests {
             .enterFailed: "wake 25",
             .enterRefused: "resolve unavailable refused, finish",
             .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
             .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
         .enteringAbandoned: [
@@ -161,11 +172,13 @@ struct FollowerTableTests {
             .enterFailed: "leave me, release me handOver, finish",
             .enterRefused: "finish",
             .lateTimer: "leave me, release me handOver, finish",
+            .leftTimer: "leave me, release me handOver, finish",
             .shutDown: "leave me, release me handOver, finish",
         ],
         .enteringBackoff: [
             .timer: "enter again me, wake 100",
             .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
             .abandoned: "leave me, release me handOver, finish",
             .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
@@ -178,6 +191,7 @@ struct FollowerTableTests {
             .enterFailed: "wake 30",
             .enterRefused: "leave me, release me handOver, resolve unavailable refused, finish",
             .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
             .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
         .enteringAfterExpiry: [
@@ -189,6 +203,7 @@ struct FollowerTableTests {
             .enterFailed: "wake 25",
             .enterRefused: "resolve unavailable refused, finish",
             .outcomeOfLeader: "leave me, release me handOver, resolve followed L [3] 0, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
             .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
         .waiting: [
@@ -198,6 +213,7 @@ struct FollowerTableTests {
             .resumed: "wake 20",
             .timer: "poll L",
             .lateTimer: "poll L",
+            .leftTimer: "poll L",
             .abandoned: "leave L, finish",
             .shutDown: "leave L, resolve shutDown, finish",
         ],
@@ -219,6 +235,52 @@ struct FollowerTableTests {
             .expired: "enter new",
             .superseded: "poll O",
             .gone: "enter new",
+            .pollFailed: "wake 25",
+            .pollShutDown: "resolve unavailable shutDown, finish",
+            .outcomeOfLeader: "resolve followed L [3] 0, finish",
+            .abandoned: "leave L, finish",
+            .shutDown: "leave L, resolve shutDown, finish",
+        ],
+        .watching: [
+            .outcomeOfLeader: "resolve followed L [3] 0, finish",
+            .outcomeOfOther: "poll L",
+            .hint: "poll L",
+            .resumed: "wake 20",
+            .timer: "poll L",
+            .lateTimer: "poll L",
+            .leftTimer: "poll L",
+            .abandoned: "leave L, finish",
+            .shutDown: "leave L, resolve shutDown, finish",
+        ],
+        .watchingPolling: [
+            .done: "resolve followed L [2] 0, finish",
+            .running: "wake 2021",
+            .expired: "wake 420",
+            .superseded: "poll O",
+            .gone: "resolve gone L, finish",
+            .pollFailed: "wake 25",
+            .pollShutDown: "resolve unavailable shutDown, finish",
+            .outcomeOfLeader: "resolve followed L [3] 0, finish",
+            .abandoned: "leave L, finish",
+            .shutDown: "leave L, resolve shutDown, finish",
+        ],
+        .watchingExpired: [
+            .outcomeOfLeader: "resolve followed L [3] 0, finish",
+            .outcomeOfOther: "poll L",
+            .hint: "poll L",
+            .resumed: "wake 20",
+            .timer: "poll L",
+            .lateTimer: "poll L",
+            .leftTimer: "settle L",
+            .abandoned: "leave L, finish",
+            .shutDown: "leave L, resolve shutDown, finish",
+        ],
+        .watchingSettling: [
+            .done: "resolve followed L [2] 0, finish",
+            .running: "wake 2021",
+            .expired: "wake 407",
+            .superseded: "poll O",
+            .gone: "resolve gone L, finish",
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
             .outcomeOfLeader: "resolve followed L [3] 0, finish",

@@ -109,7 +109,7 @@ struct HistoryRun {
                 reply: { _ in }
             )
         case 7:
-            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .handOver]
+            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .giveUp, .handOver]
             store.release(
                 ReleaseRequest(
                     key: self.key,

@@ -9,6 +9,7 @@ struct LeaderTableTests {
     enum Situation: String, CaseIterable, CustomTestStringConvertible {
         case confirming
         case leading, renewing, abandonedAsking, abandonedAwaited, abandonedRenewing
+        case progressed, progressedRenewing
         case completing, completingAbandoned, completingBackoff, completingRepeated
         case completingTold, completingTooLong
         case ended
@@ -20,9 +21,10 @@ struct LeaderTableTests {
         case renewed, renewedUnawaited, renewalLost, renewalExpired, renewalFailed
         case accepted, duplicate, stale, unknown, completionFailed, completionRefused
         case released, awaited, notHeld, releaseFailed
-        case canceled, value, hint, unawaited, newsOfOther, resumed
+        case canceled, value, hint, unawaited, progressNews, newsOfOther, resumed
         case timer, renewalTimer, tooLongTimer, deadlineTimer
         case finished, abandoned, shutDown
+        case progress, left, leftForReason
     }
 
     private static let unreachable = LeaseStoreError(.unavailable, "unreachable", mayHaveExecuted: true)
@@ -58,6 +60,10 @@ struct LeaderTableTests {
         case .abandonedRenewing:
             abandon()
             renew()
+        case .progressed: _ = machine.progressed()
+        case .progressedRenewing:
+            renew()
+            _ = machine.progressed()
         case .completing: complete()
         case .completingAbandoned:
             complete()
@@ -108,6 +114,7 @@ struct LeaderTableTests {
             case .value: hear(.outcome(.value([1])), me)
             case .hint: hear(.hint, me)
             case .unawaited: hear(.unawaited, me)
+            case .progressNews: hear(.progress(FlightProgress(fraction: 0.5)), me)
             case .newsOfOther: hear(.outcome(.canceled(.leaseExpired)), other)
             case .resumed: machine.inboxResumed(now: now, using: &random)
             case .timer: machine.timerFired(now: now)
@@ -117,6 +124,9 @@ struct LeaderTableTests {
             case .finished: machine.operationFinished(.value([8]), now: now)
             case .abandoned: machine.abandoned()
             case .shutDown: machine.shutDown()
+            case .progress: machine.progressed()
+            case .left: machine.leaderLeaves(reason: nil)
+            case .leftForReason: machine.leaderLeaves(reason: "why")
             }
         return ActionText(names: [me: "me", other: "O"]).text(actions)
     }
@@ -146,6 +156,9 @@ struct LeaderTableTests {
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 1000",
             .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
+            .progress: "wake 400",
+            .left: "release me handOver, resolve left, finish",
+            .leftForReason: "revoke me why, resolve canceled why, finish",
         ],
         .renewing: [
             .renewed: "wake 1010",
@@ -162,6 +175,42 @@ struct LeaderTableTests {
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 2005",
             .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
+            .progress: "wake 2005",
+            .left: "release me handOver, resolve left, finish",
+            .leftForReason: "revoke me why, resolve canceled why, finish",
+        ],
+        .progressed: [
+            .canceled: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
+            .value: "renew me 1 1, wake 2005",
+            .hint: "renew me 1 1, wake 2005",
+            .resumed: "wake 20",
+            .timer: "wake 400",
+            .renewalTimer: "renew me 1 1, wake 2005",
+            .tooLongTimer: "stop tooLong, complete me failure [0]",
+            .deadlineTimer: "stop leaseLost, resolve lost leaseExpired, finish",
+            .finished: "complete me [8]",
+            .abandoned: "release me unlessAwaited, wake 400",
+            .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
+            .left: "release me handOver, resolve left, finish",
+            .leftForReason: "revoke me why, resolve canceled why, finish",
+        ],
+        .progressedRenewing: [
+            .renewed: "wake 410",
+            .renewedUnawaited: "wake 1010",
+            .renewalLost: "stop leaseLost, resolve lost -, finish",
+            .renewalExpired: "stop leaseLost, resolve lost leaseExpired, finish",
+            .renewalFailed: "wake 30",
+            .canceled: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
+            .resumed: "wake 2005",
+            .timer: "wake 2005",
+            .renewalTimer: "wake 2005",
+            .tooLongTimer: "stop tooLong, complete me failure [0]",
+            .deadlineTimer: "stop leaseLost, resolve lost leaseExpired, finish",
+            .finished: "complete me [8]",
+            .abandoned: "release me unlessAwaited, wake 2005",
+            .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
+            .left: "release me handOver, resolve left, finish",
+            .leftForReason: "revoke me why, resolve canceled why, finish",
         ],
         .abandonedAsking: [
             .released: "stop abandoned, finish",
@@ -176,6 +225,9 @@ struct LeaderTableTests {
             .deadlineTimer: "stop leaseLost, finish",
             .finished: "complete me [8]",
             .shutDown: "stop shutDown, release me handOver, finish",
+            .progress: "wake 400",
+            .left: "release me handOver, finish",
+            .leftForReason: "revoke me why, finish",
         ],
         .abandonedAwaited: [
             .canceled: "stop leaseLost, finish",
@@ -190,6 +242,9 @@ struct LeaderTableTests {
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 1000",
             .shutDown: "stop shutDown, release me handOver, finish",
+            .progress: "wake 400",
+            .left: "release me handOver, finish",
+            .leftForReason: "revoke me why, finish",
         ],
         .abandonedRenewing: [
             .renewed: "wake 1010",
@@ -207,6 +262,9 @@ struct LeaderTableTests {
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 2005",
             .shutDown: "stop shutDown, release me handOver, finish",
+            .progress: "wake 2005",
+            .left: "release me handOver, finish",
+            .leftForReason: "revoke me why, finish",
         ],
         .completing: [
             .accepted: "resolve accepted 2, finish",

@@ -22,7 +22,7 @@ struct StateMachineModelTests {
             for action in actions {
                 if self.finishes > 0 {
                     switch action {
-                    case .release, .leave: break
+                    case .release, .leave, .revoke: break
                     default: Issue.record("seed \(seed): \(action) after finish, on \(event)")
                     }
                 }
@@ -30,10 +30,10 @@ struct StateMachineModelTests {
                 case .enter(let token, _, _):
                     self.tokens.append(token)
                     self.outstanding.append(action)
-                case .poll, .renew, .complete:
+                case .poll, .settle, .renew, .complete:
                     self.outstanding.append(action)
                 case .release: self.outstanding.append(action)
-                case .leave: break
+                case .leave, .revoke: break
                 case .startOperation:
                     self.starts += 1
                     self.isOperationRunning = true
@@ -44,7 +44,12 @@ struct StateMachineModelTests {
                 }
             }
             func count(_ isIt: (FlightAction) -> Bool) -> Int { self.outstanding.count(where: isIt) }
-            let polls = count { if case .poll = $0 { true } else { false } }
+            let polls = count {
+                switch $0 {
+                case .poll, .settle: true
+                default: false
+                }
+            }
             let renewals = count { if case .renew = $0 { true } else { false } }
             let completions = count { if case .complete = $0 { true } else { false } }
             let enters = count { if case .enter = $0 { true } else { false } }
@@ -84,7 +89,7 @@ struct StateMachineModelTests {
                 ]
                 let answer = reply(replies, &run.random)
                 actions = run.machine.enterReplied(answer, to: token, now: run.now, using: &run.random)
-            case .poll:
+            case .poll, .settle:
                 let replies: [PollReply] = [
                     .running(remaining: .seconds(3)), .running(remaining: .zero), .expired, .superseded(by: other),
                     .gone, .done(outcome),
@@ -117,6 +122,7 @@ struct StateMachineModelTests {
         case 15, 16:
             let news: [Announcement.News] = [
                 .outcome(.value([1])), .outcome(Self.canceled(&run.random)), .hint, .unawaited,
+                .progress(FlightProgress(fraction: 0.5)),
             ]
             let announcement = Announcement(
                 token: run.tokens.randomElement(using: &run.random) ?? other,
@@ -134,6 +140,14 @@ struct StateMachineModelTests {
             case 0: run.take(run.machine.abandoned(), "abandonment", seed: seed)
             case 1:
                 run.take(run.machine.inbox(.shuttingDown, now: run.now, using: &run.random), "shutdown", seed: seed)
+            case 2 where run.isOperationRunning:
+                let reason = Bool.random(using: &run.random) ? "why" : nil
+                run.isOperationRunning = false
+                run.take(run.machine.leaderLeaves(reason: reason), "the leader's leaving", seed: seed)
+            case 3, 4: run.take(run.machine.progressed(), "progress", seed: seed)
+            case 5:
+                // It asks for nothing by itself.
+                if !run.machine.isFinal { run.machine.allowTakeover() }
             default: break
             }
         default:
@@ -160,7 +174,7 @@ struct StateMachineModelTests {
         let first = UInt64.random(in: 0..<1 << 32)
         var finished = 0
         for seed in first..<first + 2000 {
-            let machine = FlightStateMachine(terms: terms, tooLong: .failure([0]))
+            let machine = FlightStateMachine(terms: terms, tooLong: .failure([0]), canTakeOver: seed % 3 > 0)
             var run = Run(machine: machine, random: .seeded(seed))
             run.take(run.machine.start(now: run.now, using: &run.random), "start", seed: seed)
             for _ in 0..<120 {

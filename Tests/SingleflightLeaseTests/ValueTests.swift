@@ -71,7 +71,8 @@ struct ValueTests {
     @Test(
         "a reason to cancel comes back from its stored form",
         arguments: [
-            CanceledFlight.leaseExpired, .supersededTooOften, .leaderShutDown, .revoked(by: "", reason: ""),
+            CanceledFlight.leaseExpired, .supersededTooOften, .leaderShutDown, .leaderLeft,
+            .revoked(by: "", reason: ""),
             .revoked(by: "ops", reason: "two\nlines\r\nand \u{301}more"),
         ]
     )

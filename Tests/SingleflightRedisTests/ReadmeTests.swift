@@ -68,6 +68,40 @@ struct ReadmeTests {
         }
     }
 
+    @Test("works by hand, and reads progress")
+    func byHand() async throws {
+        let (database, id) = (Database(), "42")
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+                switch await profiles.entry(id) {
+                case .leader(let leader):  // its lease is held while it lives; onLost { … } tells if not
+                    leader.report(progress: FlightProgress(fraction: 0.5, message: "asking the database"))
+                    leader.complete(.success(try await database.profile(id)))
+                    print(await leader.outcome())  // whether the store accepted it
+                case .subscriber(let subscriber):
+                    for await progress in subscriber.progress { print(progress.message) }
+                    print(await subscriber.outcome())
+                    Issue.record("it does not lead")
+                }
+            }
+        }
+    }
+
+    @Test("observes")
+    func observe() async throws {
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let observing = DistributedGroupConfiguration(mode: .observe)
+                let observed = try DistributedGroup<String, Profile>("profiles", store: store, configuration: observing)
+                print("\(observed.observation.coalesced) of \(observed.observation.calls) calls would have run nothing")
+                let profile = try await observed.value("42") { _ in Profile(name: "own") }
+                #expect(profile.name == "own")
+                #expect(observed.observation.calls == 1)
+            }
+        }
+    }
+
     /// Compiled, and not run: a process is bootstrapped once, and this one's other tests are not to be measured.
     private func operate(_ url: String, _ metrics: TestMetrics, _ tracer: InMemoryTracer, _ logger: Logger) throws {
         MetricsSystem.bootstrap(metrics)  // any backend of swift-metrics, before groups and stores are made
@@ -88,7 +122,7 @@ struct ReadmeTests {
             $0.components(separatedBy: "```").first
         }
         let code = blocks.filter { !$0.hasPrefix("// Package.swift") }
-        #expect(code.count == 4)
+        #expect(code.count == 6)
         for line in code.flatMap(Self.lines) where !line.hasPrefix("import ") {
             #expect(tested.contains(line), "not tested: \(line)")
         }

@@ -78,6 +78,7 @@ enum CancelReason {
         case .leaseExpired: "the lease expired"
         case .supersededTooOften: "taken over too often"
         case .leaderShutDown: "the leader shut down"
+        case .leaderLeft: "the leader left"
         case .revoked(let by, let reason): "revoked by \(by)" + (reason.isEmpty ? "" : ": \(reason)")
         }
     }

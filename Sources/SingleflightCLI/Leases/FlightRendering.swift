@@ -23,6 +23,9 @@ package enum FlightRendering {
             ]
             lines += flight.waiting.map { ("", "inbox \($0)", .dim) }
             lines.append(("progress", lease.progress ?? "-", nil))
+            for (name, value) in (lease.trace ?? [:]).sorted(by: { $0.key < $1.key }) {
+                lines.append(("trace", "\(name) \(value)", .dim))
+            }
         } else {
             lines.append(("leader", "nobody", .dim))
         }
@@ -38,7 +41,9 @@ package enum FlightRendering {
     private static func describe(_ outcome: FlightDetail.Outcome, for terminal: Terminal) -> String {
         var parts = [outcome.kind]
         if let detail = outcome.detail { parts.append(detail) }
-        if let bytes = outcome.bytes { parts.append("\(bytes) bytes" + (outcome.codec.map { " of \($0)" } ?? "")) }
+        if let bytes = outcome.bytes {
+            parts.append((bytes == 1 ? "1 byte" : "\(bytes) bytes") + (outcome.codec.map { " of \($0)" } ?? ""))
+        }
         if let leader = outcome.leader { parts.append("by \(leader)") }
         parts.append("for \(terminal.duration(.milliseconds(outcome.remainingMilliseconds))) more")
         return parts.joined(separator: ", ")

@@ -56,7 +56,8 @@ package enum LeaseRendering {
 
     private static func cell(_ field: Field, _ lease: LeaseSummary, _ terminal: Terminal) -> Table.Cell {
         switch field {
-        case .key: .init(lease.key, .bold)
+        // The key may be empty, and has to be seen.
+        case .key: .init(lease.key.isEmpty ? "\"\"" : lease.key, .bold)
         case .group: .init(lease.group)
         case .leader: .init(lease.leader)
         case .token: .init(String(lease.token.prefix(8)), .dim)

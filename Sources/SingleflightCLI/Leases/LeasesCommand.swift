@@ -6,7 +6,7 @@ struct LeasesCommand: AsyncParsableCommand {
         commandName: "leases",
         abstract: "List the leases that are held now, and those that have expired but were not claimed since.",
         discussion: """
-            NDJSON, and a long table on a terminal, come as the leases are found, in no order; --sort waits for all of them.
+            A long list comes as the leases are found, in no order; --sort waits for all of them, and keeps them in memory.
 
             Examples:
               singleflight leases
@@ -60,11 +60,13 @@ struct LeasesCommand: AsyncParsableCommand {
         let start = ContinuousClock.now
         var list = list
         for try await batch in batches {
-            let text = try list.add(batch.leases.map(LeaseSummary.init), after: start.duration(to: .now))
+            let elapsed = start.duration(to: .now)
+            let text = try list.add(batch.leases.map(LeaseSummary.init), after: elapsed)
             if !text.isEmpty {
                 progress.clear()
                 try StandardStream.output.write(text)
             }
+            guard elapsed > LeaseList.patience else { continue }
             let percent = Int(batch.scannedFraction * 100)
             progress.update(
                 "\(percent) % of the keys seen, \(list.count) leases found" + (list.waitsForAll ? ", to be sorted" : "")

@@ -19,7 +19,8 @@ struct LeaseBoard: Sendable {
     private(set) var activity: FlightActivity?
     private var shown = Tally()
     private var coming = Tally()
-    private var hasScanned = false
+    /// Whether a pass has ended; until then what the first has found so far is shown.
+    private(set) var hasScanned = false
     private var failure: String?
 
     init(title: String, order: LeaseOrder, showsActivity: Bool) {
@@ -86,7 +87,8 @@ struct LeaseBoard: Sendable {
         if let activity { lines.append(fitted(Self.pace(activity, for: terminal, at: now))) }
         if let failure { lines.append(fitted(failure, .bad)) }
         let room = max(0, size.rows - lines.count - 3)
-        let table = LeaseRendering.table(shown.leases.prefix(room), for: terminal)
+        let leases = hasScanned ? shown.leases : order.sorted(coming.leases)
+        let table = LeaseRendering.table(leases.prefix(room), for: terminal)
         lines += table.render(for: terminal).split(separator: "\n").map(String.init)
         lines += Array(repeating: "", count: max(0, size.rows - lines.count - 1))
         let keys = LeaseOrder.allCases.map { $0 == order ? "[\($0.rawValue)]" : $0.rawValue }
@@ -95,7 +97,9 @@ struct LeaseBoard: Sendable {
     }
 
     private var summary: String {
-        guard hasScanned else { return failure == nil ? "looking…" : "" }
+        guard hasScanned else {
+            return failure != nil ? "" : coming.count == 0 ? "looking…" : "looking… \(coming.count) leases so far"
+        }
         var parts = ["\(shown.count) \(shown.count == 1 ? "lease" : "leases")"]
         if shown.expired > 0 { parts.append("\(shown.expired) expired") }
         parts.append("\(shown.waiters) \(shown.waiters == 1 ? "waiter" : "waiters")")

@@ -80,6 +80,7 @@ struct LiveView: Sendable {
     private func draw(_ inputs: AsyncStream<Input>, on screen: TerminalScreen) async throws {
         let start = ContinuousClock.now
         var board = board
+        var lastDrawn = Duration.zero
         for await input in inputs {
             let now = start.duration(to: .now)
             switch input {
@@ -88,7 +89,8 @@ struct LiveView: Sendable {
                 continue
             case .leases(let leases):
                 board.add(leases)
-                continue
+                // A first pass may take its time; later ones replace the table when they are whole.
+                guard !board.hasScanned, now - lastDrawn > .milliseconds(250) else { continue }
             case .wakeUp(let latency):
                 board.measured(latency)
                 continue
@@ -98,6 +100,7 @@ struct LiveView: Sendable {
             case .key(let key): guard board.press(key) else { return }
             case .resized: break
             }
+            lastDrawn = now
             try screen.draw(board.lines(screen.size, for: terminal, at: now))
         }
     }

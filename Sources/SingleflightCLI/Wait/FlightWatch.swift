@@ -27,7 +27,11 @@ struct FlightWatch<Store: LeaseStore>: Sendable {
     /// - Throws: ``LeaseStoreError`` if the store cannot be asked for as long as the lease lasts; `CancellationError`.
     func ending(of lease: LeaseInspection.Lease, atMost limit: Duration?) async throws -> Ending {
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
-        let registration = store.listen(for: key) { continuation.yield(.inbox($0)) }
+        let registration = store.listen(for: key) { event in
+            // Progress is no reason to ask how the flight stands.
+            if case .announced(let announcement) = event, case .progress = announcement.news { return }
+            continuation.yield(.inbox(event))
+        }
         let timeout = limit.map { limit in
             store.clock.schedule(at: store.clock.now.advanced(by: limit)) { continuation.yield(.timedOut) }
         }

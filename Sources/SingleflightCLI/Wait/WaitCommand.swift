@@ -88,6 +88,7 @@ extension CanceledFlight {
         case .leaseExpired: "the leader's lease expired"
         case .supersededTooOften: "the leader was lost too often"
         case .leaderShutDown: "the leader shut down"
+        case .leaderLeft: "the leader left"
         case .revoked(let by, let reason):
             SafeText.escape("revoked by \(by)" + (reason.isEmpty ? "" : ": \(reason)"))
         }

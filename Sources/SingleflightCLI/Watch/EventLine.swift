@@ -74,6 +74,7 @@ extension EventLine {
         case .canceled(.leaseExpired): ("expired", nil)
         case .canceled(.supersededTooOften): ("expired", "taken over too often")
         case .canceled(.leaderShutDown): ("canceled", "the leader shut down")
+        case .canceled(.leaderLeft): ("canceled", "the leader left")
         case .canceled(.revoked(let by, let reason)): ("revoked", "by \(by)" + (reason.isEmpty ? "" : ": \(reason)"))
         }
     }

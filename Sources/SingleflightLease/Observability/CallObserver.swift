@@ -69,7 +69,7 @@ final class CallObserver: Sendable {
             self.log(outcome, end, after: wait, by: logger)
         }
         if case .complete(let completion) = outcome {
-            self.group.coordinated(completion.coordination == .coordinated)
+            self.group.coordinated(completion.coordination != .degraded)
         }
     }
 
@@ -80,7 +80,7 @@ final class CallObserver: Sendable {
             switch outcome {
             case .complete(let completion):
                 attributes["sf.token"] = completion.token?.description
-                attributes["sf.leader"] = completion.leader
+                attributes["sf.leader"] = completion.leader.map { String(shown: $0.utf8) }
                 attributes["sf.shared"] = completion.isShared
                 attributes["sf.attempts"] = completion.attempts
                 attributes["sf.degraded"] = completion.coordination == .degraded
@@ -118,7 +118,7 @@ final class CallObserver: Sendable {
         switch outcome {
         case .complete(let completion):
             if let token = completion.token { metadata["sf_token"] = "\(token)" }
-            if let leader = completion.leader { metadata["sf_leader"] = "\(leader)" }
+            if let leader = completion.leader { metadata["sf_leader"] = "\(String(shown: leader.utf8))" }
         case .canceled(let reason):
             metadata["sf_reason"] = "\(reason.word)"
         }
@@ -148,7 +148,7 @@ extension CallEnd {
             case .failure:
                 self.init(role: CallRole(completion.role), outcome: .failure)
             }
-        case .canceled(.callerCancelled), .canceled(.waitLimitReached):
+        case .canceled(.callerCancelled), .canceled(.waitLimitReached), .canceled(.left):
             self.init(role: .none, outcome: .left)
         case .canceled(.refused):
             self.init(role: .none, outcome: .refused)
@@ -170,6 +170,9 @@ extension DistributedCancellation {
         case .storeLostFlight: "store-lost-flight"
         case .callerCancelled: "caller-canceled"
         case .waitLimitReached: "wait-limit-reached"
+        case .leaderLeft: "leader-left"
+        case .abandoned: "abandoned"
+        case .left: "left"
         case .refused: "refused"
         }
     }

@@ -111,7 +111,7 @@ package final class FlightObserver: Sendable {
             self.resolved(resolution)
         case .finish:
             self.finished()
-        case .enter, .poll, .leave, .renew, .release, .cancelOperation, .wake:
+        case .enter, .poll, .settle, .leave, .renew, .release, .revoke, .cancelOperation, .wake:
             break
         }
     }
@@ -139,6 +139,8 @@ package final class FlightObserver: Sendable {
             self.ended(.leader, .canceled)
         case .tooLong:
             self.ended(.leader, .failure)
+        case .leaderLeft, .leaderCanceled:
+            self.ended(.leader, .canceled)
         case .gone:
             self.ended(.follower, .canceled)
         case .shutDown:

@@ -9,6 +9,7 @@ final class GroupMetrics: Sendable {
     private let renewals: [RenewalResult: Counter]
     private let polls: [PollResult: Counter]
     private let losses: [LossMoment: Counter]
+    private let observed: [ObservedVerdict: Counter]
     let coalesced: Counter
     let degraded: Counter
     let inFlight: Meter
@@ -36,6 +37,7 @@ final class GroupMetrics: Sendable {
         }
         self.polls = make(PollResult.allCases) { GroupMetric.polls.counter(group, $0.rawValue, by: factory) }
         self.losses = make(LossMoment.allCases) { GroupMetric.losses.counter(group, $0.rawValue, by: factory) }
+        self.observed = make(ObservedVerdict.allCases) { GroupMetric.observed.counter(group, $0.rawValue, by: factory) }
         self.coalesced = GroupMetric.coalesced.counter(group, by: factory)
         self.degraded = GroupMetric.degraded.counter(group, by: factory)
         self.inFlight = GroupMetric.inFlight.gauge(group, by: factory)
@@ -54,6 +56,10 @@ final class GroupMetrics: Sendable {
 
     func woke(_ role: CallRole, after delay: Duration) {
         self.wakeups[role]?.record(delay)
+    }
+
+    func observed(_ verdict: ObservedVerdict) {
+        self.observed[verdict]?.increment()
     }
 
     func flightEnded(_ end: FlightEnd) {
@@ -191,6 +197,13 @@ package enum GroupMetric {
         labels: [group],
         "Calls whose store could not be asked, whatever they got then."
     )
+    static let observed = MetricDefinition(
+        "calls_observed_total",
+        .counter,
+        unit: "calls",
+        labels: [group, .init("verdict", ObservedVerdict.words)],
+        "Calls of a group that only observes, by what would have become of them: run, or given the result of a computation here or elsewhere."
+    )
     static let waits = MetricDefinition(
         "call_wait",
         .timer,
@@ -278,7 +291,8 @@ package enum GroupMetric {
 
     /// In the order of the table.
     package static let all = [
-        calls, coalesced, degraded, waits, wakeups, flights, inFlight, operations, verdicts, renewals, renewalSlack,
+        calls, coalesced, degraded, observed, waits, wakeups, flights, inFlight, operations, verdicts, renewals,
+        renewalSlack,
         losses,
         takeovers, polls, payloads,
     ]

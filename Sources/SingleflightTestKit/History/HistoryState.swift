@@ -52,7 +52,7 @@ struct HistoryState {
             var next = aged.state
             guard next.carryOut(operation, within: aged.window) else { return nil }
             // An open request that changes nothing is as good as one that was never carried out.
-            if operation.record.isOpen, next.summary == aged.state.summary { return nil }
+            if operation.record.isOpen, next.identity == aged.state.identity { return nil }
             next.clock = max(self.clock, aged.window.earliest)
             return next
         } + self.unsent(operation, within: window)

@@ -227,7 +227,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         if self.scheduler.chance(self.network.bareAnnouncement) {
             switch delivery.announcement.news {
             case .outcome(.value), .outcome(.failure): delivery.announcement.news = .hint
-            case .outcome(.canceled), .hint, .unawaited: break
+            case .outcome(.canceled), .hint, .unawaited, .progress: break
             }
         }
         self.deliver(delivery)

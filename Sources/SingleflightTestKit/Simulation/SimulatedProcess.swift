@@ -269,7 +269,7 @@ final class SimulatedFlight: FlightOwner, @unchecked Sendable {
             if self.simulation.isCalm, unavailable.error.code != .shutDown {
                 self.monitor.violate("I7", "told that the store is unavailable, which it was not")
             }
-        case .led(_, .unverified, _), .tooLong, .shutDown:
+        case .led(_, .unverified, _), .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
             break
         }
     }
@@ -284,7 +284,9 @@ extension FlightResolution {
             "\(isReused ? "reused" : "followed") \(token.short), \(outcome.summary)"
         case .led(let token, let verdict, _): "led \(token.short), \(verdict)"
         case .leaseLost(let token, let reason): "lost \(token.short), \(reason.map { "\($0)" } ?? "reason unknown")"
-        case .tooLong(let token): "\(token.short) ran too long"
+        case .tooLong(let token, _): "\(token.short) ran too long"
+        case .leaderLeft(let token): "\(token.short) was left by its leader"
+        case .leaderCanceled(let token, let reason): "\(token.short) was canceled by its leader: \(reason)"
         case .gone(let token): "\(token.short) is gone"
         case .shutDown: "shut down"
         case .unavailable(let unavailable): "unavailable, \(unavailable.error)"

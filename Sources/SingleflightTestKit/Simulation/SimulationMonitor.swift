@@ -377,6 +377,8 @@ final class SimulationMonitor {
             switch request.mode {
             case .unlessAwaited:
                 self.violate("I7", "the flight of \(token.short) was dropped although \(waiters) wait")
+            case .giveUp:
+                self.decided(.canceled(.leaderLeft), of: token, until: request.retention, &state, exchange)
             case .cancelWaiters:
                 self.decided(.canceled(.leaderShutDown), of: token, until: request.retention, &state, exchange)
             case .handOver:

@@ -12,6 +12,7 @@ extension Announcement {
         case .outcome(let outcome): "\(self.token.short) \(outcome.summary)"
         case .hint: "\(self.token.short) hint"
         case .unawaited: "\(self.token.short) unawaited"
+        case .progress(let progress): "\(self.token.short) progress \(progress.message)"
         }
     }
 }

@@ -56,8 +56,11 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
             case .resumed:
                 self.resumedAt = self.now
             case .announced(let announcement):
-                if announcement.token == self.following?.token, announcement.news != .unawaited {
-                    self.hintedAt = self.now
+                switch announcement.news {
+                case .outcome, .hint:
+                    if announcement.token == self.following?.token { self.hintedAt = self.now }
+                case .unawaited, .progress:
+                    break
                 }
             case .shuttingDown:
                 break

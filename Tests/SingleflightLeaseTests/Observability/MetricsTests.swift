@@ -57,6 +57,22 @@ struct MetricsTests {
         #expect(self.there.metrics.counterTotal(label: "singleflight_calls_total") == 1)
     }
 
+    @Test("a group that only observes counts what would have become of each call")
+    func observing() async throws {
+        let a = try self.process("a", self.here) { $0.mode = .observe }
+        let calls = [a.call(self.work)]
+        await self.work.untilStarted()
+        let second = a.call(self.work)
+        await self.work.untilStarted(2)
+        self.work.finish()
+        for call in calls + [second] { _ = await call.value }
+        #expect(self.here.count("calls_observed_total", ["verdict": "led"]) == 1)
+        #expect(self.here.count("calls_observed_total", ["verdict": "here"]) == 1)
+        #expect(self.here.metrics.counterTotal(label: "singleflight_calls_observed_total") == 2)
+        #expect(self.here.metrics.counterTotal(label: "singleflight_calls_degraded_total") == 0)
+        await a.store.untilIdle()
+    }
+
     @Test("a failure is counted as one, for everybody who got it")
     func failures() async throws {
         try await self.flight(.failure(Failure()))

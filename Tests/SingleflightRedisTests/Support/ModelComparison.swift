@@ -136,15 +136,24 @@ final class ModelComparison {
             return ("complete", "\(expected)", "\(try await self.ask { store.complete(request, reply: $0) })")
         case 5:
             let note = LeaseNote(label: store.label, renewals: 1)
+            let message = String(repeating: "working ", count: self.pick(20))
+            let progress = FlightProgress(fraction: Double(self.pick(100)) / 100, message: message)
             let token = self.token(of: key)
             let lease = self.model.inspect(key, now: now).lease
             // Only the process that leads renews, since a renewal writes its whole record.
             let leader = self.stores.first { $0.inbox == lease?.inbox } ?? store
-            let request = RenewRequest(key: key, token: token, terms: terms, attempt: lease?.attempt ?? 0, note: note)
+            let request = RenewRequest(
+                key: key,
+                token: token,
+                terms: terms,
+                attempt: lease?.attempt ?? 0,
+                note: note,
+                news: self.pick(2) == 0 ? progress : nil
+            )
             let expected = self.model.renew(request, now: now)
             return ("renew", "\(expected)", "\(try await self.ask { leader.renew(request, reply: $0) })")
         case 6, 7:
-            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .handOver, .handOver]
+            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .giveUp, .handOver, .handOver]
             let mode = modes[self.pick(modes.count)]
             let request = ReleaseRequest(key: key, token: self.token(of: key), mode: mode, retention: Self.long)
             let expected = self.model.release(request, now: now)

@@ -8,6 +8,9 @@ import UnixSignals
 struct LoadCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "demo-load", shouldDisplay: false)
 
+    @Option(help: "What people see of this process.")
+    var label = RedisLeaseStoreConfiguration.defaultLabel
+
     @OptionGroup var connection: ConnectionOptions
 
     @Option(help: "The origin's host:port.")
@@ -39,6 +42,7 @@ struct LoadCommand: AsyncParsableCommand {
             url: connection.resolvedURL(),
             configuration: RedisLeaseStoreConfiguration(
                 namespace: connection.resolvedNamespace(),
+                label: label,
                 commandTimeout: .milliseconds(lease * 1_000 / 3),
                 publishesEvents: true
             )
@@ -51,14 +55,13 @@ struct LoadCommand: AsyncParsableCommand {
                 leaderLoss: takeOver == 0 ? .cancel : .takeOver(attempts: takeOver)
             )
         )
-        let label = store.label
         let load = LoadService(
             group: group,
             origin: OriginClient(host: origin.host, port: origin.port),
             callers: callers,
             keys: keys,
             pause: .milliseconds(pause),
-            say: { try StandardStream.output.write("\(label)  \($0)\n") }
+            say: { [label] in try StandardStream.output.write("\(label)  \($0)\n") }
         )
         try load.say("started")
         // Shut down from the last to the first: the callers leave, then the store hands back what leases are left.

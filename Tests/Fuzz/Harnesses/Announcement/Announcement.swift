@@ -26,7 +26,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     let token = input.hexadecimal(32)
     let key = input.chunk()
-    let status = Array("vech u".utf8)[Int(input.byte()) % 6]
+    let status = Array("vech up".utf8)[Int(input.byte()) % 7]
     let isInline = input.byte() & 1 == 0
     let payload = input.bytes
     guard let flight = try? FlightKey(group: "fuzz", bytes: key) else { return 0 }
@@ -40,6 +40,14 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         expect(message == nil || message?.announcement.news == .hint, "\(String(describing: message))")
         return 0
     }
+    if status == UInt8(ascii: "p") {
+        guard case .progress(let progress) = message?.announcement.news else {
+            expect(message == nil && !payload.contains(UInt8(ascii: "\n")), "progress was overlooked")
+            return 0
+        }
+        expect(progress.fraction.map { (0...1).contains($0) } ?? true, "\(progress)")
+        return 0
+    }
     guard let message else {
         expect(false, "not understood: \(String(decoding: bytes, as: UTF8.self))")
         return 0
@@ -48,6 +56,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     expectEqual(message.announcement.token.description, token, "another token")
     switch message.announcement.news {
     case .unawaited: expectEqual(status, UInt8(ascii: "u"), "unawaited")
+    case .progress: expect(false, "no progress")
     case .hint: expect(!isInline, "the payload was overlooked")
     case .outcome(.value(let read)):
         expect(status == UInt8(ascii: "v") && isInline && read == payload, "another value")

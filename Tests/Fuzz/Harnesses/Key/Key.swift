@@ -1,3 +1,4 @@
+import HiredisClient
 import SingleflightLease
 import Support
 
@@ -45,12 +46,22 @@ private func checkedName(_ bytes: [UInt8]) -> String {
     let names = Keyspace(namespace: "ns").names(of: key)
     let tag = "sf1:{ns:\(partition)}:"
     for (name, kind) in [(names.lease, "lease"), (names.wait, "wait"), (names.last, "last")] {
-        expectEqual(name, "\(tag)\(kind):fuzz:\(text)", "another name")
+        expectEqual(name.text, "\(tag)\(kind):fuzz:\(text)", "another name")
     }
-    expectEqual(names.done, "\(tag)done:fuzz:\(text):", "another name")
+    expectEqual(names.done.text, "\(tag)done:fuzz:\(text):", "another name")
     expectEqual(names.isDigest, isDigest, "the names do not agree")
     let announced = FlightName(Keyspace.announcedName(of: key)[...])
     expectEqual(announced?.group, "fuzz", "another group")
     expectEqual(announced?.encodedKey, text, "another key")
     return text
+}
+
+extension RedisArgument {
+    fileprivate var text: String {
+        switch self {
+        case .string(let text): text
+        case .joined(let first, let second, let third): "\(first)\(second)\(third)"
+        case .bytes, .buffer, .integer: "\(self)"
+        }
+    }
 }

@@ -34,10 +34,13 @@ private func checkOwn(_ input: inout Input) {
         return expect(false, "no names")
     }
     let day = 24 * 3600 * 1000
+    var trace = TraceContext()
+    trace.set(input.text(), to: input.text())
     let note = LeaseNote(
         label: input.text(),
         renewals: input.number(0...Int.max - 1),
-        progress: FlightProgress(fraction: Double(bitPattern: input.word()), message: input.text())
+        progress: FlightProgress(fraction: Double(bitPattern: input.word()), message: input.text()),
+        trace: trace.isEmpty ? nil : trace
     )
     let key = FlightKey(checkedGroup: "fuzz", bytes: input.chunk())
     let record = LeaseRecord(
@@ -60,6 +63,7 @@ private func checkOwn(_ input: inout Input) {
     expectEqual(Array(read.note.label.utf8), Array(note.label.utf8), "another label")
     expectEqual(read.note.startedAt, record.note.startedAt, "another start")
     expectEqual(read.note.renewals, note.renewals, "another number of renewals")
+    expectEqual(read.note.leaseNote(at: 0).trace, note.trace, "another span")
     expectEqual(read.note.fraction, note.progress?.fraction, "another share")
     expectEqual(
         read.note.message.map { Array($0.utf8) },

@@ -1,0 +1,93 @@
+import SingleflightCLI
+
+/// Something the soak did to the system, and when.
+struct Trouble: Codable, Equatable {
+    var kind: String
+    var start: MonotonicTime
+}
+
+/// The account of all operations: which ran at the same time as another of their key, and why; and what must never be.
+///
+/// A value: records come in, in about the order of their ends, findings go out.
+struct OperationLedger {
+    /// Operations that ran at the same time as another of their key.
+    private(set) var overlaps: [String: Int] = [:]
+    private(set) var operations = 0
+    private(set) var leasedOperations = 0
+    /// Broken promises, in words.
+    private(set) var violations: [String] = []
+
+    private var recent: [Int: [OperationRecord]] = [:]
+    private var runs: [String: (run: String, time: MonotonicTime)] = [:]
+    private var troubles: [Trouble] = []
+
+    /// How long records are kept for comparison: longer than anything that compares with them takes.
+    private static let memory = Duration.seconds(30)
+    /// How long a trouble may be the cause of what happens after it: two leases, and a reconnection.
+    private static let reach = Duration.seconds(1)
+
+    mutating func add(_ trouble: Trouble) { self.troubles.append(trouble) }
+
+    mutating func add(_ record: OperationRecord) {
+        self.operations += 1
+        if let token = record.token {
+            self.leasedOperations += 1
+            // I12: a lease is for one operation.
+            self.check(token, record.run, at: record.end, "two operations under one lease")
+        }
+        for other in self.recent[record.key, default: []] {
+            let (first, second) = record.start < other.start ? (record, other) : (other, record)
+            if second.start < first.end { self.note(first, then: second) }
+            // I2: of two fences of a key, the one under the later lease is greater.
+            if let earlier = first.fence, let later = second.fence, first.end <= second.start, earlier >= later {
+                self.violations.append(
+                    "key \(record.key): fence \(earlier) of \(first.run) before \(later) of \(second.run)"
+                )
+            }
+        }
+        self.recent[record.key, default: []].append(record)
+    }
+
+    /// I3 and I4: all who get a result under one token get that of the same run.
+    mutating func add(_ result: ResultRecord, at time: MonotonicTime) {
+        self.check(result.token, result.run, at: time, "two results under one lease")
+    }
+
+    /// Forgets what is too old to matter.
+    mutating func forget(before now: MonotonicTime) {
+        func isOld(_ time: MonotonicTime) -> Bool { time.duration(to: now) > Self.memory }
+        self.recent = self.recent.compactMapValues { records in
+            let kept = records.filter { !isOld($0.end) }
+            return kept.isEmpty ? nil : kept
+        }
+        self.runs = self.runs.filter { !isOld($0.value.time) }
+        self.troubles.removeAll { isOld($0.start) }
+    }
+
+    private mutating func check(_ token: String, _ run: String, at time: MonotonicTime, _ what: String) {
+        if let known = self.runs[token], known.run != run {
+            self.violations.append("\(what), \(token): \(known.run) and \(run)")
+        }
+        self.runs[token] = (run, time)
+    }
+
+    /// Two operations of a key ran at the same time. That may be, for these reasons and no other.
+    private mutating func note(_ first: OperationRecord, then second: OperationRecord) {
+        let reason: String
+        if first.token == nil || second.token == nil {
+            reason = "ran without a lease while the store could not be asked"
+        } else if !first.isCurrent || !second.isCurrent {
+            reason = "went on for a moment after its lease was lost or given up"
+        } else {
+            // I15: the first Both believed in their leases to the end.
+            self.violations.append("key \(first.key): \(first.run) led until its end, and \(second.run) began before")
+            return
+        }
+        // What came before the one that had no lease, or began when another had not ended.
+        let moment = first.token == nil ? first.start : second.start
+        let cause = self.troubles.last { trouble in
+            trouble.start <= moment && trouble.start.duration(to: moment) <= Self.reach
+        }
+        self.overlaps["\(reason); \(cause.map { "after \($0.kind)" } ?? "no trouble before")", default: 0] += 1
+    }
+}

@@ -1,0 +1,98 @@
+import SingleflightCLI
+
+/// What a soak found: kept between chunks, printed at the end.
+struct SoakReport: Codable {
+    struct Flatness: Codable {
+        var what: String
+        var unit: String
+        var verdict: Trend.Verdict
+    }
+
+    var commit: String
+    var seed: UInt64
+    var minutes: Double
+    var settings = SoakSettings()
+    /// How much of it is done.
+    var secondsDone = 0.0
+    var chunks = 0
+    var processes = 0
+    var calls = 0
+    var ends: [String: Int] = [:]
+    var operations = 0
+    var leasedOperations = 0
+    var overlaps: [String: Int] = [:]
+    var troubles: [String: Int] = [:]
+    var scans = 0
+    var keysScanned = 0
+    /// In seconds.
+    var oldestCall = 0.0
+    var flatness: [Flatness] = []
+    /// Broken promises; the soak ends at the first chunk that has one.
+    var violations: [String] = []
+
+    var isComplete: Bool { self.secondsDone >= self.minutes * 60 - 1 }
+
+    mutating func add(_ period: WorkerPeriod) {
+        for (end, count) in period.ends {
+            self.calls += count
+            self.ends[end, default: 0] += count
+        }
+        self.violations += period.wrong
+    }
+
+    mutating func add(_ ledger: OperationLedger) {
+        self.operations += ledger.operations
+        self.leasedOperations += ledger.leasedOperations
+        self.overlaps.merge(ledger.overlaps, uniquingKeysWith: +)
+        self.violations += ledger.violations
+    }
+
+    /// For people, and for the page of figures.
+    var markdown: String {
+        let overlapping = self.overlaps.values.reduce(0, +)
+        var lines = [
+            "# Soak, commit \(self.commit), seed \(self.seed)", "",
+            "\(self.violations.isEmpty ? "No promise was broken" : "BROKEN PROMISES: \(self.violations.count)"), in "
+                + "\(Int(self.secondsDone)) s, \(self.chunks) times \(self.settings.workers) workers "
+                + "(\(self.processes) processes in all), \(self.settings.callers) callers each, \(self.settings.keys) keys.",
+            "", "| | |", "|---|---|",
+            "| calls | \(self.calls), \(self.perSecond(self.calls)) a second; the oldest was \(Self.text(self.oldestCall)) s old |",
+            "| operations | \(self.operations), of them \(self.leasedOperations) under a lease, each under one of its own |",
+            "| at the same time as another of their key | \(overlapping) |",
+            "| scans for keys without time to live | \(self.scans), \(self.keysScanned) keys |",
+        ]
+        func table(_ title: String, _ counts: [String: Int]) {
+            lines += ["", "| \(title) | times |", "|---|---|"]
+            for (name, count) in counts.sorted(by: { ($1.value, $0.key) < ($0.value, $1.key) }) {
+                lines.append("| \(name) | \(count) |")
+            }
+        }
+        table("calls ended as", self.ends)
+        table("operations that ran at the same time as another", self.overlaps)
+        table("trouble", self.troubles)
+        lines += ["", "| flat | early | late | |", "|---|---|---|---|"]
+        for item in self.flatness {
+            let verdict = item.verdict
+            lines.append(
+                "| \(item.what) | \(Self.text(verdict.early))\(item.unit) | \(Self.text(verdict.late))\(item.unit) "
+                    + "| \(verdict.isFlat ? "yes" : "NO") |"
+            )
+        }
+        if !self.violations.isEmpty {
+            lines += [""] + self.violations.prefix(50).map { "- \($0)" }
+            lines += [
+                "",
+                "Again with: make chaos SEED=\(self.seed) MINUTES=\(Self.text(self.minutes)), at commit \(self.commit)",
+            ]
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func perSecond(_ count: Int) -> Int { Int(Double(count) / max(self.secondsDone, 1)) }
+
+    /// One decimal, if it is not zero.
+    static func text(_ number: Double) -> String {
+        let tenths = Int((number * 10).rounded())
+        return tenths % 10 == 0 ? "\(tenths / 10)" : "\(tenths / 10).\(abs(tenths % 10))"
+    }
+}

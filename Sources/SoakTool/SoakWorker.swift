@@ -1,0 +1,188 @@
+import Foundation
+import SingleflightCLI
+import SingleflightRedis
+import Synchronization
+
+/// A worker process: callers that ask for keys again and again, and check what they get.
+final class SoakWorker: Sendable {
+    private struct State {
+        var period = WorkerPeriod()
+        /// When the call was made that each caller is in.
+        var calls: [Int: MonotonicTime] = [:]
+        var runs = 0
+        var isDraining = false
+    }
+
+    private let settings: SoakSettings
+    private let seed: UInt64
+    private let canceling: DistributedGroup<String, SoakValue>
+    private let takingOver: DistributedGroup<String, SoakValue>
+    private let state = Mutex(State())
+
+    init(store: RedisLeaseStore, settings: SoakSettings, seed: UInt64) throws {
+        self.settings = settings
+        self.seed = seed
+        func group(
+            _ name: String,
+            _ leaderLoss: LeaderLossPolicy,
+            _ unavailable: UnavailablePolicy
+        ) throws -> DistributedGroup<String, SoakValue> {
+            let configuration = DistributedGroupConfiguration(
+                leaseDuration: SoakSettings.lease,
+                grace: SoakSettings.grace,
+                retention: SoakSettings.retention,
+                leaderLoss: leaderLoss,
+                unavailable: unavailable,
+                maximumFlight: SoakSettings.maximumFlight,
+                typedFailures: .codable(SoakFailure.self)
+            )
+            return try DistributedGroup(name, store: store, configuration: configuration)
+        }
+        self.canceling = try group("canceling", .cancel, .fail)
+        self.takingOver = try group("taking-over", .takeOver(attempts: 2), .runLocally)
+    }
+
+    /// Makes calls until ``drain()``, and returns when every caller has its outcome.
+    func run() async {
+        await withTaskGroup(of: Void.self) { callers in
+            for caller in 0..<self.settings.callers {
+                callers.addTask { await self.call(as: caller) }
+            }
+        }
+    }
+
+    func drain() { self.state.withLock { $0.isDraining = true } }
+
+    /// What happened since the last time.
+    func takePeriod() -> WorkerPeriod {
+        self.state.withLock { state in
+            var period = state.period
+            period.oldestCall = state.calls.values.min()
+            state.period = WorkerPeriod()
+            return period
+        }
+    }
+
+    private func call(as caller: Int) async {
+        var random = FlightRandom.seeded(self.seed &+ UInt64(caller) &* 7919)
+        while !self.state.withLock({ $0.isDraining }) {
+            let plan = CallPlan(keys: self.settings.keys, using: &random)
+            self.state.withLock { $0.calls[caller] = .now }
+            let call = Task {
+                await self.group(of: plan.key).run("key:\(plan.key)") { try await self.operate(plan, $0) }
+            }
+            // The caller that loses patience is part of the load; nothing waits for this.
+            let impatience = plan.patience.map { patience in
+                Task {
+                    try await Task.sleep(for: patience)
+                    call.cancel()
+                }
+            }
+            self.note(await call.value, of: plan)
+            impatience?.cancel()
+            self.state.withLock { $0.calls[caller] = nil }
+            // What a caller does between two calls; the load's measure.
+            try? await Task.sleep(for: plan.pause)
+        }
+    }
+
+    private func group(of key: Int) -> DistributedGroup<String, SoakValue> {
+        key.isMultiple(of: 2) ? self.canceling : self.takingOver
+    }
+
+    private func operate(_ plan: CallPlan, _ flight: Flight<String>) async throws -> SoakValue {
+        let start = MonotonicTime.now
+        let number = self.state.withLock { state in
+            state.runs += 1
+            return state.runs
+        }
+        let run = "\(getpid())-\(number)"
+        let token = flight.token?.description
+        var fence: UInt64?
+        // On every way out. The end is read before the lease: who leads afterwards led then.
+        defer {
+            let end = MonotonicTime.now
+            let record = OperationRecord(
+                key: plan.key,
+                run: run,
+                token: token,
+                start: start,
+                end: end,
+                isCurrent: flight.isCurrent,
+                fence: fence
+            )
+            self.state.withLock { $0.period.operations.append(record) }
+        }
+        // The work that is shared.
+        try await Task.sleep(for: plan.work)
+        if plan.drawsFence { fence = try? await flight.fence().rawValue }
+        if plan.fails { throw SoakFailure(key: plan.key, run: run, token: token) }
+        return SoakValue(key: plan.key, run: run, token: token, filler: String(repeating: "x", count: plan.filler))
+    }
+
+    private func note(_ outcome: DistributedOutcome<SoakValue>, of plan: CallPlan) {
+        let end: String
+        var result: SoakFailure?
+        switch outcome {
+        case .canceled(let reason): end = "canceled: \(reason)"
+        case .complete(let completion):
+            let how = completion.coordination == .degraded ? ", without the store" : ""
+            switch completion.result {
+            case .success(let value):
+                end = "value as \(completion.role)\(how)"
+                result = SoakFailure(key: value.key, run: value.run, token: value.token)
+            case .failure(let failure as SoakFailure):
+                end = "error as \(completion.role)\(how)"
+                result = failure
+            case .failure(let error as DistributedGroupError): end = "\(error.code)"
+            case .failure(is CancellationError): end = "operation canceled\(how)"
+            case .failure(let error): end = "unexpected: \(error)"
+            }
+        }
+        self.state.withLock { state in
+            state.period.ends[end, default: 0] += 1
+            guard let result else {
+                if end.hasPrefix("unexpected") { state.period.wrong.append(end) }
+                return
+            }
+            if result.key != plan.key {
+                state.period.wrong.append("the result of key \(result.key) for key \(plan.key)")
+            }
+            guard case .complete(let completion) = outcome, completion.coordination == .coordinated else { return }
+            guard let token = completion.token?.description, token == result.token else {
+                state.period.wrong.append("the result of \(result.token ?? "no lease") under another lease")
+                return
+            }
+            state.period.results.append(ResultRecord(token: token, run: result.run))
+        }
+    }
+}
+
+/// What one call is like.
+private struct CallPlan {
+    let key: Int
+    let work: Duration
+    let pause: Duration
+    /// When the caller leaves, if it does not wait.
+    let patience: Duration?
+    let fails: Bool
+    let drawsFence: Bool
+    let filler: Int
+
+    init(keys: Int, using random: inout FlightRandom) {
+        // Half of the calls are for a few hot keys, so that there is something to share.
+        let isHot = Bool.random(using: &random)
+        self.key = Int.random(in: 0..<(isHot ? min(keys, 20) : keys), using: &random)
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0: self.work = .seconds(3)  // Hangs: past the longest flight.
+        case 1..<10: self.work = .milliseconds(Int.random(in: 200...500, using: &random))  // Longer than a lease.
+        default: self.work = .milliseconds(Int.random(in: 0...40, using: &random))
+        }
+        self.pause = .milliseconds(Int.random(in: 10...80, using: &random))
+        let isImpatient = Int.random(in: 0..<20, using: &random) == 0
+        self.patience = isImpatient ? .milliseconds(Int.random(in: 0...60, using: &random)) : nil
+        self.fails = Int.random(in: 0..<20, using: &random) == 0
+        self.drawsFence = Int.random(in: 0..<20, using: &random) == 0
+        self.filler = Int.random(in: 0..<50, using: &random) == 0 ? 70_000 : 20
+    }
+}
