@@ -39,7 +39,7 @@ package struct FlightStateMachine: Sendable {
     package var followedToken: LeaseToken? {
         switch self.phase {
         case .following(let follower): follower.followedToken
-        case .leading: nil
+        case .leading, .handingBack: nil
         }
     }
 
