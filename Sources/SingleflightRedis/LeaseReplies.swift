@@ -82,6 +82,16 @@ struct ScriptReply {
 }
 
 extension ScriptReply {
+    /// The server's time in milliseconds, where the answer to `enter` tells it.
+    var serverTime: Int? {
+        switch self.word {
+        case "LEAD": try? self.integer(1)
+        case "FOLLOW": try? self.integer(2)
+        case "LATE": try? self.integer(0)
+        default: nil
+        }
+    }
+
     func enterReply() throws(LeaseStoreError) -> EnterReply {
         switch self.word {
         case "LEAD": .lead(attempt: try self.attempt(0))
