@@ -207,8 +207,19 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     }
 
     /// How far the work is, beside the outcome; empty where there was no flight to join.
+    ///
+    /// The sequence and its iterators hold the subscriber: whoever reads waits for the flight.
     public var progress: FlightProgressUpdates {
-        FlightProgressUpdates(of: self.flight ?? NoProgress() as any ProgressSource)
+        FlightProgressUpdates(of: SubscriberProgress(subscriber: self))
+    }
+
+    fileprivate func attach(_ feed: ProgressFeed) {
+        guard let flight else { return feed.finish() }
+        flight.attach(feed)
+    }
+
+    fileprivate func detach(_ feed: ProgressFeed) {
+        self.flight?.detach(feed)
     }
 
     /// Stops waiting: every task that waits for the outcome gets ``DistributedCancellation/left``, also later.
@@ -223,11 +234,15 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     }
 }
 
-/// Where there is no flight.
-private struct NoProgress: ProgressSource {
+/// A subscriber's flight, for which the subscriber waits as long as somebody holds this.
+private struct SubscriberProgress<Key: FlightKeyConvertible, Value: Sendable>: ProgressSource {
+    let subscriber: DistributedSubscriber<Key, Value>
+
     func attach(_ feed: ProgressFeed) {
-        feed.finish()
+        self.subscriber.attach(feed)
     }
 
-    func detach(_ feed: ProgressFeed) {}
+    func detach(_ feed: ProgressFeed) {
+        self.subscriber.detach(feed)
+    }
 }
