@@ -80,6 +80,16 @@ let package = Package(
         // Runs the test kit's simulation, many seeds or one. Not a product.
         .executableTarget(name: "SimulationTool", dependencies: ["SingleflightTestKit"], swiftSettings: settings),
 
+        // Harms connections to Redis at chosen frames. Not a product.
+        .target(
+            name: "FaultProxy",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+
         // Long tests, run by `make storm` and `make soak`. Not products.
         .executableTarget(
             name: "StormTool",
@@ -96,6 +106,19 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+
+        // Flights in trouble, of every kind at every point, and the program that plays them. Not products.
+        .target(
+            name: "FaultMatrix",
+            dependencies: [
+                "FaultProxy", "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "SingleflightTestKit",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(name: "MatrixTool", dependencies: ["FaultMatrix"], swiftSettings: settings),
 
         // A redis-server of one's own, for the demo and the tests. Not a product.
         .target(name: "PrivateRedis", swiftSettings: settings),
@@ -156,12 +179,14 @@ let package = Package(
         .testTarget(
             name: "SingleflightRedisTests",
             dependencies: [
-                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightRedis",
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightLease", "SingleflightRedis",
                 "SingleflightTestKit",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             swiftSettings: settings
@@ -169,6 +194,14 @@ let package = Package(
         .testTarget(
             name: "SingleflightSimulationTests",
             dependencies: ["SingleflightLease", "SingleflightTestKit"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "FaultMatrixTests",
+            dependencies: [
+                "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "SingleflightTestKit",
+            ],
             swiftSettings: settings
         ),
         .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),

@@ -114,6 +114,26 @@ struct RenderingTests {
         #expect(card.contains("token       0123456789abcdef"))
     }
 
+    @Test("show tells in which trace a lease's leader is, if it is in one")
+    func trace() throws {
+        var lease = LeaseSummary(
+            key: "k",
+            group: "g",
+            leader: "host-1",
+            token: "t",
+            age: .zero,
+            remaining: .seconds(1)
+        )
+        func card() throws -> String {
+            let detail = FlightDetail(key: "k", group: "g", lease: lease, waiting: [], outcomes: [])
+            return try FlightRendering.text([detail], as: .table, for: Terminal())
+        }
+        #expect(try !card().contains("trace"))
+        lease.trace = ["traceparent": "00-0af7-b7ad-01"]
+        #expect(try card().contains("trace       traceparent 00-0af7-b7ad-01\n"))
+        #expect(try LeaseRendering.list([lease], as: .json, for: Terminal()).contains("\"traceparent\" : \"00-"))
+    }
+
     @Test("leases are sorted as asked, and by key among equals")
     func sorting() {
         let leases = [("b", 2), ("c", 5), ("a", 2)].map { key, waiters in

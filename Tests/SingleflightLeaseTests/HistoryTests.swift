@@ -24,6 +24,19 @@ struct HistoryTests {
         #expect(!read.read("no history"))
     }
 
+    @Test("of which a process was killed ends with requests under way")
+    func survivesKilling() throws {
+        var run = HistoryRun(seed: 2)
+        run.play(steps: 10)
+        // A line that ends in the middle is what a killed process may leave, too.
+        let last = try #require(run.history.lines.last { $0.contains("reply") })
+        let read = LeaseHistory()
+        for line in run.history.lines where line != last { read.read(line) }
+        #expect(!read.read(String(last.prefix(40))))
+        #expect(read.records.count(where: \.isOpen) == 1)
+        #expect(read.violations() == [])
+    }
+
     @Test("of a request whose fate is unknown passes either way")
     func staysOpen() {
         for isCarriedOut in [true, false] {
@@ -33,6 +46,18 @@ struct HistoryTests {
             story.add("b", story.enter("t2"), isCarriedOut ? .lead(attempt: 0) : .follow("t1", story.left("t1")))
             #expect(story.violations == [])
         }
+    }
+
+    /// Broke once: a renewal changes nothing but when the lease runs out, and an open one was taken for a request without effect.
+    @Test("of a renewal whose answer was lost passes although the lease lasts for longer than its leader knows")
+    func staysRenewed() {
+        var story = Story()
+        story.leads("a", "t1")
+        story.pass(milliseconds: 600)
+        story.add("a", story.renew("t1"), .failed("timed out", mayHaveExecuted: true))
+        story.pass(milliseconds: 600)
+        story.add("b", story.enter("t2"), .follow("t1", 398_000_000))
+        #expect(story.violations == [])
     }
 
     @Test("is flagged if it was forged", arguments: Forgery.allCases)

@@ -3,6 +3,17 @@ import SingleflightTestKit
 import Synchronization
 import Testing
 
+/// What each process was told.
+private final class Heard: Sendable {
+    private let reports = Mutex<[String: [FlightProgress]]>([:])
+
+    var all: [String: [FlightProgress]] { self.reports.withLock { $0 } }
+
+    func add(_ progress: FlightProgress, by label: String) {
+        self.reports.withLock { $0[label, default: []].append(progress) }
+    }
+}
+
 @Suite("Progress beside the outcome", .timeLimit(.minutes(1)))
 struct ProgressTests {
     let cluster: Cluster
@@ -183,13 +194,13 @@ struct ProgressTests {
     @Test("callers that run an operation are told of progress, wherever it runs, before they have the outcome")
     func onProgress() async throws {
         let processes = try self.processes()
-        let heard = Mutex<[String: [FlightProgress]]>([:])
+        let heard = Heard()
         let work = Work()
         func call(_ index: Int) -> Task<DistributedOutcome<String>, Never> {
             let process = processes[index]
             return Task {
                 await process.group.run("key") { progress in
-                    heard.withLock { $0[process.store.label, default: []].append(progress) }
+                    heard.add(progress, by: process.store.label)
                 } operation: { flight in
                     try await work.run(flight)
                 }
@@ -205,7 +216,7 @@ struct ProgressTests {
         for call in calls + [follower] {
             #expect(try await call.value.completion().result.get() == "value")
         }
-        #expect(heard.withLock { $0 } == ["a": [FlightProgress(fraction: 0.5)], "b": [FlightProgress(fraction: 0.5)]])
+        #expect(heard.all == ["a": [FlightProgress(fraction: 0.5)], "b": [FlightProgress(fraction: 0.5)]])
         await self.cluster.expectNothingLeft(processes[0], processes[1])
     }
 

@@ -20,7 +20,7 @@ struct DistributedHandleTests {
 
     /// Two processes' groups on one Redis.
     private func withGroups(
-        _ configuration: DistributedGroupConfiguration = configuration(),
+        _ configuration: DistributedGroupConfiguration = Self.configuration(),
         _ body: (Pages, Pages, RedisLeaseStore) async throws -> Void
     ) async throws {
         try await PrivateRedis.with { redis in
@@ -95,7 +95,8 @@ struct DistributedHandleTests {
             try await two.untilWaiters(1, group: "pages", key: "front")
             #expect(leader != nil)
             leader = nil
-            #expect(try self.value(await call) == "taken over")
+            let outcome = await call
+            #expect(try self.value(outcome) == "taken over")
         }
     }
 
@@ -188,7 +189,8 @@ struct DistributedHandleTests {
             while there.observation.undecided > 0 { await Task.yield() }
             gate.open()
             for outcome in [await first, await second, await third] {
-                #expect(try self.value(outcome) == "own")
+                let value = try self.value(outcome)
+                #expect(value == "own")
             }
             #expect(here.observation.coalescedHere == 1)
             #expect(there.observation.coalescedElsewhere == 1)

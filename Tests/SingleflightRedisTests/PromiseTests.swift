@@ -21,8 +21,8 @@ struct PromiseTests {
 
         /// The outcomes of a leader and a follower, when the operation ends as `end` does.
         func outcomes(
-            meanwhile: @Sendable () async throws -> Void = {},
-            _ end: @escaping @Sendable (Flight<String>) async throws -> String
+            of end: @escaping @Sendable (Flight<String>) async throws -> String,
+            meanwhile: () async throws -> Void = {}
         ) async throws -> (led: DistributedOutcome<String>, followed: DistributedOutcome<String>) {
             let gate = self.gate
             async let led = self.here.run("front") { flight in
@@ -72,10 +72,13 @@ struct PromiseTests {
     @Test("a lease is renewed for as long as the operation runs")
     func renewed() async throws {
         try await self.withPair { pair in
-            let outcomes = try await pair.outcomes(meanwhile: {
-                // Twice the lease, on the server's clock.
-                try await Task.sleep(for: .seconds(3))
-            }) { flight in flight.isCurrent ? "current" : "lost" }
+            let outcomes = try await pair.outcomes(
+                of: { $0.isCurrent ? "current" : "lost" },
+                meanwhile: {
+                    // Twice the lease, which only the server's clock measures.
+                    try await Task.sleep(for: .seconds(3))
+                }
+            )
             #expect(try self.result(outcomes.led).get() == "current")
             #expect(try self.result(outcomes.followed).get() == "current")
         }
@@ -84,7 +87,7 @@ struct PromiseTests {
     @Test("an error of a type that the group knows reaches the followers as itself")
     func typedError() async throws {
         try await self.withPair({ $0.typedFailures = .codable(Failure.self) }) { pair in
-            let outcomes = try await pair.outcomes { _ in throw Failure(reason: "typed") }
+            let outcomes = try await pair.outcomes(of: { _ in throw Failure(reason: "typed") })
             let followed = try self.result(outcomes.followed)
             #expect(throws: Failure(reason: "typed")) { try followed.get() }
         }
@@ -93,7 +96,7 @@ struct PromiseTests {
     @Test("a result beyond the limit is an error for everybody, and leaves no lease behind")
     func tooLarge() async throws {
         try await self.withPair({ $0.maximumResultBytes = 10 }) { pair in
-            let outcomes = try await pair.outcomes { _ in "more than ten bytes" }
+            let outcomes = try await pair.outcomes(of: { _ in "more than ten bytes" })
             #expect(try self.code(outcomes.led) == .resultTooLarge)
             #expect(try self.code(outcomes.followed) == .resultTooLarge)
             // Outside of the macro: with a closure in its argument the compiler mistakes one closure for another.
@@ -106,11 +109,11 @@ struct PromiseTests {
     func hung() async throws {
         try await self.withPair({ $0.maximumFlight = .seconds(1) }) { pair in
             let canceled = Gate()
-            let outcomes = try await pair.outcomes { _ in
+            let outcomes = try await pair.outcomes(of: { _ in
                 try? await Task.sleep(for: .seconds(600))
                 canceled.open()
                 return "too late"
-            }
+            })
             #expect(try self.code(outcomes.led) == .flightTooLong)
             #expect(try self.code(outcomes.followed) == .flightTooLong)
             await canceled.wait()
@@ -149,7 +152,8 @@ struct PromiseTests {
             let limited = await there.run("front", waitingAtMost: .milliseconds(50)) { _ in "not run" }
             #expect(self.reason(limited) == .waitLimitReached)
             gate.open()
-            #expect(try self.result(await led).get() == "led")
+            let outcome = try self.result(await led)
+            #expect(try outcome.get() == "led")
         }
     }
 
@@ -160,7 +164,7 @@ struct PromiseTests {
             $0.leaderLoss = takesOver ? .takeOver(attempts: 1) : .cancel
         }) { pair in
             let store = pair.stores.0
-            let outcomes = try await pair.outcomes(meanwhile: { await store.shutDown() }) { _ in "too late" }
+            let outcomes = try await pair.outcomes(of: { _ in "too late" }, meanwhile: { await store.shutDown() })
             #expect(self.reason(outcomes.led) == .leaderShutDown)
             if takesOver {
                 #expect(try self.result(outcomes.followed).get() == "computed there")
@@ -174,11 +178,14 @@ struct PromiseTests {
     func revoked() async throws {
         try await self.withPair { pair in
             let store = pair.stores.1
-            let outcomes = try await pair.outcomes(meanwhile: {
-                let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
-                let revoke = RevokeRequest(key: key, token: nil, by: "ops", reason: "stuck", retention: .seconds(5))
-                #expect(try await store.revoked(revoke) != .nothing)
-            }) { flight in flight.isCurrent ? "current" : "lost" }
+            let outcomes = try await pair.outcomes(
+                of: { $0.isCurrent ? "current" : "lost" },
+                meanwhile: {
+                    let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
+                    let revoke = RevokeRequest(key: key, token: nil, by: "ops", reason: "stuck", retention: .seconds(5))
+                    #expect(try await store.revoked(revoke) != .nothing)
+                }
+            )
             for outcome in [outcomes.led, outcomes.followed] {
                 #expect(self.reason(outcome) == .revoked(by: "ops", reason: "stuck"))
             }
@@ -198,7 +205,8 @@ struct PromiseTests {
             async let followed = numbers.run("front") { _ in [1] }
             try await pair.stores.0.untilWaiters(1, group: "pages", key: "front")
             gate.open()
-            #expect(try self.result(await led).get() == "text")
+            let text = try self.result(await led)
+            #expect(try text.get() == "text")
             guard case .complete(let completion) = await followed else {
                 Issue.record("no result")
                 return

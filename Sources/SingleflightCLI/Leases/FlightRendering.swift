@@ -23,6 +23,9 @@ package enum FlightRendering {
             ]
             lines += flight.waiting.map { ("", "inbox \($0)", .dim) }
             lines.append(("progress", lease.progress ?? "-", nil))
+            for (name, value) in (lease.trace ?? [:]).sorted(by: { $0.key < $1.key }) {
+                lines.append(("trace", "\(name) \(value)", .dim))
+            }
         } else {
             lines.append(("leader", "nobody", .dim))
         }

@@ -16,7 +16,8 @@ extension LeaseSummary {
             renewals: lease.note.renewals,
             waiters: waiters,
             progress: lease.note.progress?.text,
-            fraction: lease.note.progress?.fraction
+            fraction: lease.note.progress?.fraction,
+            trace: lease.note.trace?.fields
         )
     }
 }

@@ -16,6 +16,8 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
     package var progress: String?
     /// The share of the work that is done, from 0 to 1, if the operation said.
     package var fraction: Double?
+    /// The fields of the leader's span, if it has one.
+    package var trace: [String: String]?
 
     /// The lease has run out, and nobody has claimed the key since.
     package var isExpired: Bool { remaining <= .zero }
@@ -30,7 +32,8 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
         renewals: Int = 0,
         waiters: Int = 0,
         progress: String? = nil,
-        fraction: Double? = nil
+        fraction: Double? = nil,
+        trace: [String: String]? = nil
     ) {
         self.key = key
         self.group = group
@@ -42,6 +45,7 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
         self.waiters = waiters
         self.progress = progress
         self.fraction = fraction
+        self.trace = trace
     }
 }
 
@@ -49,7 +53,7 @@ extension LeaseSummary {
     /// The unit is part of the name: a number of JSON has none of its own.
     private enum CodingKeys: String, CodingKey {
         case key, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress, fraction,
-            expired
+            trace, expired
     }
 
     package init(from decoder: any Decoder) throws {
@@ -64,6 +68,7 @@ extension LeaseSummary {
         waiters = try values.decode(Int.self, forKey: .waiters)
         progress = try values.decodeIfPresent(String.self, forKey: .progress)
         fraction = try values.decodeIfPresent(Double.self, forKey: .fraction)
+        trace = try values.decodeIfPresent([String: String].self, forKey: .trace)
     }
 
     package func encode(to encoder: any Encoder) throws {
@@ -78,6 +83,7 @@ extension LeaseSummary {
         try values.encode(waiters, forKey: .waiters)
         try values.encodeIfPresent(progress, forKey: .progress)
         try values.encodeIfPresent(fraction, forKey: .fraction)
+        try values.encodeIfPresent(trace, forKey: .trace)
         try values.encode(isExpired, forKey: .expired)
     }
 }

@@ -80,7 +80,7 @@ final class CallObserver: Sendable {
             switch outcome {
             case .complete(let completion):
                 attributes["sf.token"] = completion.token?.description
-                attributes["sf.leader"] = completion.leader
+                attributes["sf.leader"] = completion.leader.map { String(shown: $0.utf8) }
                 attributes["sf.shared"] = completion.isShared
                 attributes["sf.attempts"] = completion.attempts
                 attributes["sf.degraded"] = completion.coordination == .degraded
@@ -118,7 +118,7 @@ final class CallObserver: Sendable {
         switch outcome {
         case .complete(let completion):
             if let token = completion.token { metadata["sf_token"] = "\(token)" }
-            if let leader = completion.leader { metadata["sf_leader"] = "\(leader)" }
+            if let leader = completion.leader { metadata["sf_leader"] = "\(String(shown: leader.utf8))" }
         case .canceled(let reason):
             metadata["sf_reason"] = "\(reason.word)"
         }

@@ -35,7 +35,7 @@ final class GroupObserver: Sendable {
 
     /// A call begins.
     func call(_ key: some FlightKeyConvertible, at calledAt: LeaseInstant) -> CallObserver {
-        let name = self.namesKeys ? String(decoding: key.flightKeyBytes, as: UTF8.self) : nil
+        let name = self.namesKeys ? String(shown: key.flightKeyBytes) : nil
         let span = self.tracer.map { $0.startSpan(self.spanName, context: .current ?? .topLevel, ofKind: .internal) }
         span?.updateAttributes { attributes in
             attributes["sf.group"] = self.group

@@ -47,7 +47,8 @@ struct HistoryCheck {
         if self.place(in: HistoryState(), placed: [], &search) { return nil }
         let missing = self.operations[..<self.answered].indices.filter { !search.best.contains($0) }
         let next = missing.prefix(3).map { self.operations[$0].record.summary }.joined(separator: "; ")
-        let verdict = search.steps > Self.maximumSteps ? "no order was found in so many steps" : "no order explains them"
+        let verdict =
+            search.steps > Self.maximumSteps ? "no order was found in so many steps" : "no order explains them"
         return "\(self.key): of \(self.answered) answers, \(missing.count) at the end: \(verdict); next are \(next)"
     }
 

@@ -13,18 +13,18 @@ struct HistoryLine: Codable {
 }
 
 /// A request, and what became of it as far as its process knows.
-struct HistoryRecord: Hashable {
-    var process: String
-    var sequence: Int
-    var key: String
-    var request: HistoryRequest
-    var invoked: Int64
+package struct HistoryRecord: Hashable {
+    package var process: String
+    package var sequence: Int
+    package var key: String
+    package var request: HistoryRequest
+    package var invoked: Int64
     /// `nil` if no answer is recorded: the process may have ended before it came.
-    var returned: Int64?
-    var reply: HistoryReply?
+    package var returned: Int64?
+    package var reply: HistoryReply?
 
     /// Whether the request may have been carried out at any time after its sending, or not at all.
-    var isOpen: Bool {
+    package var isOpen: Bool {
         switch self.reply {
         case nil, .failed(_, mayHaveExecuted: true): true
         default: false
@@ -32,7 +32,7 @@ struct HistoryRecord: Hashable {
     }
 
     /// Whether the request was certainly not carried out.
-    var isVoid: Bool {
+    package var isVoid: Bool {
         switch self.reply {
         // A request that came too late has no effect, and the store may find any request late.
         case .failed(_, mayHaveExecuted: false), .late: true
@@ -42,7 +42,7 @@ struct HistoryRecord: Hashable {
 }
 
 /// A request's arguments as far as decisions depend on them; or an announcement that was heard, which reads what was decided.
-enum HistoryRequest: Hashable, Codable {
+package enum HistoryRequest: Hashable, Codable {
     case enter(token: String, terms: HistoryTerms, isRepetition: Bool)
     case renew(token: String, terms: HistoryTerms, attempt: Int)
     case complete(token: String, outcome: HistoryOutcome, retention: Int64, reuse: Int64)
@@ -53,7 +53,7 @@ enum HistoryRequest: Hashable, Codable {
     case revoke(token: String?, by: String, reason: String, retention: Int64)
     case heard(token: String, outcome: HistoryOutcome)
 
-    var token: String? {
+    package var token: String? {
         switch self {
         case .enter(let token, _, _), .renew(let token, _, _), .complete(let token, _, _, _), .release(let token, _, _),
             .poll(let token, _, _), .leave(let token), .fence(let token), .heard(let token, _):
@@ -64,23 +64,23 @@ enum HistoryRequest: Hashable, Codable {
 }
 
 /// Durations are in nanoseconds; no number of takeovers means that a lost leader's flight ends.
-struct HistoryTerms: Hashable, Codable {
-    var duration: Int64
-    var grace: Int64
-    var retention: Int64
-    var takeovers: Int?
-    var acceptsReuse: Bool
+package struct HistoryTerms: Hashable, Codable {
+    package var duration: Int64
+    package var grace: Int64
+    package var retention: Int64
+    package var takeovers: Int?
+    package var acceptsReuse: Bool
 }
 
 /// An outcome; payloads as lists of numbers, so that any bytes survive.
-enum HistoryOutcome: Hashable, Codable {
+package enum HistoryOutcome: Hashable, Codable {
     case value([UInt8])
     case failure([UInt8])
     case canceled(String)
 }
 
 /// An answer.
-enum HistoryReply: Hashable, Codable {
+package enum HistoryReply: Hashable, Codable {
     case lead(attempt: Int)
     case follow(token: String, remaining: Int64)
     case reuse(token: String, outcome: HistoryOutcome)

@@ -15,6 +15,7 @@ public final class LeaseHistory: Sendable {
     /// The time of an event, in nanoseconds.
     private let now: @Sendable () -> Int64
     private let onLine: (@Sendable (String) -> Void)?
+    private let onReply: (@Sendable (_ process: String, HistoryReply) -> Void)?
     private let state = Mutex(State())
 
     /// Creates an empty history that goes by the time since the machine's start, which all of its processes share.
@@ -24,9 +25,19 @@ public final class LeaseHistory: Sendable {
         self.init(now: { Self.sinceStart() }, onLine: onLine)
     }
 
-    init(now: @escaping @Sendable () -> Int64, onLine: (@Sendable (String) -> Void)? = nil) {
+    /// - Parameter onReply: hears of every answer, before the flight does.
+    package convenience init(onReply: @escaping @Sendable (_ process: String, HistoryReply) -> Void) {
+        self.init(now: { Self.sinceStart() }, onReply: onReply)
+    }
+
+    init(
+        now: @escaping @Sendable () -> Int64,
+        onLine: (@Sendable (String) -> Void)? = nil,
+        onReply: (@Sendable (_ process: String, HistoryReply) -> Void)? = nil
+    ) {
         self.now = now
         self.onLine = onLine
+        self.onReply = onReply
     }
 
     /// Reads a line that another process wrote; false if it is none of a history.
@@ -78,6 +89,7 @@ public final class LeaseHistory: Sendable {
         _ = self.append { _, at in
             HistoryLine(at: at, process: process, sequence: sequence, key: nil, request: nil, reply: reply)
         }
+        self.onReply?(process, reply)
     }
 
     private func append(_ make: (inout State, Int64) -> HistoryLine) -> Int {
@@ -93,7 +105,7 @@ public final class LeaseHistory: Sendable {
     }
 
     /// Requests with their ends.
-    var records: [HistoryRecord] {
+    package var records: [HistoryRecord] {
         var records: [HistoryRecord] = []
         var indices: [String: Int] = [:]
         for line in self.state.withLock({ $0.lines }) {

@@ -52,7 +52,9 @@ final class Pty: Sendable {
         state = Mutex(State(process: process))
 
         let inherited = ProcessInfo.processInfo.environment.filter { $0.key != "NO_COLOR" }
-        let own = ["TERM": "xterm-256color", "LC_ALL": "C.UTF-8"].merging(environment) { $1 }
+        // A program that crashes at a terminal asks there whether to debug it, and waits.
+        let calm = ["TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "SWIFT_BACKTRACE": "enable=no"]
+        let own = calm.merging(environment) { $1 }
         id = try Self.spawn(try executable ?? Tool.path, arguments, inherited.merging(own) { $1 }, terminal: path)
         let id = id
         status = Task {

@@ -63,6 +63,17 @@ struct LogTests {
         )
     }
 
+    @Test("a key that is named cannot make one line look like two, nor fill the log")
+    func hostileKey() async throws {
+        let observability = self.observed.observability(namesKeys: true)
+        let a = try self.cluster.process("a", .test { $0.observability = observability })
+        _ = try await a.group.value("a\nb\u{1B}[2J" + String(repeating: "c", count: 1000)) { _ in "value" }
+        let line = try #require(self.observed.log.lines.first { $0.message == "call ended" })
+        let key = try #require(line.metadata["sf_key"])
+        #expect(key.hasPrefix("a?b?[2Jccc"))
+        #expect(key.utf8.count == 256)
+    }
+
     @Test("a group without a logger that is asked for debug lines makes none")
     func level() async throws {
         var logger = self.observed.log.logger

@@ -1,0 +1,102 @@
+import SingleflightRedis
+import SingleflightTestKit
+
+/// What stands for one process in a cell: a store of its own with two connections, and a group.
+struct CellProcess: Sendable {
+    let role: Role
+    let store: RedisLeaseStore
+    let group: DistributedGroup<String, String>
+    private let running: Task<Void, Never>
+
+    init(
+        _ role: Role,
+        url: String,
+        group name: String,
+        rule: MatrixCell.Rule,
+        history: LeaseHistory
+    ) throws {
+        let store = try RedisLeaseStore(
+            url: url,
+            configuration: .init(
+                namespace: "matrix",
+                label: role.rawValue,
+                commandTimeout: MatrixTimes.commandTimeout
+            )
+        )
+        self.role = role
+        self.store = store
+        self.group = try MatrixTimes.group(name, rule: rule, store: RecordingLeaseStore(store, in: history))
+        // Ends by being canceled, which hands leases back as a graceful shutdown does.
+        self.running = Task { try? await store.run() }
+    }
+
+    /// Shuts the process's store down; false if that takes longer than `limit`.
+    func stop(within limit: Duration) async -> Bool {
+        self.running.cancel()
+        return await within(limit) { await self.running.value } != nil
+    }
+}
+
+extension MatrixTimes {
+    /// The group of every process: an unreachable store is an error, so that nothing runs without a lease.
+    static func group(
+        _ name: String,
+        rule: MatrixCell.Rule,
+        store: any LeaseStore
+    ) throws -> DistributedGroup<String, String> {
+        try DistributedGroup(
+            name,
+            store: store,
+            configuration: DistributedGroupConfiguration(
+                leaseDuration: self.lease,
+                grace: self.grace,
+                retention: .seconds(5),
+                leaderLoss: rule.leaderLoss,
+                unavailable: .fail
+            )
+        )
+    }
+}
+
+extension RedisLeaseStore {
+    /// Waits until both connections are up; a busy machine may need several command timeouts for that.
+    func untilReady(within limit: Duration) async throws {
+        let deadline = ContinuousClock.now.advanced(by: limit)
+        while true {
+            do {
+                try await self.untilConnected()
+                return try await self.untilSubscribed()
+            } catch {
+                guard ContinuousClock.now < deadline else { throw error }
+            }
+        }
+    }
+
+    /// Waits until so many processes are registered as waiters of a flight. Redis does not tell when, so it is asked.
+    func untilAwaited(by count: Int, group: String, key: String) async throws {
+        let flight = try FlightKey(group: group, bytes: Array(key.utf8))
+        while !Task.isCancelled {
+            let inspection = try await withCheckedContinuation { continuation in
+                self.inspect(flight) { continuation.resume(returning: $0) }
+            }.get()
+            if inspection.waiters.count >= count { return }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
+}
+
+/// What `body` returns, or `nil` after `limit`; it is canceled then, and not waited for.
+@discardableResult
+func within<Value: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async -> Value) async -> Value? {
+    let (results, continuation) = AsyncStream.makeStream(of: Value?.self)
+    let task = Task { continuation.yield(await body()) }
+    let timer = Task {
+        try await Task.sleep(for: limit)
+        continuation.yield(nil)
+    }
+    defer {
+        timer.cancel()
+        task.cancel()
+    }
+    return await results.first { _ in true } ?? nil
+}

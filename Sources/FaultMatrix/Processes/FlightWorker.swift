@@ -1,0 +1,162 @@
+import Foundation
+import Logging
+import ServiceLifecycle
+import SingleflightRedis
+import SingleflightTestKit
+import Synchronization
+import UnixSignals
+
+/// A process with one store and one group, which does as it is told on standard input, and tells what happens on standard output.
+///
+/// It shuts down in good order on SIGTERM, and when its input ends.
+package struct FlightWorker: Sendable {
+    /// How it is started: as the rest of the command line.
+    struct Plan {
+        var url: String
+        var group: String
+        var rule: MatrixCell.Rule
+
+        var arguments: [String] { ["worker", self.url, self.group, self.rule.rawValue] }
+    }
+
+    private let group: DistributedGroup<String, String>
+    private let finish = AsyncStream.makeStream(of: Void.self)
+    private let descriptors = Descriptors()
+    private let hasLed = Flag()
+
+    private final class Descriptors: Sendable {
+        let open = Mutex<[Int32]>([])
+    }
+
+    private final class Flag: Sendable {
+        let value = Mutex(false)
+    }
+
+    /// Runs until told to end.
+    ///
+    /// - Parameter arguments: URL, group and rule.
+    package static func run(_ arguments: [String]) async throws {
+        guard arguments.count == 3, let rule = MatrixCell.Rule(rawValue: arguments[2]) else {
+            throw FaultMatrixError("usage: worker URL GROUP RULE")
+        }
+        // Written at once, not by an event loop: what is told of a request must be out before the request is.
+        let history = LeaseHistory(onLine: { Self.tell(.history($0)) })
+        let store = try RedisLeaseStore(
+            url: arguments[0],
+            configuration: .init(
+                namespace: "matrix",
+                label: "worker",
+                commandTimeout: MatrixTimes.commandTimeout
+            )
+        )
+        let worker = FlightWorker(
+            group: try MatrixTimes.group(arguments[1], rule: rule, store: RecordingLeaseStore(store, in: history))
+        )
+        let services = ServiceGroup(
+            services: [store],
+            gracefulShutdownSignals: [.sigterm],
+            logger: Logger(label: "worker", factory: { _ in SwiftLogNoOpLogHandler() })
+        )
+        let orders = Self.orders()
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await services.run() }
+            tasks.addTask {
+                try await store.untilReady(within: .seconds(15))
+                Self.tell(.ready(inbox: store.inbox.description))
+                await withDiscardingTaskGroup { calls in
+                    for await order in orders { worker.carryOut(order, in: &calls) }
+                }
+                await services.triggerGracefulShutdown()
+            }
+            // Whichever ends first: after a signal nobody waits for further orders.
+            try await tasks.next()
+            tasks.cancelAll()
+            while try await tasks.next() != nil {}
+        }
+    }
+
+    private init(group: DistributedGroup<String, String>) {
+        self.group = group
+    }
+
+    private static func tell(_ event: WorkerEvent) {
+        guard let line = WorkerText.line(event) else { return }
+        FileHandle.standardOutput.write(Data((line + "\n").utf8))
+    }
+
+    private static func orders() -> AsyncStream<WorkerOrder> {
+        let (orders, continuation) = AsyncStream.makeStream(of: WorkerOrder.self)
+        // Reading blocks, for as long as nothing is said.
+        Thread.detachNewThread {
+            while let line = readLine() {
+                if let order = WorkerText.value(WorkerOrder.self, of: line) { continuation.yield(order) }
+            }
+            continuation.finish()
+        }
+        return orders
+    }
+
+    private func carryOut(_ order: WorkerOrder, in calls: inout DiscardingTaskGroup) {
+        switch order {
+        case .call(let waits): calls.addTask { await self.call(waits: waits) }
+        case .finish: self.finish.continuation.finish()
+        case .exhaustDescriptors: self.exhaustDescriptors()
+        case .freeDescriptors:
+            for descriptor in self.descriptors.open.withLock({ $0 }) { close(descriptor) }
+            Self.tell(.freed)
+        case .listChildsDescriptors: Self.listChildsDescriptors()
+        }
+    }
+
+    private func call(waits: Bool) async {
+        let outcome = await self.group.run("key") { flight in
+            let token = flight.token?.description ?? "none"
+            self.hasLed.value.withLock { $0 = true }
+            Self.tell(.began(token: token))
+            if waits {
+                for await _ in self.finish.stream {}
+                try Task.checkCancellation()
+            }
+            return "worker \(token)"
+        }
+        Self.tell(.ended(CallEnd(outcome, hasLed: self.hasLed.value.withLock { $0 })))
+    }
+
+    // MARK: - Descriptors
+
+    #if os(Linux)
+        private static let descriptorLimit = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    #else
+        private static let descriptorLimit = RLIMIT_NOFILE
+    #endif
+
+    private func exhaustDescriptors() {
+        var limit = rlimit()
+        getrlimit(Self.descriptorLimit, &limit)
+        limit.rlim_cur = min(limit.rlim_cur, 256)
+        setrlimit(Self.descriptorLimit, &limit)
+        let count = self.descriptors.open.withLock { held in
+            while true {
+                let descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC)
+                guard descriptor >= 0 else { return held.count }
+                held.append(descriptor)
+            }
+        }
+        Self.tell(.exhausted(count))
+    }
+
+    /// A child by fork and exec that closes nothing itself.
+    private static func listChildsDescriptors() {
+        guard let pipe = popen("ls -l /proc/self/fd", "r") else { return Self.tell(.childsDescriptors([])) }
+        defer { pclose(pipe) }
+        var text: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = fread(&buffer, 1, buffer.count, pipe)
+            guard count > 0 else { break }
+            text += buffer[..<count]
+        }
+        let lines = String(decoding: text, as: UTF8.self).split(separator: "\n")
+        Self.tell(.childsDescriptors(lines.compactMap { $0.range(of: " -> ") != nil ? String($0) : nil }))
+    }
+}

@@ -1,0 +1,42 @@
+import Foundation
+
+/// What a worker process is told, one line of JSON each.
+enum WorkerOrder: Codable, Sendable {
+    /// Call the group; the operation, if this process leads, lasts until ``finish`` if it is to wait.
+    case call(waits: Bool)
+    /// Let the operation end.
+    case finish
+    /// Use up all descriptors that the process may have.
+    case exhaustDescriptors
+    /// Give them back.
+    case freeDescriptors
+    /// Start a child, and tell which descriptors it has.
+    case listChildsDescriptors
+}
+
+/// What a worker process tells.
+enum WorkerEvent: Codable, Sendable {
+    /// It is connected; its inbox.
+    case ready(inbox: String)
+    /// Its operation runs, under this token.
+    case began(token: String)
+    /// Its caller has its outcome.
+    case ended(CallEnd)
+    /// A line of its history.
+    case history(String)
+    /// So many descriptors could be opened until there were no more.
+    case exhausted(Int)
+    case freed
+    /// What each of a child's descriptors is.
+    case childsDescriptors([String])
+}
+
+enum WorkerText {
+    static func line(_ value: some Encodable) -> String? {
+        (try? JSONEncoder().encode(value)).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    static func value<Value: Decodable>(_ type: Value.Type = Value.self, of line: String) -> Value? {
+        try? JSONDecoder().decode(type, from: Data(line.utf8))
+    }
+}

@@ -1,0 +1,80 @@
+import FaultProxy
+import PrivateRedis
+import SingleflightCLI
+import SingleflightRedis
+import SingleflightTestKit
+import Testing
+
+@testable import FaultMatrix
+
+/// What a real process does with its file descriptors.
+@Suite("A worker process's descriptors", .timeLimit(.minutes(2)))
+struct WorkerDescriptorTests {
+    private static let patience = Duration.seconds(30)
+
+    @Test("when there are none left, its calls end with a typed error, and all is well once there are some again")
+    func exhaustion() async throws {
+        try await withWorker { worker, proxy, _ in
+            worker.send(.exhaustDescriptors)
+            try #require(await worker.untilExhausted(within: Self.patience))
+            #expect(worker.exhausted ?? 0 > 0)
+            // The connection breaks; another cannot be made.
+            try await proxy.arm(.resetBeforeRequest, at: "acquire", on: .command)
+            worker.send(.call(waits: false))
+            try #require(await worker.untilEnded(within: Self.patience))
+            #expect(worker.end?.0.ending == .unavailable)
+
+            worker.send(.freeDescriptors)
+            try #require(await worker.untilFreed(within: Self.patience))
+            // The client tries to connect every now and then.
+            let deadline = ContinuousClock.now.advanced(by: Self.patience)
+            while worker.end?.0.ending != .ownValue, ContinuousClock.now < deadline {
+                worker.forgetEnd()
+                worker.send(.call(waits: false))
+                try #require(await worker.untilEnded(within: Self.patience))
+            }
+            #expect(worker.end?.0.ending == .ownValue)
+        }
+    }
+
+    @Test("are not inherited by its children: a child that lives on must not keep a dead leader's connections open")
+    func inheritance() async throws {
+        try await withWorker { worker, _, _ in
+            worker.send(.listChildsDescriptors)
+            try #require(await worker.untilListed(within: Self.patience))
+            let descriptors = worker.childsDescriptors ?? []
+            #expect(descriptors.count >= 3)
+            let inherited = descriptors.filter { line in
+                guard line.contains("socket:") else { return false }
+                // 0 to 2 are the worker's own standard streams, which a child is to have.
+                return !["0", "1", "2"].contains { line.contains(" \($0) -> ") }
+            }
+            #expect(inherited == [])
+        }
+    }
+
+    private func withWorker(
+        _ body: (WorkerProcess, FaultProxy, LeaseHistory) async throws -> Void
+    ) async throws {
+        try await FaultMatrix.withRedis { redis in
+            let socket = try #require(redis.socketPath)
+            let proxy = try await FaultProxy(
+                to: .unixSocket(socket),
+                times: MatrixTimes.faults,
+                name: ProtocolPoint.name
+            )
+            let history = LeaseHistory()
+            let plan = FlightWorker.Plan(url: proxy.url, group: "descriptors", rule: .cancel)
+            let worker = try await WorkerProcess(tool: try MatrixTests.tool, plan, history: history)
+            do {
+                try #require(await worker.untilReady(within: Self.patience))
+                try await body(worker, proxy, history)
+            } catch {
+                Issue.record(error)
+            }
+            await worker.process.stop()
+            await proxy.close()
+            #expect(history.violations() == [])
+        }
+    }
+}
