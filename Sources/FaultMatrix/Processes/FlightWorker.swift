@@ -58,8 +58,11 @@ package struct FlightWorker: Sendable {
             logger: Logger(label: "worker", factory: { _ in SwiftLogNoOpLogHandler() })
         )
         let orders = Self.orders()
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { try await services.run() }
+        try await withThrowingTaskGroup(of: Bool.self) { tasks in
+            tasks.addTask {
+                try await services.run()
+                return true
+            }
             tasks.addTask {
                 try await store.untilReady(within: .seconds(15))
                 Self.tell(.ready(inbox: store.inbox.description))
@@ -67,11 +70,12 @@ package struct FlightWorker: Sendable {
                     for await order in orders { worker.carryOut(order, in: &calls) }
                 }
                 await services.triggerGracefulShutdown()
+                return false
             }
-            // Whichever ends first: after a signal nobody waits for further orders.
-            try await tasks.next()
-            tasks.cancelAll()
-            while try await tasks.next() != nil {}
+            // After a signal nobody waits for further orders.
+            while let isShutDown = try await tasks.next() {
+                if isShutDown { tasks.cancelAll() }
+            }
         }
     }
 
