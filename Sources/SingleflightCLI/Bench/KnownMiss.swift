@@ -28,12 +28,12 @@ struct KnownMiss {
         KnownMiss(
             name: "memory of a waiting caller, beside its task",
             bound: 2500,
-            reason: "the frames down to the continuation take two more slabs, a kilobyte each, from the task's allocator"
+            reason: "the frames down to the continuation take two more slabs from the task's allocator"
         ),
         KnownMiss(
             name: "10000 callers of one key",
             bound: 6000,
-            reason: "the memory of so many tasks does not fit into the caches; from run to run it varies by several times"
+            reason: "so many tasks do not fit into the caches; it varies by several times from run to run"
         ),
         KnownMiss(
             name: "100000 callers of one key",
