@@ -197,7 +197,8 @@ let package = Package(
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
-                "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit",
+                "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "SingleflightTestKit",
             ],
             swiftSettings: settings
         ),

@@ -1,5 +1,6 @@
 import FaultProxy
 import PrivateRedis
+import SingleflightCLI
 import SingleflightRedis
 import SingleflightTestKit
 import Testing

@@ -57,7 +57,7 @@ package struct FlightWorker: Sendable {
             gracefulShutdownSignals: [.sigterm],
             logger: Logger(label: "worker", factory: { _ in SwiftLogNoOpLogHandler() })
         )
-        let orders = Self.orders()
+        let (orders, ordering) = Self.orders()
         try await withThrowingTaskGroup(of: Bool.self) { tasks in
             tasks.addTask {
                 try await services.run()
@@ -72,9 +72,9 @@ package struct FlightWorker: Sendable {
                 await services.triggerGracefulShutdown()
                 return false
             }
-            // After a signal nobody waits for further orders.
+            // After a signal nobody waits for further orders; the calls end by themselves.
             while let isShutDown = try await tasks.next() {
-                if isShutDown { tasks.cancelAll() }
+                if isShutDown { ordering.finish() }
             }
         }
     }
@@ -88,7 +88,7 @@ package struct FlightWorker: Sendable {
         FileHandle.standardOutput.write(Data((line + "\n").utf8))
     }
 
-    private static func orders() -> AsyncStream<WorkerOrder> {
+    private static func orders() -> (AsyncStream<WorkerOrder>, AsyncStream<WorkerOrder>.Continuation) {
         let (orders, continuation) = AsyncStream.makeStream(of: WorkerOrder.self)
         // Reading blocks, for as long as nothing is said.
         Thread.detachNewThread {
@@ -97,7 +97,7 @@ package struct FlightWorker: Sendable {
             }
             continuation.finish()
         }
-        return orders
+        return (orders, continuation)
     }
 
     private func carryOut(_ order: WorkerOrder, in calls: inout DiscardingTaskGroup) {
