@@ -1,9 +1,10 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench inspection test simulate matrix mutants model fuzz sanitize storm chaos soak lint format clean swift dependencies
+.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model servers hostile fuzz sanitize \
+	storm chaos soak lint format clean swift dependencies
 
-SOURCES := Package.swift Sources Tests
+SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
 # Further arguments: of the demo, of every `swift build` and `swift test`.
 ARGS ?=
 SWIFTFLAGS ?=
@@ -11,6 +12,8 @@ SWIFTFLAGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 SEED ?=
+# Of `make hostile`: how many sessions; SEED is the first one's.
+SESSIONS ?= 20000
 # Of `make matrix`: the cells to play instead of all, by their names.
 CELLS ?=
 # Of `make fuzz`: how long each harness runs, or which of them to replay with what.
@@ -31,12 +34,19 @@ demo: dependencies ## build the tool and show it at work, on a private Redis (AR
 	swift build -c release --product singleflight
 	.build/release/singleflight demo $(ARGS)
 
-bench: dependencies ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
+bench: bench-tools ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
+	$(if $(QUICK),,swift package --package-path Benchmarks benchmark)
+	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
+
+plots: bench-tools ## measure how cost grows, and draw docs/plots from it (some four minutes; QUICK=1 for a glance)
+	.build/release/singleflight bench --scaling --json .build/bench/scaling.json $(if $(QUICK),--quick) >/dev/null
+	scripts/plot .build/bench/scaling.json
+
+bench-tools: dependencies
 	swift build -c release --product singleflight
 	mkdir -p .build/bench
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
-	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
 inspection: dependencies ## list 100 000 leases among a million other keys, and see what that costs the server
 	swift build -c release --product singleflight
@@ -61,6 +71,18 @@ mutants: swift ## plant bugs in a copy of the sources, and see the simulation ca
 model: swift ## check the protocol's model exhaustively, and that its broken variants fail
 	scripts/install-dependencies spin
 	scripts/check-model
+
+servers: dependencies ## put a Redis into every bad state, and print what callers get in each
+	@mkdir -p .build/reports
+	rm -f .build/reports/servers.md
+	SINGLEFLIGHT_SERVER_TABLE=.build/reports/servers.md swift test --filter 'ServerStateTests|HerdTests'
+	@cat .build/reports/servers.md
+
+hostile: dependencies ## 20 000 sessions with servers that answer with anything but what they should (SESSIONS=1 SEED=42)
+	@mkdir -p .build/reports && rm -f .build/reports/hostile.*
+	SINGLEFLIGHT_HOSTILE_SESSIONS=$(SESSIONS) $(if $(SEED),SINGLEFLIGHT_HOSTILE_SEED=$(SEED)) \
+		SINGLEFLIGHT_HOSTILE_RUNNING=.build/reports/hostile swift test --filter HostileServerTests \
+		|| { echo "the sessions that ran last:"; cat .build/reports/hostile.*; exit 1; } >&2
 
 fuzz: dependencies ## fuzz what reads bytes from elsewhere (SECONDS=60 for each; HARNESS=RESP INPUT=file: replay)
 	scripts/fuzz $(if $(INPUT),--replay $(HARNESS) $(INPUT),$(SECONDS) $(HARNESS))

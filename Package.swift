@@ -179,12 +179,14 @@ let package = Package(
         .testTarget(
             name: "SingleflightRedisTests",
             dependencies: [
-                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightRedis",
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightLease", "SingleflightRedis",
                 "SingleflightTestKit",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             swiftSettings: settings

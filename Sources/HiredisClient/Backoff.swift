@@ -4,8 +4,8 @@
 package struct Backoff: Sendable, Hashable {
     /// Longest delay before the first retry; doubles with every failure in a row.
     package var minimum = Duration.milliseconds(50)
-    /// Longest delay of all.
-    package var maximum = Duration.seconds(2)
+    /// Longest delay of all. A server that is well again is to be in use again within two seconds, the connecting included.
+    package var maximum = Duration.milliseconds(1500)
 
     package init() {}
 

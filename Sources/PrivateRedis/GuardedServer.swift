@@ -39,12 +39,12 @@ final class GuardedServer: Sendable {
     /// The server's process id while it runs and is known.
     var pid: Int32? { life.withLock { $0.lifeline == nil ? nil : $0.serverPID } }
 
-    /// Starts `program` with one argument; `directory` is removed when it has ended.
-    init(program: String, argument: String, directory: String) throws(PrivateRedisError) {
+    /// Starts `command`; `directory` is removed when it has ended.
+    init(command: [String], directory: String) throws(PrivateRedisError) {
         let lifeline = try SocketPair()
         let output = try SocketPair()
         guardian = try spawn(
-            ["/bin/sh", "-c", Self.guardianScript, "guardian", program, argument, directory],
+            ["/bin/sh", "-c", Self.guardianScript, "guardian", directory] + command,
             standardInput: lifeline.childs,
             standardOutput: output.childs
         )
@@ -60,12 +60,14 @@ final class GuardedServer: Sendable {
     /// The directory goes first: whoever sees the server's connections close finds it removed.
     private static let guardianScript = """
         trap '' PIPE
-        "$1" "$2" 2>&1 &
+        directory=$1
+        shift
+        "$@" 2>&1 &
         server=$!
         echo "\(ServerLog.pidPrefix)$server"
         exec >/dev/null 2>&1
         read -r line
-        rm -rf "$3"
+        rm -rf "$directory"
         kill -KILL "$server"
         wait "$server"
         """

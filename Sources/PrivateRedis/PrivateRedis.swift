@@ -42,6 +42,9 @@ package final class PrivateRedis: Sendable {
         package var extraLines: [String]
         /// Where `redis-server` is looked for, as in `PATH`; nil means this process's `PATH`.
         package var searchPath: String?
+        /// Words in front of the server's command: a program that turns into the server, as `/usr/bin/env` does, and its
+        /// arguments.
+        package var launcher: [String]
 
         /// Describes a server; by default one that listens on a Unix socket and asks for no password.
         package init(
@@ -49,13 +52,15 @@ package final class PrivateRedis: Sendable {
             password: String? = nil,
             users: [String] = [],
             extraLines: [String] = [],
-            searchPath: String? = nil
+            searchPath: String? = nil,
+            launcher: [String] = []
         ) {
             self.listening = listening
             self.password = password
             self.users = users
             self.extraLines = extraLines
             self.searchPath = searchPath
+            self.launcher = launcher
         }
     }
 
@@ -165,11 +170,7 @@ package final class PrivateRedis: Sendable {
         let configurationFile = try setup.writeDirectory()
         let server: GuardedServer
         do {
-            server = try GuardedServer(
-                program: setup.program,
-                argument: configurationFile,
-                directory: setup.directory
-            )
+            server = try GuardedServer(command: setup.command + [configurationFile], directory: setup.directory)
         } catch {
             setup.removeDirectory()
             throw error

@@ -6,7 +6,8 @@
 
 /// A configuration with every choice made, so that a restarted server comes up at the same address.
 struct ServerSetup: Sendable {
-    let program: String
+    /// The program and what stands in front of it; the configuration file comes behind.
+    let command: [String]
     let directory: String
     let socketPath: String?
     let port: UInt16?
@@ -26,7 +27,7 @@ struct ServerSetup: Sendable {
         // Not the user's temporary directory: on macOS its path is too long for a Unix socket (104 bytes).
         let directory = "/tmp/singleflight-" + String(UInt64.random(in: .min ... .max), radix: 36)
         let setup = ServerSetup(
-            program: program,
+            command: configuration.launcher + [program],
             directory: directory,
             socketPath: hasUnixSocket ? directory + "/redis.sock" : nil,
             port: port.map(number),

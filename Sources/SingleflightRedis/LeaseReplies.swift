@@ -24,9 +24,22 @@ struct ScriptReply {
         return bytes
     }
 
-    func integer(_ index: Int) throws(LeaseStoreError) -> Int {
-        guard let integer = self.field(index)?.integer else { throw self.unexpectedField(index) }
+    /// A number that the protocol allows there. Beyond that it would be computed with until it overflows.
+    private func integer(_ index: Int, _ range: ClosedRange<Int64>) throws(LeaseStoreError) -> Int {
+        guard let integer = self.field(index)?.integer, range.contains(integer) else {
+            throw self.unexpectedField(index)
+        }
         return Int(integer)
+    }
+
+    /// The number of processes that wait.
+    func count(_ index: Int) throws(LeaseStoreError) -> Int {
+        try self.integer(index, 0...Int64(Int32.max))
+    }
+
+    /// The number of takeovers: three digits of the lease record.
+    func attempt(_ index: Int) throws(LeaseStoreError) -> Int {
+        try self.integer(index, 0...999)
     }
 
     func token(_ index: Int) throws(LeaseStoreError) -> LeaseToken {
@@ -39,8 +52,14 @@ struct ScriptReply {
         try self.string(index).isEmpty ? nil : try self.token(index)
     }
 
+    /// The rest of a lease: it has eight digits in the lease record.
     func milliseconds(_ index: Int) throws(LeaseStoreError) -> Duration {
-        .milliseconds(try self.integer(index))
+        .milliseconds(try self.integer(index, 0...99_999_999))
+    }
+
+    /// Milliseconds since 1970; up to the year 285 000, so that sums of two do not overflow.
+    private func serverTime(_ index: Int) throws(LeaseStoreError) -> Int {
+        try self.integer(index, 0...(1 << 53))
     }
 
     /// A status and a payload in two fields.
@@ -68,9 +87,19 @@ struct ScriptReply {
 }
 
 extension ScriptReply {
+    /// The server's time in milliseconds, where the answer to `enter` tells it.
+    var serverTime: Int? {
+        switch self.word {
+        case "LEAD": try? self.serverTime(1)
+        case "FOLLOW": try? self.serverTime(2)
+        case "LATE": try? self.serverTime(0)
+        default: nil
+        }
+    }
+
     func enterReply() throws(LeaseStoreError) -> EnterReply {
         switch self.word {
-        case "LEAD": .lead(attempt: try self.integer(0))
+        case "LEAD": .lead(attempt: try self.attempt(0))
         case "FOLLOW": .follow(try self.token(0), remaining: try self.milliseconds(1))
         case "DONE": .reuse(try self.token(0), try self.outcome(1))
         case "LATE": .late
@@ -80,7 +109,7 @@ extension ScriptReply {
 
     func renewReply() throws(LeaseStoreError) -> RenewReply {
         switch self.word {
-        case "OK": .renewed(waiters: try self.integer(0))
+        case "OK": .renewed(waiters: try self.count(0))
         case "LOST": .lost
         case "EXPIRED": .expired
         default: throw self.unexpected
@@ -89,7 +118,7 @@ extension ScriptReply {
 
     func completeReply() throws(LeaseStoreError) -> CompleteReply {
         switch self.word {
-        case "OK": .accepted(waiters: try self.integer(0))
+        case "OK": .accepted(waiters: try self.count(0))
         case "DUP": .duplicate
         case "STALE": .stale(current: try self.optionalToken(0))
         case "UNKNOWN": .unknown(current: try self.optionalToken(0))
@@ -99,8 +128,8 @@ extension ScriptReply {
 
     func releaseReply() throws(LeaseStoreError) -> ReleaseReply {
         switch self.word {
-        case "OK": .released(waiters: try self.integer(0))
-        case "WAITED": .awaited(waiters: try self.integer(0))
+        case "OK": .released(waiters: try self.count(0))
+        case "WAITED": .awaited(waiters: try self.count(0))
         case "LOST": .notHeld
         default: throw self.unexpected
         }
@@ -120,7 +149,7 @@ extension ScriptReply {
 
     func leaveReply() throws(LeaseStoreError) -> LeaveReply {
         guard self.word == "OK" else { throw self.unexpected }
-        return LeaveReply(waiters: try self.integer(0))
+        return LeaveReply(waiters: try self.count(0))
     }
 
     func fenceReply() throws(LeaseStoreError) -> FenceReply {
@@ -135,7 +164,7 @@ extension ScriptReply {
 
     func revokeReply() throws(LeaseStoreError) -> RevokeReply {
         switch self.word {
-        case "OK": .revoked(try self.token(0), waiters: try self.integer(1))
+        case "OK": .revoked(try self.token(0), waiters: try self.count(1))
         case "NOOP": .nothing
         default: throw self.unexpected
         }
@@ -162,21 +191,23 @@ extension LeaseStoreError {
         if error.isTransient { return .unavailable }
         switch error.code {
         case "NOAUTH", "NOPERM", "WRONGPASS": return .refused
-        // Redis 7.0 has no code of its own for what a script may not do. A channel that the user may not publish to does not get
-        // here: scripts publish through `pcall`.
-        case "ERR" where error.message.hasPrefix("ERR The user executing the script can't"): return .refused
+        // A channel that the user may not publish to does not get here: scripts publish through `pcall`.
+        case "ERR" where error.isMissingRightInScript || error.isUnknownCommand: return .refused
+        case "DENIED": return .refused
         default: return .invalidRequest
         }
     }
 }
 
 extension RedisClientError {
-    /// What happened and, as far as the client or the server says so, why. Leaves out what only its transport's author can read.
+    /// What happened and, as far as the client or the server says so, why, and what to do. Leaves out what only its
+    /// transport's author can read.
     fileprivate var sentence: String {
         switch self.underlying {
-        case let error as RedisServerError: "\(self.message): \(error.message)"
+        case let error as RedisServerError:
+            "\(self.message): \(error.words)" + (error.advice.map { "; \($0)" } ?? "")
         case let error as RedisClientError: "\(self.message): \(error.sentence)"
-        default: self.message
+        default: self.code == .replica ? "\(self.message); connect to its primary" : self.message
         }
     }
 }

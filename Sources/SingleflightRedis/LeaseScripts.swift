@@ -15,6 +15,7 @@ package enum LeaseScripts {
             record = record,
             token = string.sub(record, 1, 32),
             inbox = string.sub(record, 33, 64),
+            duration = tonumber(string.sub(record, 65, 72)),
             grace = tonumber(string.sub(record, 73, 80)),
             attempt = tonumber(string.sub(record, 81, 83)),
           }
@@ -23,9 +24,17 @@ package enum LeaseScripts {
         """
 
     /// `left(lease)`: the milliseconds until the lease expires. The key outlives the lease by the grace.
+    ///
+    /// Redis counts by the wall clock. Where that went back, a key has longer to live than it was ever given, and so would the
+    /// lease of a leader that has died: what is too much is taken off.
     private static let left = """
         local function left(lease)
-          return redis.call('PTTL', KEYS[1]) - lease.grace
+          local life, most = redis.call('PTTL', KEYS[1]), lease.duration + lease.grace
+          if life > most then
+            redis.call('PEXPIRE', KEYS[1], most)
+            life = most
+          end
+          return life - lease.grace
         end
 
         """
@@ -69,13 +78,14 @@ package enum LeaseScripts {
 
         """
 
-    /// `decide(…)`: the only place where an outcome comes about. Stored first, then announced.
+    /// `decide(…)`: the only place where an outcome comes about. Stored first, then the flight's other keys go, then it is
+    /// announced: a user who may not store must not lose the flight by trying.
     private static let decide =
         tell + """
             local function decide(channels, token, status, payload, retention, leader)
               local waiters = redis.call('SMEMBERS', KEYS[2])
               redis.call('SET', KEYS[3] .. token, status .. payload, 'PX', retention)
-              redis.call('DEL', KEYS[2])
+              redis.call('DEL', KEYS[1], KEYS[2])
               if leader then table.insert(waiters, leader) end
               tell(channels, waiters, token, status, payload)
               return #waiters
@@ -97,7 +107,7 @@ package enum LeaseScripts {
     }
 
     /// KEYS lease wait done last. ARGV token record inbox lease grace policy attempts retention reuse notAfter channels
-    /// events.
+    /// events. With a notAfter, the answers but DONE end with the server's time, so that the next one can be right.
     package static let enter = script(
         allowsOutOfMemory: false,
         record,
@@ -109,13 +119,15 @@ package enum LeaseScripts {
         """
         local token, record, inbox = ARGV[1], ARGV[2], ARGV[3]
         local duration, grace, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[8])
+        local now
         if ARGV[10] ~= '0' then
           local time = redis.call('TIME')
-          if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[10]) then return {'LATE'} end
+          now = time[1] * 1000 + math.floor(time[2] / 1000)
+          if now > tonumber(ARGV[10]) then return {'LATE', now} end
         end
         local attempt = 0
         local lease = read_lease()
-        if lease and lease.token == token then return {'LEAD', lease.attempt} end
+        if lease and lease.token == token then return {'LEAD', lease.attempt, now} end
         local own = redis.call('GET', KEYS[3] .. token)
         if own and string.sub(own, 1, 1) ~= 's' then
           return {'DONE', token, string.sub(own, 1, 1), string.sub(own, 2)}
@@ -124,7 +136,7 @@ package enum LeaseScripts {
           local remaining = left(lease)
           if remaining > 0 then
             if register(inbox) then event(ARGV[12], 'j', lease, redis.call('SCARD', KEYS[2]), inbox) end
-            return {'FOLLOW', lease.token, remaining}
+            return {'FOLLOW', lease.token, remaining, now}
           end
           if ARGV[6] == 't' and lease.attempt < tonumber(ARGV[7]) then
             attempt = lease.attempt + 1
@@ -148,7 +160,7 @@ package enum LeaseScripts {
         else
           event(ARGV[12], 'a', led, 0)
         end
-        return {'LEAD', attempt}
+        return {'LEAD', attempt, now}
         """
     )
 
@@ -194,10 +206,11 @@ package enum LeaseScripts {
           return {'DUP'}
         end
         local waiters = redis.call('SCARD', KEYS[2])
-        redis.call('DEL', KEYS[1])
         if waiters > 0 or reuse > 0 then
           if reuse > 0 then redis.call('SET', KEYS[4], token, 'PX', reuse) end
           decide(ARGV[6], token, status, ARGV[3], math.max(retention, reuse))
+        else
+          redis.call('DEL', KEYS[1])
         end
         event(ARGV[7], status, lease, waiters, status == 'e' and #ARGV[3] <= 8192 and ARGV[3])
         return {'OK', waiters}
@@ -224,7 +237,6 @@ package enum LeaseScripts {
           event(ARGV[5], 'l', lease, #waiters)
         else
           local reason = ARGV[2] == 'g' and 'left' or 'shutdown'
-          redis.call('DEL', KEYS[1])
           decide(ARGV[4], lease.token, 'c', reason, ARGV[3])
           event(ARGV[5], 'c', lease, #waiters, reason)
         end
@@ -252,7 +264,6 @@ package enum LeaseScripts {
           return {'RUN', remaining}
         end
         if ARGV[3] == 't' and lease.attempt < tonumber(ARGV[4]) then return {'EXPIRED'} end
-        redis.call('DEL', KEYS[1])
         local told = decide(ARGV[6], token, 'c', lapse(lease), ARGV[5])
         event(ARGV[7], 'c', lease, told, lapse(lease))
         return {'DONE', 'c', lapse(lease)}
@@ -276,7 +287,9 @@ package enum LeaseScripts {
         """
     )
 
-    /// KEYS lease wait done fence. ARGV token. Decimal strings only: a Lua number of this size loses digits in `tostring`.
+    /// KEYS lease wait done fence. ARGV token seen: the greatest fence of the partition that the sender knows of, for a server
+    /// that has lost its counter and whose clock went back. Decimal strings only: a Lua number of this size loses digits in
+    /// `tostring`.
     static let fence = script(
         record,
         left,
@@ -286,7 +299,8 @@ package enum LeaseScripts {
         local time = redis.call('TIME')
         local now = time[1] * 1000000 + time[2]
         local last = tonumber(redis.call('GET', KEYS[4]) or '0')
-        local fence = string.format('%.0f', math.max(last + 1, now))
+        local seen = tonumber(ARGV[2] or '0')
+        local fence = string.format('%.0f', math.max(last + 1, seen + 1, now))
         redis.call('SET', KEYS[4], fence, 'PX', 604800000)
         return {'OK', fence}
         """
@@ -300,7 +314,6 @@ package enum LeaseScripts {
         """
         local lease = read_lease()
         if not lease or (ARGV[1] ~= '' and ARGV[1] ~= lease.token) then return {'NOOP'} end
-        redis.call('DEL', KEYS[1])
         local told = decide(ARGV[4], lease.token, 'c', ARGV[2], ARGV[3], lease.inbox)
         event(ARGV[5], 'c', lease, told - 1, ARGV[2])
         return {'OK', lease.token, told - 1}

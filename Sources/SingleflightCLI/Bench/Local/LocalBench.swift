@@ -1,5 +1,6 @@
 import Foundation
 import Singleflight
+import Synchronization
 
 /// Measures the local group in this process, from outside of its module as its users do.
 ///
@@ -14,7 +15,9 @@ struct LocalBench {
     func run() async -> LocalFigures {
         var figures = LocalFigures()
         // First, while the heap is as small as it gets.
-        figures.bytesPerCaller = await bytesPerCaller(isQuick ? 20_000 : 100_000)
+        let waiting = isQuick ? 20_000 : 100_000
+        figures.bytesPerTask = await bytesPerTask(waiting)
+        figures.bytesPerCaller = await bytesPerCaller(waiting)
         await measureCalls(&figures)
         await countAllocations(&figures)
         for callers in [64, 1_000, 10_000, 100_000] { figures.crowd.append(await crowd(callers)) }
@@ -94,12 +97,40 @@ struct LocalBench {
         figures.defaultPolicyAllocations = await perCall { await Self.callByDefault(group, $0) }
     }
 
+    // MARK: Growth
+
+    /// What a caller costs by how many call, and a call by how many other flights are open.
+    func growth() async -> [ScalingSeries] {
+        var callers = ScalingSeries(.nanosecondsPerCaller, x: "callers of one key")
+        for count in [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000] {
+            let crowd = await crowd(count)
+            callers.append(Double(count), ["join and release": crowd.nanoseconds, "spawning alone": crowd.spawning])
+        }
+        var others = ScalingSeries(.nanosecondsPerFlight, x: "other flights open")
+        for count in [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000] {
+            let group = Group<String, Int>()
+            let open = (0..<count).map { group.entry("other:\($0)") }
+            var withLeader: [Double] = []
+            var byDefault: [Double] = []
+            for _ in 0..<(isQuick ? 5 : 15) {
+                withLeader.append(await Self.time(20_000) { await Self.callWithLeader(group, $0) })
+                byDefault.append(await Self.time(4_000) { await Self.callByDefault(group, $0) })
+            }
+            withExtendedLifetime(open) {}
+            others.append(
+                Double(count),
+                [".withLeader": Self.median(withLeader), "default": Self.median(byDefault)]
+            )
+        }
+        return [callers, others]
+    }
+
     // MARK: Many callers of one key
 
     private func crowd(_ callers: Int) async -> LocalFigures.Crowd {
         var spawning: [Double] = []
         var joining: [Double] = []
-        for _ in 0..<max(3, min(isQuick ? 20 : 60, 200_000 / callers)) {
+        for _ in 0..<max(5, min(isQuick ? 20 : 60, 200_000 / callers)) {
             spawning.append(
                 await Self.time(callers) { count in
                     await withTaskGroup(of: Int.self) { tasks in
@@ -138,6 +169,25 @@ struct LocalBench {
         }
     }
 
+    /// The same tasks without the group.
+    private func bytesPerTask(_ count: Int) async -> Double {
+        let parked = Parked()
+        return await withTaskGroup(of: Void.self) { tasks in
+            let before = Self.residentBytes
+            for _ in 0..<count {
+                tasks.addTask {
+                    await withCheckedContinuation { continuation in
+                        parked.continuations.withLock { $0.append(continuation) }
+                    }
+                }
+            }
+            while parked.continuations.withLock({ $0.count }) < count { await Task.yield() }
+            let after = Self.residentBytes
+            for continuation in parked.continuations.withLock({ $0 }) { continuation.resume() }
+            return Double(after - before) / Double(count)
+        }
+    }
+
     /// 0 where the system does not tell it by a file.
     private static var residentBytes: Int {
         let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
@@ -155,4 +205,9 @@ struct LocalBench {
     }
 
     private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+}
+
+/// Tasks that wait without a group.
+private final class Parked: Sendable {
+    let continuations = Mutex<[CheckedContinuation<Void, Never>]>([])
 }

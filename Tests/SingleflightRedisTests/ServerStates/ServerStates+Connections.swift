@@ -1,0 +1,62 @@
+import HiredisClient
+import PrivateRedis
+import SingleflightRedis
+
+extension ServerStates {
+    static let connections: [ServerState] = [
+        ServerState(
+            name: "cuts command connections over and over, CLIENT KILL",
+            strike: { $0.keepAsking("CLIENT KILL TYPE normal") },
+            heal: { await $0.endBackground() },
+            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value]),
+            lasting: .init(
+                newcomer: [.value, lost],
+                leader: [.value, .leaseEnded],
+                follower: [.value, .expired, lost]
+            )
+        ),
+        ServerState(
+            name: "cuts inboxes over and over, CLIENT KILL",
+            strike: { $0.keepAsking("CLIENT KILL TYPE pubsub") },
+            heal: { await $0.endBackground() },
+            brief: .undisturbed,
+            lasting: .stillLed
+        ),
+        ServerState(
+            name: "takes no connections, `maxclients`",
+            strike: { stage in
+                try await stage.ask("CONFIG SET maxclients 1")
+                try await stage.cutOff()
+            },
+            heal: { try await $0.ask("CONFIG SET maxclients 1000") },
+            unserved: .failed(.unavailable, "max number of clients", "maxclients")
+        ),
+        ServerState(
+            name: "cuts every connection for its memory, `maxmemory-clients`",
+            strike: { try await $0.ask("CONFIG SET maxmemory-clients 1") },
+            heal: { try await $0.ask("CONFIG SET maxmemory-clients 0") },
+            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value]),
+            lasting: .init(
+                newcomer: [.value, lost],
+                leader: [.value, .leaseEnded],
+                follower: [.value, .expired, lost]
+            )
+        ),
+        ServerState(
+            name: "cuts whoever is sent an announcement, `client-output-buffer-limit pubsub`",
+            strike: { try await $0.ask("CONFIG SET client-output-buffer-limit \"pubsub 1 1 1\"") },
+            heal: { try await $0.ask("CONFIG SET client-output-buffer-limit \"pubsub 32mb 8mb 60\"") },
+            brief: .undisturbed,
+            lasting: .stillLed
+        ),
+        ServerState(
+            name: "cuts idle connections, `timeout 1`",
+            strike: { try await $0.ask("CONFIG SET timeout 1") },
+            heal: { try await $0.ask("CONFIG SET timeout 0") },
+            brief: .undisturbed,
+            lasting: .stillLed
+        ),
+    ]
+
+    private static let lost: ExpectedAnswer = .failed(.unavailable, "the server closed the connection")
+}

@@ -1,0 +1,77 @@
+import HiredisClient
+import PrivateRedis
+import SingleflightRedis
+
+/// The states that a redis-server is put into, and what callers get in each.
+enum ServerStates {
+    static let all = memory + roles + busy + refusals + connections + losses + settings
+}
+
+extension ServerState {
+    /// A server that carries nothing out, and says so by `answer`.
+    init(
+        name: String,
+        login: Login = .anyone,
+        configuration: [String] = [],
+        prepare: @escaping @Sendable (ServerStage) async throws -> Void = { _ in },
+        strike: @escaping @Sendable (ServerStage) async throws -> Void,
+        heal: @escaping @Sendable (ServerStage) async throws -> Void,
+        unserved answer: ExpectedAnswer
+    ) {
+        self.init(
+            name: name,
+            login: login,
+            configuration: configuration,
+            prepare: prepare,
+            strike: strike,
+            heal: heal,
+            // The leader's callers are not kept waiting; the result is handed in once the server is well, and told. Where the
+            // connections have to be made anew, that can be too late.
+            brief: Answers(newcomer: [answer], leader: [answer], follower: [.value, .expired]),
+            lasting: .cutOff(answer)
+        )
+    }
+
+    /// A server that refuses a user: a result is not handed in again, for time heals no missing right.
+    init(
+        name: String,
+        login: Login,
+        strike: @escaping @Sendable (ServerStage) async throws -> Void,
+        heal: @escaping @Sendable (ServerStage) async throws -> Void,
+        refused answer: ExpectedAnswer
+    ) {
+        self.init(
+            name: name,
+            login: login,
+            strike: strike,
+            heal: heal,
+            brief: Answers(newcomer: [answer], leader: [answer], follower: [.expired]),
+            lasting: .cutOff(answer)
+        )
+    }
+}
+
+extension ServerState.Answers {
+    /// As if nothing were the matter.
+    static let undisturbed = ServerState.Answers(newcomer: [.value], leader: [.value], follower: [.value])
+    /// The flight goes on for as long as its operation does: the state does not touch it.
+    static let stillLed = undisturbed
+    /// The flight is gone, and the server is as good as new.
+    static let emptied = ServerState.Answers(
+        newcomer: [.value],
+        leader: [.canceled(.leaseLost)],
+        follower: [.canceled(.storeLostFlight)]
+    )
+
+    /// The leader's lease ends by its own clock, and its follower learns why it cannot be told how the flight ended.
+    static func cutOff(_ answer: ExpectedAnswer) -> ServerState.Answers {
+        ServerState.Answers(newcomer: [answer], leader: [.leaseEnded], follower: [answer])
+    }
+}
+
+extension ExpectedAnswer {
+    /// The leader did not hear of its lease until the end of it.
+    static let leaseEnded = ExpectedAnswer.canceled(.leaseExpired)
+    /// The follower was told by Redis that the leader's lease had run out.
+    static let expired = ExpectedAnswer.canceled(.leaseExpired)
+}
