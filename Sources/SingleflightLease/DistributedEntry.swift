@@ -140,6 +140,8 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     }
 
     /// How far the work is, beside the outcome; empty where there was no flight to join.
+    ///
+    /// The sequence and its iterators hold the subscriber: whoever reads waits for the flight.
     public var progress: FlightProgressUpdates { self.core.progress }
 
     /// Stops waiting: every task that waits for the outcome gets ``DistributedCancellation/left``, also later.

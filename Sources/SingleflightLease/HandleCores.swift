@@ -149,9 +149,7 @@ final class SubscriberCore: Sendable {
         return await self.ended.value() ?? .canceled(.callerCancelled)
     }
 
-    var progress: FlightProgressUpdates {
-        FlightProgressUpdates(of: self.flight ?? NoProgress() as any ProgressSource)
-    }
+    var progress: FlightProgressUpdates { FlightProgressUpdates(of: self) }
 
     func leave() {
         if let flight, let observer {
@@ -162,10 +160,14 @@ final class SubscriberCore: Sendable {
     }
 }
 
-private struct NoProgress: ProgressSource {
+/// Whoever reads of the work's progress holds the subscriber, and so waits for the flight.
+extension SubscriberCore: ProgressSource {
     func attach(_ feed: ProgressFeed) {
-        feed.finish()
+        guard let flight else { return feed.finish() }
+        flight.attach(feed)
     }
 
-    func detach(_ feed: ProgressFeed) {}
+    func detach(_ feed: ProgressFeed) {
+        self.flight?.detach(feed)
+    }
 }

@@ -412,7 +412,9 @@ final class LocalFlight: FlightOwner, FlightWork {
     }
 
     func progressed(_ progress: FlightProgress) {
-        let (serial, feeds) = self.state.withLock { state in
+        let (serial, feeds) = self.state.withLock { state -> (UInt64, [ProgressFeed]) in
+            // The same can come twice, as an announcement and from the lease's record.
+            guard state.progress?.report != progress else { return (0, []) }
             let serial = (state.progress?.serial ?? 0) + 1
             state.progress = (serial, progress)
             return (serial, Array(state.feeds.values))

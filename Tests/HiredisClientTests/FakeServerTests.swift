@@ -55,7 +55,7 @@ import Testing
             let answers = await withTaskGroup(of: RedisClientError?.self) { group in
                 for index in 0..<count {
                     group.addTask {
-                        do {
+                        do throws(RedisClientError) {
                             _ = try await client.send(
                                 RedisCommand("SET", "k", "v"),
                                 timeout: .milliseconds(index % 300 + 1)

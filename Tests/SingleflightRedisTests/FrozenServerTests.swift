@@ -1,5 +1,6 @@
 import PrivateRedis
 import SingleflightLease
+import Synchronization
 import Testing
 
 @testable import SingleflightRedis

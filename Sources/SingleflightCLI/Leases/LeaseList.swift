@@ -1,7 +1,7 @@
 /// Prints leases as they are found, or all at the end: as value, rows come in and text goes out.
 struct LeaseList {
     /// A short list is sorted by key although nobody asked; a longer one is not waited for.
-    static let patience = Duration.milliseconds(250)
+    private static let patience = Duration.milliseconds(250)
     private static let patienceRows = 200
 
     private enum State {

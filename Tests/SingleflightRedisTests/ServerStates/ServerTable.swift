@@ -51,8 +51,11 @@ final class ServerTable: Sendable {
         return "\(told.answer.short), \(seconds(told.after))"
     }
 
+    /// What came before the moment from which it is counted is no time at all.
     private static func seconds(_ duration: Duration) -> String {
-        duration.formatted(.units(allowed: [.seconds], fractionalPart: .show(length: 2)))
+        let hundredths = Int((max(duration, .zero) / .milliseconds(10)).rounded())
+        let fraction = hundredths % 100
+        return "\(hundredths / 100).\(fraction < 10 ? "0" : "")\(fraction) s"
     }
 }
 

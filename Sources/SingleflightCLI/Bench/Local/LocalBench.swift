@@ -14,10 +14,6 @@ struct LocalBench {
 
     func run() async -> LocalFigures {
         var figures = LocalFigures()
-        // First, while the heap is as small as it gets.
-        let waiting = isQuick ? 20_000 : 100_000
-        figures.bytesPerTask = await bytesPerTask(waiting)
-        figures.bytesPerCaller = await bytesPerCaller(waiting)
         await measureCalls(&figures)
         await countAllocations(&figures)
         for callers in [64, 1_000, 10_000, 100_000] { figures.crowd.append(await crowd(callers)) }
@@ -86,6 +82,9 @@ struct LocalBench {
 
     private func countAllocations(_ figures: inout LocalFigures) async {
         guard let counter = AllocationCounter() else { return }
+        let waiting = isQuick ? 20_000 : 100_000
+        figures.bytesPerTask = await bytesPerTask(waiting, counter)
+        figures.bytesPerCaller = await bytesPerCaller(waiting, counter)
         let group = Group<String, Int>()
         func perCall(_ body: (Int) async -> Void) async -> Double {
             await body(2048)
@@ -156,24 +155,24 @@ struct LocalBench {
         }
     }
 
-    private func bytesPerCaller(_ count: Int) async -> Double {
+    private func bytesPerCaller(_ count: Int, _ counter: AllocationCounter) async -> Double {
         let group = Group<String, Int>()
         guard case .leader(let leader) = group.entry("hot") else { return 0 }
         return await withTaskGroup(of: Void.self) { tasks in
-            let before = Self.residentBytes
+            let before = counter.heapBytes
             for _ in 0..<count { tasks.addTask { _ = await group.run("hot") { 0 } } }
             while leader.subscriberCount < count { await Task.yield() }
-            let after = Self.residentBytes
+            let after = counter.heapBytes
             leader.complete(.success(1))
             return Double(after - before) / Double(count)
         }
     }
 
     /// The same tasks without the group.
-    private func bytesPerTask(_ count: Int) async -> Double {
+    private func bytesPerTask(_ count: Int, _ counter: AllocationCounter) async -> Double {
         let parked = Parked()
         return await withTaskGroup(of: Void.self) { tasks in
-            let before = Self.residentBytes
+            let before = counter.heapBytes
             for _ in 0..<count {
                 tasks.addTask {
                     await withCheckedContinuation { continuation in
@@ -182,17 +181,10 @@ struct LocalBench {
                 }
             }
             while parked.continuations.withLock({ $0.count }) < count { await Task.yield() }
-            let after = Self.residentBytes
+            let after = counter.heapBytes
             for continuation in parked.continuations.withLock({ $0 }) { continuation.resume() }
             return Double(after - before) / Double(count)
         }
-    }
-
-    /// 0 where the system does not tell it by a file.
-    private static var residentBytes: Int {
-        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
-        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
 
     // MARK: Time
