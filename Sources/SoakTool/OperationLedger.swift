@@ -79,7 +79,7 @@ struct OperationLedger {
         } else if !first.isCurrent || !second.isCurrent {
             reason = "went on for a moment after its lease was lost or given up"
         } else {
-            // I15: the first Both believed in their leases to the end.
+            // I15: both believed in their leases to the end.
             self.violations.append("key \(first.key): \(first.run) led until its end, and \(second.run) began before")
             return
         }
