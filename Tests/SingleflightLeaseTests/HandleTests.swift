@@ -24,10 +24,17 @@ extension DistributedGroup where Key == String {
     /// An entry that has joined its flight, and waits for the store, when this returns.
     func entryAtOnce(_ key: String, unavailable: UnavailablePolicy? = nil) -> Task<DistributedEntry<Key, Value>, Never>
     {
+        .atOnce { await self.entry(key, unavailable: unavailable) }
+    }
+}
+
+extension Task where Failure == Never {
+    /// A task that has come to its first suspension when this returns.
+    static func atOnce(_ work: @escaping @Sendable () async -> Success) -> Task<Success, Never> {
         guard #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) else {
             preconditionFailure("the tests need tasks that start at once")
         }
-        return Task.immediate { await self.entry(key, unavailable: unavailable) }
+        return Task.immediate { await work() }
     }
 }
 

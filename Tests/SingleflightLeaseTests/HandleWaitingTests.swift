@@ -17,7 +17,8 @@ struct HandleWaitingTests {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
         let leader = try await a.leads()
         let follower = try await b.subscribes()
-        let tasks = (0..<3).map { _ in Task { await follower.outcome() } }
+        // All wait when the first is canceled.
+        let tasks = (0..<3).map { _ in Task<DistributedOutcome<String>, Never>.atOnce { await follower.outcome() } }
         tasks[0].cancel()
         #expect(await tasks[0].value.cancellation == .callerCancelled)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)

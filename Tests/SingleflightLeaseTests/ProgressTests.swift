@@ -159,6 +159,30 @@ struct ProgressTests {
         await self.cluster.expectNothingLeft(processes[0], processes[1])
     }
 
+    @Test("a caller with an operation that begins to wait after a report is told of it, too")
+    func latecomingCaller() async throws {
+        let processes = try self.processes()
+        let leader = try await processes[0].leads()
+        leader.report(progress: FlightProgress(fraction: 0.5))
+        self.cluster.clock.advance(by: .milliseconds(200))
+        let heard = Heard()
+        let (late, gate) = (processes[1], RequestGate())
+        late.store.onRequest { $0 == .enter ? .replyHeld(gate) : .none }
+        let call = Task<DistributedOutcome<String>, Never>.atOnce {
+            await late.group.run("key") { progress in
+                heard.add(progress, by: "late")
+            } operation: { _ in
+                "not run"
+            }
+        }
+        await gate.untilHeld()
+        gate.open()
+        leader.complete(.success("value"))
+        #expect(try await call.value.completion().result.get() == "value")
+        #expect(heard.all == ["late": [FlightProgress(fraction: 0.5)]])
+        await self.cluster.expectNothingLeft(processes[0], processes[1])
+    }
+
     @Test("progress whose announcements are all lost is read at the next poll")
     func announcementsLost() async throws {
         self.cluster.server.dropsAnnouncements = true
