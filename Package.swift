@@ -196,9 +196,7 @@ let package = Package(
             dependencies: ["SingleflightLease", "SingleflightTestKit"],
             swiftSettings: settings
         ),
-<<<<<<< HEAD
         .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
-=======
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
@@ -206,7 +204,6 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
->>>>>>> matrix
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",
