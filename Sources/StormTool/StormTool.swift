@@ -59,7 +59,8 @@ enum StormTool {
     }
 
     /// Storm after storm, until so many callers have come back.
-    private static func play(_ name: String, _ resumes: Int, _ seed: UInt64, _ make: () throws -> Storm) async {
+    private static func play(_ name: String, _ resumes: Int, _ seed: UInt64, _ make: @Sendable () throws -> Storm) async
+    {
         let clock = ContinuousClock()
         let start = clock.now
         var nextProgress = start.advanced(by: .seconds(5))
