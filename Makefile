@@ -1,10 +1,10 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench inspection test simulate matrix mutants model servers hostile fuzz sanitize storm chaos soak lint format \
-	clean swift dependencies
+.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model servers hostile fuzz sanitize \
+	storm chaos soak lint format clean swift dependencies
 
-SOURCES := Package.swift Sources Tests
+SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
 # Further arguments: of the demo, of every `swift build` and `swift test`.
 ARGS ?=
 SWIFTFLAGS ?=
@@ -34,12 +34,19 @@ demo: dependencies ## build the tool and show it at work, on a private Redis (AR
 	swift build -c release --product singleflight
 	.build/release/singleflight demo $(ARGS)
 
-bench: dependencies ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
+bench: bench-tools ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
+	$(if $(QUICK),,swift package --package-path Benchmarks benchmark)
+	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
+
+plots: bench-tools ## measure how cost grows, and draw docs/plots from it (some four minutes; QUICK=1 for a glance)
+	.build/release/singleflight bench --scaling --json .build/bench/scaling.json $(if $(QUICK),--quick) >/dev/null
+	scripts/plot .build/bench/scaling.json
+
+bench-tools: dependencies
 	swift build -c release --product singleflight
 	mkdir -p .build/bench
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
-	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
 inspection: dependencies ## list 100 000 leases among a million other keys, and see what that costs the server
 	swift build -c release --product singleflight

@@ -20,7 +20,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.3.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
@@ -80,6 +80,16 @@ let package = Package(
         // Runs the test kit's simulation, many seeds or one. Not a product.
         .executableTarget(name: "SimulationTool", dependencies: ["SingleflightTestKit"], swiftSettings: settings),
 
+        // Harms connections to Redis at chosen frames. Not a product.
+        .target(
+            name: "FaultProxy",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+
         // Long tests, run by `make storm` and `make soak`. Not products.
         .executableTarget(
             name: "StormTool",
@@ -91,16 +101,6 @@ let package = Package(
             dependencies: [
                 "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: settings
-        ),
-
-        // Harms connections to Redis at chosen frames. Not a product.
-        .target(
-            name: "FaultProxy",
-            dependencies: [
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -196,14 +196,22 @@ let package = Package(
             dependencies: ["SingleflightLease", "SingleflightTestKit"],
             swiftSettings: settings
         ),
+<<<<<<< HEAD
         .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
+=======
+>>>>>>> main
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
-                "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightRedis", "SingleflightTestKit",
+                "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "SingleflightTestKit",
             ],
             swiftSettings: settings
         ),
+<<<<<<< HEAD
+=======
+        .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
+>>>>>>> main
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",

@@ -1,5 +1,6 @@
-// Counts heap allocations: loaded by LD_PRELOAD, read by `singleflight bench` through `singleflight_allocations`.
+// Counts heap allocations and what the heap holds: loaded by LD_PRELOAD, read by `singleflight bench`.
 #define _GNU_SOURCE
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -23,4 +24,10 @@ int posix_memalign(void **result, size_t alignment, size_t size) {
     count();
     *result = __libc_memalign(alignment, size);
     return *result ? 0 : 12; // ENOMEM
+}
+
+// Of all arenas: what was given out and not given back, and what was mapped by itself.
+long singleflight_heap_bytes(void) {
+    struct mallinfo2 heap = mallinfo2();
+    return (long)(heap.uordblks + heap.hblkhd);
 }

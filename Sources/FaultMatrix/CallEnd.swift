@@ -57,7 +57,8 @@ struct CallEnd: Codable, Sendable {
             self.ending = .leaseLost
         case .canceled(.leaseExpired):
             self.ending = hasLed ? .leaseLost : .canceled
-        case .canceled(.supersededTooOften), .canceled(.leaderShutDown), .canceled(.storeLostFlight):
+        case .canceled(.supersededTooOften), .canceled(.leaderShutDown), .canceled(.leaderLeft),
+            .canceled(.storeLostFlight):
             self.ending = .canceled
         case .canceled(let reason):
             self.surprise = "\(reason)"

@@ -137,10 +137,9 @@ struct ConnectionMachine<Completion> {
         }
     }
 
-    /// A primary that became a replica keeps its connections, and would refuse all writes on this one for ever.
     private mutating func retire(after error: RedisServerError) {
-        guard handshake.requiresPrimary, error.code == "READONLY", case .ready = state else { return }
-        state = .retiring(RedisClientError(.replica, "the server became read-only", underlying: error))
+        guard handshake.requiresPrimary, case .ready = state, let reason = error.endOfConnection else { return }
+        state = .retiring(reason)
     }
 
     private mutating func pushed(_ reply: RESPValue) -> ReplyAction {

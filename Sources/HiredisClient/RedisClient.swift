@@ -23,7 +23,7 @@ package final class RedisClient: Sendable {
     private let loopState: NIOLoopBoundBox<LoopState>
     private let connectionError = Mutex<RedisClientError?>(nil)
     /// The server proved to be older than 7.0, where scripts cannot start with `#!lua`.
-    private let usesLegacyScripts = Atomic(false)
+    private let usesLegacyScripts: Atomic<Bool>
 
     /// Used on the event loop only.
     private struct LoopState {
@@ -42,6 +42,7 @@ package final class RedisClient: Sendable {
         self.configuration = configuration
         self.logger = logger
         eventLoop = group.next()
+        usesLegacyScripts = Atomic(configuration.usesLegacyScripts)
         connection = KeptConnection(
             configuration: configuration,
             channel: nil,
@@ -233,7 +234,7 @@ extension RedisClient: ConnectionKeeperDelegate {
     func keeperConnected(_ keeper: ConnectionKeeper) {
         connectionError.withLock { $0 = nil }
         // A server may have been upgraded while it was away.
-        usesLegacyScripts.store(false, ordering: .relaxed)
+        usesLegacyScripts.store(configuration.usesLegacyScripts, ordering: .relaxed)
         flush()
     }
 

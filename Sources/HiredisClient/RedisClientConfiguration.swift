@@ -5,6 +5,8 @@ package struct RedisClientConfiguration: Sendable {
     package var clientName: String?
     /// Refuse a server that is not a primary.
     package var requiresPrimary = true
+    /// Whether scripts are sent without their `#!lua` line from the start, as to a server before 7.0.
+    package var usesLegacyScripts = false
 
     /// How long a command may take if it does not say so itself; waiting for a connection included.
     package var commandTimeout = Duration.seconds(1)

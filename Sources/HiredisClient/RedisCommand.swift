@@ -10,6 +10,19 @@ package enum RedisArgument: Sendable {
     case joined(String, StaticString, String)
 }
 
+extension RedisArgument: CustomStringConvertible {
+    /// What is written, with bytes that are not UTF-8 replaced.
+    package var description: String {
+        switch self {
+        case .string(let string): string
+        case .bytes(let bytes): String(decoding: bytes, as: UTF8.self)
+        case .buffer(let buffer): String(buffer: buffer)
+        case .integer(let value): String(value)
+        case .joined(let first, let second, let third): first + "\(second)" + third
+        }
+    }
+}
+
 extension RedisArgument: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral {
     package init(stringLiteral value: String) {
         self = .string(value)

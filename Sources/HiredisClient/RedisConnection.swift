@@ -1,5 +1,13 @@
 import NIOCore
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 /// What a connection tells its owner, on the event loop.
 protocol RedisConnectionDelegate: AnyObject {
     func connectionBecameReady(_ connection: RedisConnection)
@@ -60,12 +68,21 @@ final class RedisConnection: ChannelInboundHandler {
         let abandoned = machine.close(reason, now: eventLoop.now)
         timer?.cancel()
         timer = nil
+        if reason.code == .timedOut {
+            discardUnsentBytes()
+        }
         channel.close(mode: .all, promise: nil)
         // The owner first: a command that a completion submits must find no connection rather than this one.
         delegate?.connection(self, closed: reason)
         for (completion, error) in abandoned {
             completion(.failure(error))
         }
+    }
+
+    /// What the kernel still has to send must not arrive after all, behind the next connection's commands: TCP repeats it
+    /// for a while even when the socket is closed, unless it is closed by a reset.
+    private func discardUnsentBytes() {
+        _ = (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
     }
 
     // MARK: Channel events

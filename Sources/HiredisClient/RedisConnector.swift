@@ -22,6 +22,7 @@ struct RedisConnector {
             open(
                 bootstrap.channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
+                        try Self.keepFromChildren(channel)
                         try channel.pipeline.syncOperations.addHandler(RedisTLS.makeHandler(context, host: host))
                     }
                 }
@@ -31,6 +32,9 @@ struct RedisConnector {
 
     private var bootstrap: ClientBootstrap {
         ClientBootstrap(group: eventLoop)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try Self.keepFromChildren(channel) }
+            }
             .connectTimeout(TimeAmount(configuration.connectTimeout))
             // Large reads for large replies, small ones as long as small ones do.
             .channelOption(
@@ -38,6 +42,13 @@ struct RedisConnector {
                 value: AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 16 << 10, maximum: 64 << 10)
             )
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
+    }
+
+    /// SwiftNIO leaves sockets open in children: one that outlives this process would keep its connections to Redis open.
+    private static func keepFromChildren(_ channel: any Channel) throws {
+        try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { descriptor in
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        }
     }
 
     private func open(_ bootstrap: ClientBootstrap) -> EventLoopFuture<any Channel> {

@@ -8,8 +8,15 @@ package struct RedisServerError: Error, Hashable, Sendable {
     }
 
     /// The first word of the message, which is the error's code: `ERR`, `NOSCRIPT`, `READONLY`…
+    ///
+    /// Servers before 7.0 wrap what a command in a script was answered: `ERR Error running script (call to f_…):
+    /// @user_script:3: @user_script: 3: -OOM command not allowed…`. Then it is the code of that.
     package var code: Substring {
-        message.prefix { $0 != " " }
+        let first = message.prefix { $0 != " " }
+        guard first == "ERR", message.hasPrefix("ERR Error running script"), let dash = message.firstRange(of: ": -")
+        else { return first }
+        let inner = message[dash.upperBound...].prefix { $0 != " " }
+        return inner.allSatisfy(\.isUppercase) && !inner.isEmpty ? inner : first
     }
 
     /// The same command may well succeed later, on this server or on the one that replaces it.
@@ -22,11 +29,18 @@ package struct RedisServerError: Error, Hashable, Sendable {
         }
     }
 
-    /// This server cannot serve writes at present, whatever is asked of it.
-    package var meansServerCannotServeWrites: Bool {
+    /// Why the connection that it came on is of no use any more, or `nil` if it is as good as before.
+    ///
+    /// A server that turned from a primary into a replica keeps its connections, and would refuse all writes on them for
+    /// ever: as read-only, as without its primary, or while it loads that one's data. Whoever connects anew finds out where
+    /// the primary is now. All other errors are about the command, or about a state that this same server will leave.
+    package var endOfConnection: RedisClientError? {
         switch code {
-        case "LOADING", "MASTERDOWN", "READONLY": true
-        default: false
+        case "READONLY": RedisClientError(.replica, "the server became read-only", underlying: self)
+        case "MASTERDOWN": RedisClientError(.replica, "the server is a replica without its primary", underlying: self)
+        case "LOADING": RedisClientError(.connectionFailed, "the server loads its data", underlying: self)
+        case "NOAUTH": RedisClientError(.connectionFailed, "the connection is not logged in any more", underlying: self)
+        default: nil
         }
     }
 
@@ -44,10 +58,16 @@ package struct RedisServerError: Error, Hashable, Sendable {
     }
 
     /// The server refuses commands with this code before they have any effect.
+    ///
+    /// That is so of scripts, too: with a `#!lua` line they do not even start, and without one they fail at their first
+    /// write, which a script must then not have behind it.
     var isRefusedBeforeExecution: Bool {
         switch code {
-        case "ASK", "BUSY", "LOADING", "MASTERDOWN", "MOVED", "NOAUTH", "NOSCRIPT": true
-        default: false
+        case "ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "DENIED", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOAUTH",
+            "NOPERM", "NOREPLICAS", "NOSCRIPT", "OOM", "READONLY", "TRYAGAIN", "WRONGPASS":
+            true
+        default:
+            false
         }
     }
 

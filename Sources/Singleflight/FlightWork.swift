@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 
 /// What another layer of this package does on behalf of a flight: for groups that stand in front of something else.
 ///
@@ -13,6 +13,7 @@ package protocol FlightWork: AnyObject, Sendable {
 }
 
 /// What ``Group/entry(_:work:)`` makes of a caller.
+@usableFromInline
 package enum WorkEntry<Key: Hashable & Sendable, Value: Sendable, Made: FlightWork>: Sendable {
     /// The caller leads, and has subscribed to its own flight; its work is attached to it.
     case leader(Leader<Key, Value>, Subscriber<Key, Value>, Made)
@@ -31,6 +32,7 @@ extension Group {
     /// finds both. All flights of the group must be started by this method, with work of one type.
     ///
     /// - Parameter make: makes the work. Called under the shard's lock if the caller leads; it must only allocate.
+    @inlinable
     package func entry<Made: FlightWork>(_ key: Key, work make: () -> Made) -> WorkEntry<Key, Value, Made> {
         let hash = key.hashValue
         let shard = self.shard(for: hash)
@@ -55,13 +57,26 @@ extension Group {
 extension Leader {
     /// Publishes the result, like ``complete(_:)``. Returns whether more than one caller got it, or nil if the flight had
     /// ended before.
+    @inlinable
     package func publish(_ result: Result<Value, any Error>) -> Bool? {
         self.shard.complete(self.flight, result, leaderLeaves: false)
     }
 }
 
+extension Leader {
+    /// Publishes the result, like ``publish(_:)``, and gives the leader up: it subscribes nobody afterwards.
+    @inlinable
+    package func publishAndLeave(_ result: Result<Value, any Error>) -> Bool? {
+        guard !self.hasLeft.exchange(true, ordering: .relaxed) else { return nil }
+        if let isShared = self.shard.complete(self.flight, result, leaderLeaves: true) { return isShared }
+        self.shard.leaderLeaves(self.flight)
+        return nil
+    }
+}
+
 extension Shard {
     /// Like ``enter(_:hash:leaderSubscribes:limit:path:)``, with the flight's work, which is made if the caller leads.
+    @inlinable
     func enter<Made: FlightWork>(
         _ key: Key,
         hash: Int,
@@ -93,6 +108,7 @@ extension Shard {
 
 extension FlightTable {
     /// What is attached to the flight.
+    @inlinable
     func work(_ id: FlightID) -> Work? {
         self.holds(id) ? self.slots[id.slot].flight.work : nil
     }

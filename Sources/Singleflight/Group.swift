@@ -56,8 +56,8 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// The operation runs in a task of its own that inherits the priority and the task-local values of the caller that
     /// leads (see ``CancellationPolicy/withLeader`` for the exception); where the system allows it the task starts on
-    /// the caller's thread and stays there until its first suspension. A waiting task of higher priority raises the
-    /// operation's.
+    /// the caller's thread, unless an actor runs there, and stays there until its first suspension. A waiting task of higher
+    /// priority raises the operation's.
     ///
     /// A caller whose task is cancelled leaves at once, while the flight goes on for the others; what happens after the
     /// last has left is up to the flight's ``CancellationPolicy``. A caller that comes later starts a fresh flight. A

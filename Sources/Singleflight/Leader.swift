@@ -13,6 +13,8 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     @usableFromInline let shard: Shard<Key, Value>
     @usableFromInline let flight: FlightID
+    /// Saves the deinitializer the work: that of a generic class is not specialized, and looks up types as it runs.
+    @usableFromInline let hasLeft = Atomic(false)
 
     @inlinable
     init(key: Key, shard: Shard<Key, Value>, flight: FlightID) {
@@ -23,7 +25,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     @inlinable
     deinit {
-        self.shard.leaderLeaves(self.flight)
+        if !self.hasLeft.load(ordering: .relaxed) { self.shard.leaderLeaves(self.flight) }
     }
 
     /// How many subscriptions of this flight have neither ended nor got their outcome; those made by ``subscribe()``

@@ -18,6 +18,8 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     @usableFromInline let subscription: Subscription
     /// The outcome is for one caller: a second one must not take the first one's place, nor cancel its wait.
     @usableFromInline let isAwaited = Atomic(false)
+    /// Saves the deinitializer the work: that of a generic class is not specialized, and looks up types as it runs.
+    @usableFromInline let isOver = Atomic(false)
 
     /// - Parameter seat: nil if the flight has gone, which a leader's handle prevents.
     @inlinable
@@ -36,7 +38,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
 
     @inlinable
     deinit {
-        self.leave()
+        if !self.isOver.load(ordering: .relaxed) { self.leave() }
     }
 
     /// Waits for the flight's outcome. Never hangs longer than the flight has a leader.
@@ -51,7 +53,9 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
             return .canceled(reason)
         case .seated(let flight, let seat):
             guard !self.isAwaited.exchange(true, ordering: .relaxed) else { return .canceled(.left) }
-            return await self.shard.outcome(flight, seat)
+            let outcome = await self.shard.outcome(flight, seat)
+            self.isOver.store(true, ordering: .relaxed)
+            return outcome
         }
     }
 

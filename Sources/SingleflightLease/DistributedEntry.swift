@@ -1,6 +1,3 @@
-import Singleflight
-import Synchronization
-
 /// What ``DistributedGroup/entry(_:unavailable:)`` makes of a caller.
 public enum DistributedEntry<Key: FlightKeyConvertible, Value: Sendable>: Sendable {
     /// The caller leads: it must see to it that the leader is completed.
@@ -20,51 +17,33 @@ public enum DistributedEntry<Key: FlightKeyConvertible, Value: Sendable>: Sendab
 /// The lease can be lost all the same: see ``onLost(_:)`` and ``isCurrent``. Safe to use from any thread. Handlers and waiting
 /// callers run outside of all locks.
 public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>: Sendable {
-    private let flight: LocalFlight<Key, Value>
-    /// Counts the leader as one that waits. Nil for a flight that nobody can join.
-    private let seat: Subscriber<Key, LocalResolution<Value>>?
-    private let isSeated: Atomic<Bool>
-    private let caller: LocalCaller
-    private let view: Flight<Key>
-
-    init(_ flight: LocalFlight<Key, Value>, _ seat: Subscriber<Key, LocalResolution<Value>>?, _ caller: LocalCaller) {
-        self.flight = flight
-        self.seat = seat
-        self.isSeated = Atomic(seat != nil)
-        self.caller = caller.unobserved
-        // It may be lost already: then this view knows nothing but the key, and is never current.
-        self.view = flight.flight ?? Flight(key: flight.key)
-        if let call = caller.call {
-            _ = flight.onEnd { call.end(caller.outcome(of: $0) as DistributedOutcome<Value>) }
-        }
-    }
-
-    deinit {
-        self.flight.leaderLeaves()
-        self.seat?.leave()
-    }
-
+    private let core: LeaderCore
     /// What is being computed.
-    public var key: Key { self.flight.key }
+    public let key: Key
+
+    init(_ core: LeaderCore, key: Key) {
+        self.core = core
+        self.key = key
+    }
 
     /// The flight's token; `nil` without a lease.
-    public var token: LeaseToken? { self.view.token }
+    public var token: LeaseToken? { self.core.token }
 
     /// Whether the leader has neither completed nor ended in another way, and still believes in its lease.
     ///
     /// Once false it stays false. Without a lease nobody else was asked, and it says only that the flight has not ended.
-    public var isCurrent: Bool { self.flight.isLeading && self.view.isCurrent }
+    public var isCurrent: Bool { self.core.isCurrent }
 
     /// Draws a fence under the lease: greater than every fence drawn under an earlier lease of the key.
     ///
     /// - Throws: as ``Flight/fence()``.
     public func fence() async throws -> Fence {
-        try await self.view.fence()
+        try await self.core.fence()
     }
 
     /// Says how far the work has come; see ``Flight/report(progress:)``.
     public func report(progress: FlightProgress) {
-        self.view.report(progress: progress)
+        self.core.report(progress: progress)
     }
 
     /// Hands in the result, for everybody who waits here and elsewhere.
@@ -74,7 +53,7 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// changes nothing for anybody.
     @discardableResult
     public func complete(_ result: Result<Value, any Error>) -> Bool {
-        self.flight.handIn(result)
+        self.core.complete(result.map { ErasedValue($0) })
     }
 
     /// Ends the flight without a result: everybody who waits, here and elsewhere, gets ``DistributedCancellation/revoked(by:reason:)``
@@ -83,37 +62,33 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// Returns false, and does nothing, if the flight has ended before or a result was handed in before.
     @discardableResult
     public func cancel(reason: String) -> Bool {
-        self.flight.leaderLeaves(reason: reason)
+        self.core.cancel(reason: reason)
     }
 
     /// How the flight ended, as soon as it has: with the result and the store's word on it, or without, because the lease was lost.
     ///
     /// It counts as waiting for the flight. Any number of tasks may ask, each of which can be canceled by itself: it gets
     /// ``DistributedCancellation/callerCancelled``, which changes nothing for the flight.
-    public func outcome() async -> DistributedOutcome<Value> {
-        // The handle itself is a caller that waits: one more would make the result look shared.
-        let seat = self.isSeated.load(ordering: .relaxed) ? nil : self.flight.subscribe()
-        return await DistributedSubscriber(self.flight, seat, self.caller).outcome()
+    nonisolated(nonsending) public func outcome() async -> DistributedOutcome<Value> {
+        DistributedOutcome(await self.core.outcome())
     }
 
     /// Subscribes the leader itself to the flight, so that it can wait like everybody else.
     ///
     /// After the flight has ended, it gets the same outcome.
     public func subscribe() -> DistributedSubscriber<Key, Value> {
-        DistributedSubscriber(self.flight, self.flight.subscribe(), self.caller)
+        DistributedSubscriber(self.core.subscribe(), key: self.key)
     }
 
     /// How many callers of this process wait for the flight, beside the leader's handle itself.
-    public var subscriberCount: Int {
-        max(0, self.flight.subscriberCount - (self.isSeated.load(ordering: .relaxed) ? 1 : 0))
-    }
+    public var subscriberCount: Int { self.core.subscriberCount }
 
     /// Calls `handler`, once, as soon as no result is wanted any more though none was handed in: the lease was lost, or may have been;
     /// the flight was revoked, or ran longer than the group allows; the process shuts down. At once, if it is so already.
     ///
     /// ``outcome()`` tells which it was. The handler may hold the leader; it is dropped unheard when the flight ends otherwise.
     public func onLost(_ handler: @escaping @Sendable () -> Void) {
-        self.flight.onLost(handler)
+        self.core.onLost(handler)
     }
 
     /// Ends the flight when nobody waits for it any more, here or elsewhere, and calls `handler` then, once.
@@ -123,9 +98,7 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// leaves; if the news of that is lost, within a renewal interval. Only the first handler is kept; it is dropped unheard
     /// when the flight ends otherwise. It may hold the leader.
     public func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
-        self.flight.onAbandoned(handler)
-        self.isSeated.store(false, ordering: .relaxed)
-        self.seat?.leave()
+        self.core.onAbandoned(handler)
     }
 
     /// Runs work on behalf of this flight: inside of it, asking the same group for the same key is refused as a re-entrant call instead of
@@ -136,7 +109,7 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
         isolation: isolated (any Actor)? = #isolation,
         _ work: () async throws -> T
     ) async rethrows -> T {
-        try await self.flight.perform(isolation: isolation, work)
+        try await self.core.perform(isolation: isolation, work)
     }
 }
 
@@ -147,42 +120,11 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     /// What is being computed.
     public let key: Key
 
-    private let flight: LocalFlight<Key, Value>?
-    private let seat: Subscriber<Key, LocalResolution<Value>>?
-    private let ended = SharedValue<DistributedOutcome<Value>>()
-    private let observer: UInt64?
-    private let call: CallObserver?
+    private let core: SubscriberCore
 
-    init(_ flight: LocalFlight<Key, Value>, _ seat: Subscriber<Key, LocalResolution<Value>>?, _ caller: LocalCaller) {
-        self.key = flight.key
-        self.flight = flight
-        self.seat = seat
-        self.call = caller.call
-        let ended = self.ended
-        self.observer = flight.onEnd { Self.settle(ended, caller.outcome(of: $0), caller.call) }
-    }
-
-    init(key: Key, settled outcome: DistributedOutcome<Value>, _ call: CallObserver?) {
+    init(_ core: SubscriberCore, key: Key) {
+        self.core = core
         self.key = key
-        self.flight = nil
-        self.seat = nil
-        self.observer = nil
-        self.call = call
-        Self.settle(self.ended, outcome, call)
-    }
-
-    private static func settle(
-        _ ended: SharedValue<DistributedOutcome<Value>>,
-        _ outcome: DistributedOutcome<Value>,
-        _ call: CallObserver?
-    ) {
-        if ended.set(outcome) {
-            call?.end(outcome)
-        }
-    }
-
-    deinit {
-        self.leave()
     }
 
     /// Waits for the flight's outcome. Never hangs longer than the flight has a leader.
@@ -193,41 +135,19 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     ///
     /// There is no operation to fall back on: where the store cannot be asked how the flight ended, the result is a
     /// ``DistributedGroupError`` of the code ``DistributedGroupError/Code/unavailable``.
-    public func outcome() async -> DistributedOutcome<Value> {
-        guard let flight else { return await self.ended.value() ?? .canceled(.callerCancelled) }
-        flight.raise(to: Task.currentPriority)
-        if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
-            return await withTaskPriorityEscalationHandler {
-                await self.ended.value() ?? .canceled(.callerCancelled)
-            } onPriorityEscalated: { _, priority in
-                flight.raise(to: priority)
-            }
-        }
-        return await self.ended.value() ?? .canceled(.callerCancelled)
+    nonisolated(nonsending) public func outcome() async -> DistributedOutcome<Value> {
+        DistributedOutcome(await self.core.outcome())
     }
 
     /// How far the work is, beside the outcome; empty where there was no flight to join.
-    public var progress: FlightProgressUpdates {
-        FlightProgressUpdates(of: self.flight ?? NoProgress() as any ProgressSource)
-    }
+    ///
+    /// The sequence and its iterators hold the subscriber: whoever reads waits for the flight.
+    public var progress: FlightProgressUpdates { self.core.progress }
 
     /// Stops waiting: every task that waits for the outcome gets ``DistributedCancellation/left``, also later.
     ///
     /// Does nothing if the flight has ended, or the subscriber has left before.
     public func leave() {
-        if let flight, let observer {
-            flight.forgetObserver(observer)
-        }
-        Self.settle(self.ended, .canceled(.left), self.call)
-        self.seat?.leave()
+        self.core.leave()
     }
-}
-
-/// Where there is no flight.
-private struct NoProgress: ProgressSource {
-    func attach(_ feed: ProgressFeed) {
-        feed.finish()
-    }
-
-    func detach(_ feed: ProgressFeed) {}
 }

@@ -10,21 +10,13 @@ import Singleflight
 /// twice should check ``Flight/fence()``.
 public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>: Sendable {
     /// The group's name: part of every key's identity in the store.
-    public let name: String
+    public var name: String { self.core.name }
     /// The durations and rules that the group was made with.
-    public let configuration: DistributedGroupConfiguration
+    public var configuration: DistributedGroupConfiguration { self.core.configuration }
 
-    private let store: any LeaseStore
-    private let terms: FlightTerms
-    private let coder: PayloadCoder<Value>
-    private let tooLong: StoredOutcome
-    /// `nil` if nobody wants to know anything.
-    private let observer: GroupObserver?
-    private let flights: Group<Key, LocalResolution<Value>>
-    /// Coalesces within the process the calls that the store could not be asked about.
-    private let localRuns: Group<Key, LocalResolution<Value>>
-    /// What would have been coalesced, in a group that only observes.
-    private let observed: ObservedFlights<Key>?
+    /// Everything behind this class is of one type, whatever the group's: generic code that another module uses, and even the
+    /// deinitializer of a generic class, looks up the metadata of its types as it runs, a quarter of a flight's time.
+    private let core: GroupCore
 
     /// Makes a group whose values cross processes by `codec`.
     ///
@@ -40,51 +32,14 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         configuration: DistributedGroupConfiguration = .init(),
         codec: any FlightCodec<Value>
     ) throws(DistributedGroupError) {
-        guard FlightKey.isName(name) else {
-            throw DistributedGroupError(
-                .invalidConfiguration,
-                "the group name \(name.debugDescription) is not 1 to 64 of A-Z a-z 0-9 . _ -"
-            )
-        }
-        guard (1...Envelope.maximumNameBytes).contains(codec.identifier.utf8.count) else {
-            throw DistributedGroupError(
-                .invalidConfiguration,
-                "the codec's identifier \(codec.identifier.debugDescription) is not 1 to \(Envelope.maximumNameBytes) bytes"
-            )
-        }
-        self.name = name
-        self.configuration = configuration
-        self.store = store
-        self.terms = try configuration.terms(commandTimeout: store.commandTimeout)
-        self.coder = PayloadCoder(
-            codec: codec,
-            typedFailures: configuration.typedFailures,
-            maximumResultBytes: configuration.maximumResultBytes,
-            label: store.label
-        )
-        self.tooLong = self.coder.encode(DistributedGroupError.flightTooLong)
-        self.observer = GroupObserver(group: name, clock: store.clock, configuration.observability)
-        let local = GroupConfiguration(maximumWaitersPerKey: configuration.maximumWaitersPerKey)
-        self.flights = Group(local)
-        self.localRuns = Group(local)
-        self.observed =
-            switch configuration.mode {
-            case .coalesce: nil
-            case .observe:
-                try ObservedFlights(
-                    group: name,
-                    store: store,
-                    terms: self.terms,
-                    metrics: self.observer?.metrics
-                )
-            }
+        self.core = try GroupCore(name, store: store, configuration: configuration, codec: ErasedCodec(codec))
     }
 
     /// The number of keys that callers of this process wait for.
-    public var inFlight: Int { self.flights.inFlight + self.localRuns.inFlight }
+    public var inFlight: Int { self.core.inFlight }
 
     /// What a group that only observes has seen since it was made; nothing in any other.
-    public var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
+    public var observation: ObservedCalls { self.core.observation }
 
     /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
     ///
@@ -92,7 +47,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// - Throws: what the operation threw, in this process as it is, from another as a ``RemoteFailure`` or by the group's
     ///   ``TypedFailures``; `CancellationError` if this caller's task was canceled; ``FlightCanceledError`` if no result will come;
     ///   `GroupError` if the caller was turned away; ``DistributedGroupError`` if the group could not pass the result on.
-    public func value(
+    nonisolated(nonsending) public func value(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
@@ -114,19 +69,16 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
     ///   - operation: computes the value, in a task of its own that inherits this caller's task-locals and priority. The task is canceled when the
     ///     lease is lost and when nobody waits any more, here or elsewhere.
-    public func run(
+    nonisolated(nonsending) public func run(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
-        await self.run(
-            key,
-            waitingAtMost: limit,
-            unavailable: unavailable,
-            feed: nil,
-            operation: operation
-        )
+        let outcome = await self.core.run(ErasedKey(key), waitingAtMost: limit, unavailable: unavailable) { flight in
+            ErasedValue(try await operation(Flight(flight, key: key)))
+        }
+        return DistributedOutcome(outcome)
     }
 
     /// The outcome of `key`; meanwhile `onProgress` is told how far the operation is, wherever it runs.
@@ -135,177 +87,23 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// them before this method returns.
     ///
     /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    public func run(
+    nonisolated(nonsending) public func run(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
         onProgress: @escaping @Sendable (FlightProgress) -> Void,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
-        let feed = ProgressFeed()
-        async let reading: Void = {
-            while let progress = await feed.next() {
-                onProgress(progress)
-            }
-        }()
-        let outcome = await self.run(
-            key,
+        let outcome = await self.core.run(
+            ErasedKey(key),
             waitingAtMost: limit,
             unavailable: unavailable,
-            feed: feed,
-            operation: operation
-        )
-        feed.finish()
-        await reading
-        return outcome
-    }
-
-    private func run(
-        _ key: Key,
-        waitingAtMost limit: Duration?,
-        unavailable: UnavailablePolicy?,
-        feed: ProgressFeed?,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        let caller = self.caller(key, unavailable: unavailable)
-        let outcome = await self.run(caller, key, waitingAtMost: limit, feed: feed, operation: operation)
-        caller.call?.end(outcome)
-        return outcome
-    }
-
-    private func run(
-        _ before: LocalCaller,
-        _ key: Key,
-        waitingAtMost limit: Duration?,
-        feed: ProgressFeed?,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        if Task.isCancelled { return .canceled(.callerCancelled) }
-        var caller = before
-        let waitEnd = limit.map { caller.calledAt.advanced(by: $0) }
-        if let observed {
-            let call = observed.begin(key)
-            defer { call.end() }
-            let flight = CallObserver.within(caller.call) { self.observe(key, call, operation) }
-            if let feed { flight.attach(feed) }
-            return await self.wait(alone: flight, caller, until: waitEnd)
+            onProgress: onProgress
+        ) { flight in
+            ErasedValue(try await operation(Flight(flight, key: key)))
         }
-
-        let seat: Subscriber<Key, LocalResolution<Value>>
-        let flight: LocalFlight<Key, Value>
-        switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: false) }) {
-        case .refused(let error):
-            return .canceled(.refused(error))
-        case .subscriber(let other, let running):
-            (seat, flight) = (other, running)
-            CallObserver.within(caller.call) { flight.offer(operation) }
-        case .leader(let leader, let own, let started):
-            (seat, flight) = (own, started)
-            caller.isStarter = true
-            let observer = caller.call?.flight()
-            let driver = self.driver(for: flight, canTakeOver: true, observer)
-            flight.begin(leader, driver, observer)
-            CallObserver.within(caller.call) {
-                flight.prepare(operation)
-                driver.start()
-            }
-        }
-        if let feed { flight.attach(feed) }
-        let ended = await self.wait(seat, until: waitEnd)
-        if let feed { flight.detach(feed) }
-        if case .unavailable = ended.resolution, caller.unavailable == .runLocally {
-            return await self.runLocally(key, caller, until: waitEnd, feed: feed, operation: operation)
-        }
-        return caller.outcome(of: ended)
+        return DistributedOutcome(outcome)
     }
-
-    private func runLocally(
-        _ key: Key,
-        _ before: LocalCaller,
-        until deadline: LeaseInstant?,
-        feed: ProgressFeed?,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        var caller = before
-        caller.isStarter = false
-        let seat: Subscriber<Key, LocalResolution<Value>>
-        let flight: LocalFlight<Key, Value>
-        switch self.localRuns.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: false) }) {
-        case .refused(let error):
-            return .canceled(.refused(error))
-        case .subscriber(let other, let running):
-            (seat, flight) = (other, running)
-        case .leader(let leader, let own, let started):
-            (seat, flight) = (own, started)
-            caller.isStarter = true
-            CallObserver.within(caller.call) { flight.prepare(operation) }
-            flight.beginWithoutLease(leader)
-        }
-        if let feed { flight.attach(feed) }
-        defer { if let feed { flight.detach(feed) } }
-        return caller.outcome(of: await self.wait(seat, until: deadline))
-    }
-
-    private func caller(_ key: Key, unavailable: UnavailablePolicy?) -> LocalCaller {
-        let calledAt = self.store.clock.now
-        return LocalCaller(
-            calledAt: calledAt,
-            isStarter: false,
-            unavailable: unavailable ?? self.configuration.unavailable,
-            clock: self.store.clock,
-            label: self.store.label,
-            call: self.observer?.call(key, at: calledAt)
-        )
-    }
-
-    private func driver(
-        for flight: LocalFlight<Key, Value>,
-        canTakeOver: Bool,
-        _ observer: FlightObserver?
-    ) -> FlightDriver {
-        FlightDriver(
-            key: FlightKey(checkedGroup: self.name, bytes: flight.key.flightKeyBytes),
-            store: self.store,
-            terms: self.terms,
-            tooLong: self.tooLong,
-            random: .system,
-            owner: flight,
-            canTakeOver: canTakeOver,
-            observer: observer
-        )
-    }
-
-    /// Waits for a flight's end, until the deadline.
-    private func wait(
-        _ seat: Subscriber<Key, LocalResolution<Value>>,
-        until deadline: LeaseInstant?
-    ) async -> EndedFlight<Value> {
-        let timer = deadline.map { self.store.clock.schedule(at: $0) { seat.leave() } }
-        let outcome = await seat.outcome()
-        if let timer { self.store.clock.cancel(timer) }
-        switch outcome {
-        case .complete(let completion):
-            switch completion.result {
-            case .success(let resolution):
-                return EndedFlight(resolution: resolution, isShared: completion.isShared)
-            case .failure:
-                // Flights complete with a resolution, never with an error of their own.
-                return EndedFlight(resolution: .canceled(.leaseLost), isShared: false)
-            }
-        case .canceled(let reason):
-            let local: DistributedCancellation =
-                switch reason {
-                case .callerCancelled: .callerCancelled
-                case .left: .waitLimitReached
-                case .refused(let error): .refused(error)
-                case .abandoned: .abandoned
-                case .leaderLeft, .custom: .leaseLost
-                }
-            return EndedFlight(resolution: .canceled(local), isShared: false)
-        }
-    }
-
-    // MARK: - Handles
 
     /// Joins the flight of `key` that runs, here or elsewhere, or else starts one that the caller brings to its end by hand.
     ///
@@ -321,133 +119,14 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// - Parameters:
     ///   - key: what to compute.
     ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
-    public func entry(_ key: Key, unavailable: UnavailablePolicy? = nil) async -> DistributedEntry<Key, Value> {
-        var caller = self.caller(key, unavailable: unavailable)
-        if Task.isCancelled {
-            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.callerCancelled), caller.call))
-        }
-        if let observed {
-            return .leader(self.observeByHand(key, observed.begin(key), caller))
-        }
-        switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
-        case .refused(let error):
-            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error)), caller.call))
-        case .subscriber(let seat, let flight):
-            return await self.entered(flight, seat, caller)
-        case .leader(let leader, let seat, let flight):
-            caller.isStarter = true
-            let observer = caller.call?.flight()
-            let driver = self.driver(for: flight, canTakeOver: false, observer)
-            flight.begin(leader, driver, observer)
-            driver.start()
-            return await self.entered(flight, seat, caller)
-        }
-    }
-
-    private func entered(
-        _ flight: LocalFlight<Key, Value>,
-        _ seat: Subscriber<Key, LocalResolution<Value>>,
-        _ caller: LocalCaller
+    nonisolated(nonsending) public func entry(
+        _ key: Key,
+        unavailable: UnavailablePolicy? = nil
     ) async -> DistributedEntry<Key, Value> {
-        switch await flight.decision() {
-        case .leads where caller.isStarter:
-            return .leader(DistributedLeader(flight, seat, caller))
-        case .leads, .follows, .reuses, .over(nil):
-            return .subscriber(DistributedSubscriber(flight, seat, caller))
-        case .over(.some(let error)):
-            guard caller.unavailable == .runLocally else {
-                return .subscriber(
-                    DistributedSubscriber(key: flight.key, settled: caller.unavailable(because: error), caller.call)
-                )
-            }
-            return self.entryWithoutLease(flight.key, caller)
-        case nil:
-            // Canceled: the lease may be granted all the same, and goes back then unless somebody else here can use it.
-            if caller.isStarter {
-                flight.leaderLeaves()
-            }
-            seat.leave()
-            return .subscriber(
-                DistributedSubscriber(key: flight.key, settled: .canceled(.callerCancelled), caller.call)
-            )
+        switch await self.core.entry(ErasedKey(key), unavailable: unavailable) {
+        case .leader(let leader): .leader(DistributedLeader(leader, key: key))
+        case .subscriber(let subscriber): .subscriber(DistributedSubscriber(subscriber, key: key))
         }
-    }
-
-    private func entryWithoutLease(_ key: Key, _ before: LocalCaller) -> DistributedEntry<Key, Value> {
-        var caller = before
-        switch self.localRuns.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
-        case .refused(let error):
-            return .subscriber(DistributedSubscriber(key: key, settled: .canceled(.refused(error)), caller.call))
-        case .subscriber(let seat, let flight):
-            caller.isStarter = false
-            return .subscriber(DistributedSubscriber(flight, seat, caller))
-        case .leader(let leader, let seat, let flight):
-            caller.isStarter = true
-            flight.beginWithoutLease(leader)
-            return .leader(DistributedLeader(flight, seat, caller))
-        }
-    }
-
-    // MARK: - Observing
-
-    /// Begins a flight of one caller, without a lease.
-    private func observe(
-        _ key: Key,
-        _ call: ObservedCall<Key>,
-        _ operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) -> LocalFlight<Key, Value> {
-        let flight = LocalFlight<Key, Value>(
-            key: key,
-            coder: self.coder,
-            isByHand: false,
-            coordinationWithoutLease: .observed
-        )
-        flight.prepare { flight in try await call.perform { try await operation(flight) } }
-        flight.beginWithoutLease(nil)
-        return flight
-    }
-
-    private func observeByHand(
-        _ key: Key,
-        _ call: ObservedCall<Key>,
-        _ before: LocalCaller
-    ) -> DistributedLeader<Key, Value> {
-        var caller = before
-        caller.isStarter = true
-        let flight = LocalFlight<Key, Value>(
-            key: key,
-            coder: self.coder,
-            isByHand: true,
-            coordinationWithoutLease: .observed
-        )
-        flight.beginWithoutLease(nil)
-        _ = flight.onEnd { _ in call.end() }
-        return DistributedLeader(flight, nil, caller)
-    }
-
-    /// Waits for the end of a flight that has no other caller, until the deadline.
-    private func wait(
-        alone flight: LocalFlight<Key, Value>,
-        _ before: LocalCaller,
-        until deadline: LeaseInstant?
-    ) async -> DistributedOutcome<Value> {
-        var caller = before
-        caller.isStarter = true
-        let ended = SharedValue<EndedFlight<Value>>()
-        _ = flight.onEnd { ended.set($0) }
-        let timer = deadline.map { deadline in
-            self.store.clock.schedule(at: deadline) {
-                ended.set(EndedFlight(resolution: .canceled(.waitLimitReached), isShared: false))
-                flight.abandon()
-            }
-        }
-        let outcome = await ended.value()
-        if let timer { self.store.clock.cancel(timer) }
-        guard let outcome else {
-            flight.abandon()
-            return .canceled(.callerCancelled)
-        }
-        return caller.outcome(of: outcome)
     }
 }
 

@@ -5,14 +5,19 @@ public struct Flight<Key: Sendable>: Sendable {
     /// The flight's token; `nil` where the operation runs without a lease because the store could not be asked.
     public let token: LeaseToken?
 
-    private let driver: FlightDriver?
-    private let owner: (any FlightOwner)?
+    fileprivate let driver: FlightDriver?
+    fileprivate let owner: (any FlightOwner)?
 
     init(key: Key, token: LeaseToken? = nil, driver: FlightDriver? = nil, owner: (any FlightOwner)? = nil) {
         self.key = key
         self.token = token
         self.driver = driver
         self.owner = owner
+    }
+
+    /// The same flight under the key that the caller knows it by.
+    init(_ flight: Flight<ErasedKey>, key: Key) {
+        self.init(key: key, token: flight.token, driver: flight.driver, owner: flight.owner)
     }
 
     /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is canceled.

@@ -1,7 +1,7 @@
 /// What a flight's state machines want done. They do nothing themselves: the driver carries the actions out, in order.
 package enum FlightAction: Sendable, Equatable {
-    /// Ask the store to lead under the token; again, if the request was sent before.
-    case enter(LeaseToken, isRepetition: Bool)
+    /// Ask the store to lead under the token, unless it comes to it later than `until`; again, if the request was sent before.
+    case enter(LeaseToken, isRepetition: Bool, until: LeaseInstant)
     /// Ask the store how the flight of the token stands.
     case poll(LeaseToken)
     /// The same, and end the flight if its leader is lost: nobody takes over.

@@ -196,13 +196,13 @@ package final class FlightDriver: Sendable {
     private func act(_ action: FlightAction) {
         self.observer?.acting(action)
         switch action {
-        case .enter(let token, let isRepetition):
+        case .enter(let token, let isRepetition, let until):
             let request = EnterRequest(
                 key: self.key,
                 token: token,
                 terms: self.terms.lease,
                 note: self.note(renewals: 0),
-                validity: self.terms.commandTimeout,
+                validity: self.store.clock.now.duration(to: until),
                 isRepetition: isRepetition
             )
             self.store.enter(request) { reply in
@@ -256,7 +256,7 @@ package final class FlightDriver: Sendable {
         case .release(let token, let mode):
             let request = ReleaseRequest(key: self.key, token: token, mode: mode, retention: self.terms.lease.retention)
             self.store.release(request) { reply in
-                self.drive { state, _ in state.machine.releaseReplied(reply) }
+                self.drive { $0.machine.releaseReplied(reply, now: $1, using: &$0.random) }
             }
         case .revoke(let token, let reason):
             let request = RevokeRequest(
@@ -268,8 +268,8 @@ package final class FlightDriver: Sendable {
             )
             self.store.revoke(request) { _ in }
         case .leave(let token):
-            // This flight no longer listens: the store must not count it among those that keep the process registered.
-            self.letGo()
+            // This flight no longer waits: the store must not count it among those that keep the process registered.
+            self.state.withLock { $0.registration }?.stopWaiting()
             self.store.leave(self.key, token: token) { _ in }
         case .startOperation(let token):
             let now = self.store.clock.now

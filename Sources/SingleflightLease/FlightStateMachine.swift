@@ -1,8 +1,12 @@
-/// One flight in one process, from asking to lead until everybody here has been told: a follower that may become a leader.
+/// One flight in one process, from asking to lead until nothing of it is left: a follower that may become a leader, and
+/// what it may hold at the store without knowing it.
 package struct FlightStateMachine: Sendable {
     private enum Phase {
         case following(FollowerStateMachine)
-        case leading(LeaderStateMachine)
+        /// - Parameter debt: what an earlier sending of the request may yet be granted when this lease has ended.
+        case leading(LeaderStateMachine, debt: HandBackStateMachine.Debt?)
+        /// Everybody here has been told.
+        case handingBack(HandBackStateMachine)
     }
 
     private let terms: FlightTerms
@@ -18,15 +22,16 @@ package struct FlightStateMachine: Sendable {
     package var isFinal: Bool {
         switch self.phase {
         case .following(let follower): follower.isFinal
-        case .leading(let leader): leader.isFinal
+        case .leading(let leader, _): leader.isFinal
+        case .handingBack(let handBack): handBack.isFinal
         }
     }
 
     /// Whether this process leads, and still believes in its lease at `now`.
     package func isCurrent(now: LeaseInstant) -> Bool {
         switch self.phase {
-        case .following: false
-        case .leading(let leader): leader.isCurrent(now: now)
+        case .following, .handingBack: false
+        case .leading(let leader, _): leader.isCurrent(now: now)
         }
     }
 
@@ -34,7 +39,7 @@ package struct FlightStateMachine: Sendable {
     package var followedToken: LeaseToken? {
         switch self.phase {
         case .following(let follower): follower.followedToken
-        case .leading: nil
+        case .leading, .handingBack: nil
         }
     }
 
@@ -48,8 +53,8 @@ package struct FlightStateMachine: Sendable {
     /// Until when this process believes in its lease; `nil` if it has none.
     package var leaseDeadline: LeaseInstant? {
         switch self.phase {
-        case .following: nil
-        case .leading(let leader): leader.deadline
+        case .following, .handingBack: nil
+        case .leading(let leader, _): leader.deadline
         }
     }
 
@@ -70,7 +75,12 @@ package struct FlightStateMachine: Sendable {
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
-        self.followerStep(now: now) { $0.enterReplied(reply, to: token, now: now, using: &generator) }
+        if case .handingBack(var handBack) = self.phase {
+            let actions = handBack.enterReplied(reply)
+            self.phase = .handingBack(handBack)
+            return actions
+        }
+        return self.followerStep(now: now) { $0.enterReplied(reply, to: token, now: now, using: &generator) }
     }
 
     package mutating func pollReplied(
@@ -105,11 +115,17 @@ package struct FlightStateMachine: Sendable {
         }
     }
 
-    package mutating func releaseReplied(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+    package mutating func releaseReplied(
+        _ reply: Result<ReleaseReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
         self.follower { _ in
             []
         } leader: {
             $0.releaseReplied(reply)
+        } handBack: {
+            $0.releaseReplied(reply, now: now, using: &generator)
         }
     }
 
@@ -144,21 +160,28 @@ package struct FlightStateMachine: Sendable {
     ) -> [FlightAction] {
         switch event {
         case .announced(let announcement):
-            self.follower {
+            return self.follower {
                 $0.announced(announcement, now: now, using: &generator)
             } leader: {
                 $0.announced(announcement, now: now)
             }
         case .resumed:
-            self.follower {
+            return self.follower {
                 $0.inboxResumed(now: now, using: &generator)
             } leader: {
+                $0.inboxResumed(now: now, using: &generator)
+            } handBack: {
                 $0.inboxResumed(now: now, using: &generator)
             }
         case .shuttingDown:
-            self.follower {
+            if case .leading(let leader, _) = self.phase {
+                self.phase = .leading(leader, debt: nil)
+            }
+            return self.follower {
                 $0.shutDown()
             } leader: {
+                $0.shutDown()
+            } handBack: {
                 $0.shutDown()
             }
         }
@@ -171,6 +194,8 @@ package struct FlightStateMachine: Sendable {
         self.follower {
             $0.timerFired(now: now, using: &generator)
         } leader: {
+            $0.timerFired(now: now)
+        } handBack: {
             $0.timerFired(now: now)
         }
     }
@@ -193,31 +218,56 @@ package struct FlightStateMachine: Sendable {
             switch step(&follower) {
             case .actions(let actions):
                 self.phase = .following(follower)
-                return actions
+                return self.ended(actions)
             case .lead(let grant):
                 var leader = LeaderStateMachine(grant: grant, terms: self.terms, tooLong: self.tooLong, now: now)
                 let actions = leader.start()
-                self.phase = .leading(leader)
+                self.phase = .leading(leader, debt: grant.debt)
                 return actions
             }
-        case .leading:
+        case .leading, .handingBack:
             return []
         }
     }
 
     private mutating func follower(
         _ follow: (inout FollowerStateMachine) -> [FlightAction],
-        leader lead: (inout LeaderStateMachine) -> [FlightAction]
+        leader lead: (inout LeaderStateMachine) -> [FlightAction],
+        handBack: (inout HandBackStateMachine) -> [FlightAction] = { _ in [] }
     ) -> [FlightAction] {
         switch self.phase {
         case .following(var follower):
             let actions = follow(&follower)
             self.phase = .following(follower)
-            return actions
-        case .leading(var leader):
+            return self.ended(actions)
+        case .leading(var leader, let debt):
             let actions = lead(&leader)
-            self.phase = .leading(leader)
+            self.phase = .leading(leader, debt: debt)
+            return self.ended(actions)
+        case .handingBack(var machine):
+            let actions = handBack(&machine)
+            self.phase = .handingBack(machine)
             return actions
         }
+    }
+
+    /// Where a machine has ended and something may still be held, the flight goes on until that is handed back.
+    private mutating func ended(_ actions: [FlightAction]) -> [FlightAction] {
+        guard actions.last == .finish else { return actions }
+        let debt: HandBackStateMachine.Debt?
+        let isReleasing: Bool
+        switch self.phase {
+        case .following(let follower): (debt, isReleasing) = (follower.debt, follower.isReleasing)
+        case .leading(_, let leaders): (debt, isReleasing) = (leaders, false)
+        case .handingBack: (debt, isReleasing) = (nil, false)
+        }
+        guard let debt else { return actions }
+        let machine = HandBackStateMachine(
+            debt,
+            isReleasing: isReleasing,
+            commandTimeout: self.terms.commandTimeout
+        )
+        self.phase = .handingBack(machine)
+        return actions.dropLast() + machine.start()
     }
 }

@@ -11,6 +11,8 @@ package struct FollowerStateMachine: Sendable {
         package var attempt: Int
         /// Whether the local callers all left while the request was under way.
         package var isAbandoned: Bool
+        /// What an earlier sending of the request may yet be granted when this lease has ended.
+        package var debt: HandBackStateMachine.Debt?
     }
 
     private enum State {
@@ -35,8 +37,11 @@ package struct FollowerStateMachine: Sendable {
         var sentAt: LeaseInstant
         /// Whether the request is at the store; otherwise the timer will send it again.
         var isSent: Bool
+        /// Whether a sending that was not answered may have been carried out, or may yet be.
+        var mayHaveExecuted = false
+        var lastSentAt: LeaseInstant
         var backoff: Backoff
-        /// No repetition after this time, and no waiting for the reply to one.
+        /// No repetition after this time, and no waiting for the reply to one. No sending is to be carried out later.
         var giveUpAt: LeaseInstant
         var isAbandoned = false
         /// Announcements that came before the reply which says whom to follow.
@@ -68,6 +73,11 @@ package struct FollowerStateMachine: Sendable {
 
     private let terms: FlightTerms
     private var state = State.idle
+    /// What may be left to be handed back when the machine has ended. Of several requests to lead, that of the last which
+    /// was not answered: before a process asks anew, a lease has run out.
+    package private(set) var debt: HandBackStateMachine.Debt?
+    /// Whether it was asked to be released.
+    package private(set) var isReleasing = false
     /// How often this process saw the flight change hands.
     private var takeovers = 0
     /// How often this process entered because the store had lost the flight.
@@ -113,17 +123,19 @@ package struct FollowerStateMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         let token = LeaseToken(using: &generator)
+        let giveUpAt = now.advanced(by: self.terms.commandTimeout)
         self.state = .entering(
             Entering(
                 token: token,
                 expired: expired,
                 sentAt: now,
                 isSent: true,
+                lastSentAt: now,
                 backoff: self.retryBackoff,
-                giveUpAt: now.advanced(by: self.terms.commandTimeout)
+                giveUpAt: giveUpAt
             )
         )
-        return [.enter(token, isRepetition: false)]
+        return [.enter(token, isRepetition: false, until: giveUpAt)]
     }
 
     /// What to do with a reply; a grant is for the leader's machine.
@@ -143,10 +155,14 @@ package struct FollowerStateMachine: Sendable {
         case .entering(var entering):
             guard entering.token == token, entering.isSent else { return .actions([]) }
             entering.isSent = false
+            if entering.mayHaveExecuted {
+                self.debt = self.debt(of: entering)
+            }
             switch reply {
             case .success(.lead(let attempt)):
                 guard now < self.terms.deadline(sentAt: entering.sentAt) else {
                     // The reply was so long under way that the lease may be over: it is not worth leading under it.
+                    entering.mayHaveExecuted = true
                     return .actions(
                         self.giveUpEntering(
                             entering,
@@ -158,7 +174,8 @@ package struct FollowerStateMachine: Sendable {
                     token: entering.token,
                     sentAt: entering.sentAt,
                     attempt: attempt,
-                    isAbandoned: entering.isAbandoned
+                    isAbandoned: entering.isAbandoned,
+                    debt: entering.mayHaveExecuted ? self.debt(of: entering) : nil
                 )
                 if attempt == 0, let expired = entering.expired {
                     // Not a takeover: the flight that was waited for ended in the meantime, perhaps with a result.
@@ -184,6 +201,7 @@ package struct FollowerStateMachine: Sendable {
                     self.giveUpEntering(entering, because: .init(.timedOut, "the request reached the store too late"))
                 )
             case .failure(let error):
+                entering.mayHaveExecuted = entering.mayHaveExecuted || error.mayHaveExecuted
                 let retryAt = now.advanced(by: entering.backoff.next(using: &generator))
                 guard error.isTransient, !entering.isAbandoned, retryAt < entering.giveUpAt else {
                     return .actions(self.giveUpEntering(entering, because: error))
@@ -196,7 +214,6 @@ package struct FollowerStateMachine: Sendable {
             switch reply {
             case .success(.lead): return .actions([.release(token, self.terms.releaseMode)])
             case .success(.follow(let leader, _)): return .actions([.leave(leader)])
-            case .failure(let error) where error.mayHaveExecuted: return .actions(self.handBack(token))
             case .success(.reuse), .success(.late), .failure: return .actions([])
             }
         case .idle, .waiting, .confirming, .granted:
@@ -205,14 +222,41 @@ package struct FollowerStateMachine: Sendable {
     }
 
     private mutating func giveUpEntering(_ entering: Entering, because error: LeaseStoreError) -> [FlightAction] {
-        self.handBack(entering.token)
+        self.handBack(entering)
             + self.end(with: .unavailable(FlightUnavailable(error)), unless: entering.isAbandoned)
     }
 
-    /// An `enter` may have been carried out without our knowing: as far as the store can be reached, the lease is handed
-    /// back, and this process taken off the waiters, whichever it was.
-    private func handBack(_ token: LeaseToken, _ mode: ReleaseRequest.Mode? = nil) -> [FlightAction] {
-        [.release(token, mode ?? self.terms.releaseMode), .leave(token)]
+    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters, and
+    /// the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
+    private mutating func handBack(_ entering: Entering) -> [FlightAction] {
+        guard entering.isSent || entering.mayHaveExecuted else { return [] }
+        self.debt = self.debt(of: entering)
+        self.isReleasing = true
+        // In this order on one connection: whoever hears of the second knows of the first.
+        return [.leave(entering.token), .release(entering.token, self.terms.releaseMode)]
+    }
+
+    private func debt(of entering: Entering) -> HandBackStateMachine.Debt {
+        HandBackStateMachine.Debt(
+            token: entering.token,
+            mode: self.terms.releaseMode,
+            validUntil: entering.giveUpAt,
+            endsAt: entering.lastSentAt.advanced(by: self.terms.lease.duration)
+        )
+    }
+
+    /// The lease was granted, and is not to be used.
+    private mutating func handBack(_ grant: Grant) -> FlightAction {
+        self.debt =
+            grant.debt
+            ?? HandBackStateMachine.Debt(
+                token: grant.token,
+                mode: self.terms.releaseMode,
+                validUntil: grant.sentAt,
+                endsAt: grant.sentAt.advanced(by: self.terms.lease.duration)
+            )
+        self.isReleasing = true
+        return .release(grant.token, self.terms.releaseMode)
     }
 
     // MARK: - Confirming
@@ -231,7 +275,7 @@ package struct FollowerStateMachine: Sendable {
         guard now < self.terms.deadline(sentAt: grant.sentAt) else {
             let error = LeaseStoreError(.timedOut, "the earlier flight's end was learned too late to lead")
             return .actions(
-                [.release(grant.token, self.terms.releaseMode)]
+                [self.handBack(grant)]
                     + self.end(with: .unavailable(FlightUnavailable(error)), unless: grant.isAbandoned)
             )
         }
@@ -254,7 +298,7 @@ package struct FollowerStateMachine: Sendable {
         of token: LeaseToken,
         insteadOf grant: Grant
     ) -> [FlightAction] {
-        [.release(grant.token, self.terms.releaseMode)]
+        [self.handBack(grant)]
             + self.end(
                 with: .followed(token, outcome, isReused: false, takeovers: self.takeovers),
                 unless: grant.isAbandoned
@@ -293,7 +337,7 @@ package struct FollowerStateMachine: Sendable {
         switch self.state {
         case .entering(var entering):
             if case .outcome(let outcome) = announcement.news, announcement.token == entering.expired {
-                return self.handBack(entering.token)
+                return self.handBack(entering)
                     + self.end(
                         with: .followed(announcement.token, outcome, isReused: false, takeovers: self.takeovers),
                         unless: entering.isAbandoned
@@ -454,8 +498,11 @@ package struct FollowerStateMachine: Sendable {
             }
             guard !entering.isSent else { return [] }
             entering.isSent = true
+            entering.lastSentAt = now
             self.state = .entering(entering)
-            return [.enter(entering.token, isRepetition: true), .wake(at: entering.giveUpAt)]
+            return [
+                .enter(entering.token, isRepetition: true, until: entering.giveUpAt), .wake(at: entering.giveUpAt),
+            ]
         case .waiting(let waiting):
             guard !waiting.isPolling else { return [] }
             let isTimeUp = waiting.leftToOthersUntil.map { now >= $0 } ?? false
@@ -478,7 +525,7 @@ package struct FollowerStateMachine: Sendable {
                 return []
             }
             self.state = .ended
-            return self.handBack(entering.token, .unlessAwaited) + [.finish]
+            return self.handBack(entering) + [.finish]
         case .waiting(let waiting):
             self.state = .ended
             return [.leave(waiting.token), .finish]
@@ -493,16 +540,18 @@ package struct FollowerStateMachine: Sendable {
 
     /// This process shuts down: its callers are told now.
     package mutating func shutDown() -> [FlightAction] {
+        // What is handed back now is handed back once: nothing can be sent later.
+        defer { self.debt = nil }
         switch self.state {
         case .idle:
             return self.end(with: .shutDown)
         case .entering(let entering):
             // Should the lease be granted after all, whoever waits for it must not wait for its expiry.
-            return self.handBack(entering.token) + self.end(with: .shutDown, unless: entering.isAbandoned)
+            return self.handBack(entering) + self.end(with: .shutDown, unless: entering.isAbandoned)
         case .waiting(let waiting):
             return [.leave(waiting.token)] + self.end(with: .shutDown)
         case .confirming(let confirming):
-            return [.release(confirming.grant.token, self.terms.releaseMode)]
+            return [self.handBack(confirming.grant)]
                 + self.end(with: .shutDown, unless: confirming.grant.isAbandoned)
         case .granted, .ended:
             return []

@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 
 /// News from the inbox about one key.
 public enum InboxEvent: Sendable {
@@ -38,6 +38,7 @@ public struct Announcement: Hashable, Sendable {
 
 /// A listener's registration with an inbox.
 public final class InboxRegistration: Sendable {
+    @usableFromInline
     enum Change: Sendable {
         case stopWaiting
         case cancel
@@ -45,6 +46,7 @@ public final class InboxRegistration: Sendable {
 
     private let perform: @Sendable (Change) -> Void
 
+    @usableFromInline
     init(_ perform: @escaping @Sendable (Change) -> Void) {
         self.perform = perform
     }
@@ -67,30 +69,51 @@ public final class InboxRegistration: Sendable {
 ///
 /// Handlers are called outside of the lock, on the thread that delivers.
 public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
-    private typealias Handler = @Sendable (InboxEvent) -> Void
+    @usableFromInline typealias Handler = @Sendable (InboxEvent) -> Void
 
-    private struct Listener {
-        var id: UInt64
-        var isWaiting = true
-        var handler: Handler
+    @usableFromInline
+    struct Listener: Sendable {
+        @usableFromInline var id: UInt64
+        @usableFromInline var isWaiting = true
+        @usableFromInline var handler: Handler
+
+        @inlinable
+        init(id: UInt64, handler: @escaping Handler) {
+            self.id = id
+            self.handler = handler
+        }
     }
 
-    private struct State {
-        var nextID: UInt64 = 0
-        var listeners: [Name: Listeners] = [:]
+    @usableFromInline
+    struct State: Sendable {
+        @usableFromInline var nextID: UInt64 = 0
+        @usableFromInline var listeners: [Name: Listeners] = [:]
+
+        @inlinable
+        init() {}
     }
 
     /// Nearly always one: kept in place, without an array.
-    private struct Listeners {
-        var first: Listener
-        var others: [Listener] = []
+    @usableFromInline
+    struct Listeners: Sendable {
+        @usableFromInline var first: Listener
+        @usableFromInline var others: [Listener]
 
+        @inlinable
+        init(first: Listener, others: [Listener] = []) {
+            self.first = first
+            self.others = others
+        }
+
+        @inlinable
         var all: [Listener] { [self.first] + self.others }
 
+        @inlinable
         var waitingCount: Int {
             (self.first.isWaiting ? 1 : 0) + self.others.count(where: \.isWaiting)
         }
 
+        @inlinable
         mutating func stopWaiting(_ id: UInt64) {
             if self.first.id == id {
                 self.first.isWaiting = false
@@ -100,14 +123,15 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         }
 
         /// Nil if none is left.
+        @inlinable
         func removing(_ id: UInt64) -> Listeners? {
             let remaining = self.all.filter { $0.id != id }
             return remaining.first.map { Listeners(first: $0, others: Array(remaining.dropFirst())) }
         }
     }
 
-    private let state = Mutex(State())
-    private let onEmpty: @Sendable () -> Void
+    @usableFromInline let state = Mutex(State())
+    @usableFromInline let onEmpty: @Sendable () -> Void
 
     /// Creates a router without listeners.
     public convenience init() {
@@ -120,6 +144,7 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     }
 
     /// Adds a listener for `key`. O(1).
+    @inlinable
     public func listen(for key: Name, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
         let id = self.state.withLock { state in
             let id = state.nextID
@@ -143,6 +168,7 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     }
 
     /// The number of listeners for `key` that wait: those that lead don't count.
+    @inlinable
     public func waitingCount(for key: Name) -> Int {
         self.state.withLock { $0.listeners[key]?.waitingCount ?? 0 }
     }
@@ -153,6 +179,7 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     }
 
     /// Delivers `event` to the listeners of `key`. Answers whether there was one.
+    @inlinable
     @discardableResult
     public func deliver(_ event: InboxEvent, for key: Name) -> Bool {
         guard let listeners = self.state.withLock({ $0.listeners[key] }) else { return false }
@@ -171,13 +198,15 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         }
     }
 
-    private func stopWaiting(_ id: UInt64, for key: Name) {
+    @inlinable
+    func stopWaiting(_ id: UInt64, for key: Name) {
         self.state.withLock { state in
             state.listeners[key]?.stopWaiting(id)
         }
     }
 
-    private func remove(_ id: UInt64, for key: Name) {
+    @inlinable
+    func remove(_ id: UInt64, for key: Name) {
         let isEmpty = self.state.withLock { state in
             guard let listeners = state.listeners[key] else { return false }
             if listeners.others.isEmpty {

@@ -31,6 +31,10 @@ public protocol LeaseStore: Sendable {
     /// Postcondition of `.lead`: the lease is held under the request's token for its duration, counted from the sending of the request;
     /// of `.follow`: this process's inbox is registered on the flight that is named. An expired lease is, according to the request's policy,
     /// taken over under the new token with its waiters, or ended as `canceled` for all of them; of several that enter at once one leads.
+    ///
+    /// A request that comes to the store later than its validity allows is answered `.late` and changes nothing, as far as
+    /// the store can tell; one that is in time never is, however far clocks are apart. A free lease may be taken by a step
+    /// that cannot tell: whoever gives up an unanswered request to lead releases its token, until the lease's time is over.
     func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>)
 
     /// Prolongs a lease by its duration, counted from the sending of the request.
@@ -142,6 +146,9 @@ public struct EnterRequest: Sendable {
         self.validity = validity
         self.isRepetition = isRepetition
     }
+
+    /// Whether a free lease may be taken at once: no earlier flight can have an outcome that matters to the request.
+    package var takesFreeLease: Bool { !self.isRepetition && !self.terms.acceptsReuse }
 }
 
 /// What a lease tells people who inspect it; no decision depends on it.

@@ -7,7 +7,10 @@ import Synchronization
 ///
 /// Each phase can be skipped. Who leads is an operation that was prepared, or a caller that works by hand. Without a
 /// driver the flight has no lease: it begins as leading, and what is handed in is its result.
-final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner, FlightWork {
+final class LocalFlight: FlightOwner, FlightWork {
+    typealias Key = ErasedKey
+    typealias Value = ErasedValue
+
     private enum Phase {
         /// It is not known yet whether this process leads.
         case undecided
@@ -119,7 +122,8 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     }
 
     private func makeTask(_ operation: @escaping @Sendable (Flight<Key>) async throws -> Value) {
-        let task = Task {
+        // It starts on the caller's thread and runs to its first suspension: one task less for a thread to take up.
+        let task = Self.start {
             guard let grant = await self.granted() else { return }
             let flight = Flight(key: self.key, token: grant.token, driver: grant.driver, owner: self)
             let result: Result<Value, any Error>
@@ -140,6 +144,14 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
         }
         if let priority {
             Self.escalate(task, to: priority)
+        }
+    }
+
+    private static func start(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
+        if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
+            Task.immediate(operation: body)
+        } else {
+            Task(operation: body)
         }
     }
 
@@ -400,7 +412,9 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     }
 
     func progressed(_ progress: FlightProgress) {
-        let (serial, feeds) = self.state.withLock { state in
+        let (serial, feeds) = self.state.withLock { state -> (UInt64, [ProgressFeed]) in
+            // The same can come twice, as an announcement and from the lease's record.
+            guard state.progress?.report != progress else { return (0, []) }
             let serial = (state.progress?.serial ?? 0) + 1
             state.progress = (serial, progress)
             return (serial, Array(state.feeds.values))
@@ -424,8 +438,10 @@ final class LocalFlight<Key: FlightKeyConvertible, Value: Sendable>: FlightOwner
     private func end(with local: LocalResolution<Value>) {
         let leader = self.state.withLock { $0.ended == nil ? $0.leader : nil }
         self.endOperation()
-        let isShared = leader?.publish(.success(local)) ?? false
-        let ended = EndedFlight(resolution: local, isShared: isShared)
+        // Only who leads by hand can subscribe after the end.
+        let isShared =
+            self.isStartedByHand ? leader?.publish(.success(local)) : leader?.publishAndLeave(.success(local))
+        let ended = EndedFlight(resolution: local, isShared: isShared ?? false)
         let (observers, feeds) = self.state.withLock { state in
             guard state.ended == nil else { return ([@Sendable (EndedFlight<Value>) -> Void](), [ProgressFeed]()) }
             state.ended = ended

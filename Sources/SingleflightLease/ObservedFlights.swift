@@ -43,15 +43,15 @@ package enum ObservedVerdict: String, MetricWord {
 /// The flights that a group would have had: real ones, under a name of their own, whose results are empty.
 ///
 /// The first call of a key begins one, which ends when that call ends; calls that find it here count at once and cost the store nothing.
-final class ObservedFlights<Key: FlightKeyConvertible>: Sendable {
+final class ObservedFlights: Sendable {
     private static var suffix: String { ".observe" }
 
     private let name: String
     private let store: any LeaseStore
     private let terms: FlightTerms
-    private let coder: PayloadCoder<[UInt8]>
+    private let coder: PayloadCoder<ErasedValue>
     private let metrics: GroupMetrics?
-    private let group = Group<Key, LocalResolution<[UInt8]>>()
+    private let group = Group<ErasedKey, LocalResolution<ErasedValue>>()
     private let counts = Mutex(ObservedCalls())
 
     init(
@@ -71,13 +71,18 @@ final class ObservedFlights<Key: FlightKeyConvertible>: Sendable {
         self.store = store
         self.terms = terms
         self.metrics = metrics
-        self.coder = PayloadCoder(codec: BytesCodec(), typedFailures: nil, maximumResultBytes: 0, label: store.label)
+        self.coder = PayloadCoder(
+            codec: ErasedCodec(BytesCodec()),
+            typedFailures: nil,
+            maximumResultBytes: 0,
+            label: store.label
+        )
     }
 
     var calls: ObservedCalls { self.counts.withLock { $0 } }
 
     /// A call has come. Waits for nothing.
-    func begin(_ key: Key) -> ObservedCall<Key> {
+    func begin(_ key: ErasedKey) -> ObservedCall {
         self.counts.withLock { $0.calls += 1 }
         switch self.group.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
         case .refused:
@@ -130,17 +135,17 @@ final class ObservedFlights<Key: FlightKeyConvertible>: Sendable {
 }
 
 /// One call that is observed.
-struct ObservedCall<Key: FlightKeyConvertible>: Sendable {
+struct ObservedCall: Sendable {
     /// The flight that the call would have led, or begun to follow; nil if it would have joined one here.
-    private let flight: LocalFlight<Key, [UInt8]>?
+    private let flight: LocalFlight?
 
-    init(_ flight: LocalFlight<Key, [UInt8]>?) {
+    init(_ flight: LocalFlight?) {
         self.flight = flight
     }
 
     /// The call has ended: so does the flight, if it would have led it.
     func end() {
-        self.flight?.handInOnceLeading(.success([]))
+        self.flight?.handInOnceLeading(.success(ErasedValue([UInt8]())))
     }
 
     /// Runs the call's work on behalf of the flight.

@@ -57,6 +57,11 @@ struct ScriptReply {
         .milliseconds(try self.integer(index, 0...99_999_999))
     }
 
+    /// Milliseconds since 1970; up to the year 285 000, so that sums of two do not overflow.
+    private func serverTime(_ index: Int) throws(LeaseStoreError) -> Int {
+        try self.integer(index, 0...(1 << 53))
+    }
+
     /// A status and a payload in two fields.
     func outcome(_ index: Int) throws(LeaseStoreError) -> StoredOutcome {
         guard let status = try self.string(index).utf8.first,
@@ -82,6 +87,16 @@ struct ScriptReply {
 }
 
 extension ScriptReply {
+    /// The server's time in milliseconds, where the answer to `enter` tells it.
+    var serverTime: Int? {
+        switch self.word {
+        case "LEAD": try? self.serverTime(1)
+        case "FOLLOW": try? self.serverTime(2)
+        case "LATE": try? self.serverTime(0)
+        default: nil
+        }
+    }
+
     func enterReply() throws(LeaseStoreError) -> EnterReply {
         switch self.word {
         case "LEAD": .lead(attempt: try self.attempt(0))

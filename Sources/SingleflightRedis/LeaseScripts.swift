@@ -107,7 +107,7 @@ package enum LeaseScripts {
     }
 
     /// KEYS lease wait done last. ARGV token record inbox lease grace policy attempts retention reuse notAfter channels
-    /// events.
+    /// events. With a notAfter, the answers but DONE end with the server's time, so that the next one can be right.
     package static let enter = script(
         allowsOutOfMemory: false,
         record,
@@ -119,13 +119,15 @@ package enum LeaseScripts {
         """
         local token, record, inbox = ARGV[1], ARGV[2], ARGV[3]
         local duration, grace, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[8])
+        local now
         if ARGV[10] ~= '0' then
           local time = redis.call('TIME')
-          if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[10]) then return {'LATE'} end
+          now = time[1] * 1000 + math.floor(time[2] / 1000)
+          if now > tonumber(ARGV[10]) then return {'LATE', now} end
         end
         local attempt = 0
         local lease = read_lease()
-        if lease and lease.token == token then return {'LEAD', lease.attempt} end
+        if lease and lease.token == token then return {'LEAD', lease.attempt, now} end
         local own = redis.call('GET', KEYS[3] .. token)
         if own and string.sub(own, 1, 1) ~= 's' then
           return {'DONE', token, string.sub(own, 1, 1), string.sub(own, 2)}
@@ -134,7 +136,7 @@ package enum LeaseScripts {
           local remaining = left(lease)
           if remaining > 0 then
             if register(inbox) then event(ARGV[12], 'j', lease, redis.call('SCARD', KEYS[2]), inbox) end
-            return {'FOLLOW', lease.token, remaining}
+            return {'FOLLOW', lease.token, remaining, now}
           end
           if ARGV[6] == 't' and lease.attempt < tonumber(ARGV[7]) then
             attempt = lease.attempt + 1
@@ -158,7 +160,7 @@ package enum LeaseScripts {
         else
           event(ARGV[12], 'a', led, 0)
         end
-        return {'LEAD', attempt}
+        return {'LEAD', attempt, now}
         """
     )
 

@@ -30,6 +30,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     let keyspace: Keyspace
     private let subscription: InboxSubscription
     private let eventLoopClock: EventLoopClock
+    let serverTime: ServerTime
     private let router: InboxRouter<String>
     private let outstanding = OutstandingRequests()
     private let seenFences = SeenFences()
@@ -67,7 +68,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.client = client
         self.router = router
         self.logger = logger
-        self.eventLoopClock = EventLoopClock(eventLoop: client.eventLoop)
+        let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop)
+        let serverTime = ServerTime(client: client, clock: eventLoopClock)
+        self.eventLoopClock = eventLoopClock
+        self.serverTime = serverTime
         self.subscription = InboxSubscription(
             channel: keyspace.inboxPrefix + inbox.description,
             configuration: clientConfiguration,
@@ -76,6 +80,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         ) { event in
             switch event {
             case .subscribed:
+                serverTime.ask()
                 router.deliverToAll(.resumed)
             case .message(let bytes):
                 guard let message = AnnouncementMessage(bytes: bytes) else { return }
@@ -179,12 +184,18 @@ public final class RedisLeaseStore: LeaseStore, Service {
             note: request.note,
             key: names.isDigest ? request.key : nil
         ).text
-        let deadline = self.clock.now.advanced(by: self.commandTimeout)
+        let now = self.clock.now
+        let entering = Entering(
+            request: request,
+            names: names,
+            record: record,
+            validUntil: now.advanced(by: request.validity),
+            answerBy: now.advanced(by: self.commandTimeout)
+        )
         // A repetition asks the script, which knows how a first sending ended. So does every request with events on: the script
         // alone publishes exactly what it did.
-        let needsScript = request.terms.acceptsReuse || request.isRepetition || self.configuration.publishesEvents
-        guard !needsScript else {
-            return self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
+        guard request.takesFreeLease, !self.configuration.publishesEvents else {
+            return self.enterIfValid(entering, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
         let acquire = RedisCommand("SET", names.lease, .string(record), "NX", "PX", .integer(keyLife))
@@ -193,7 +204,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 switch result {
                 case .success(.null):
                     done(nil)
-                    self.enter(request, names: names, record: record, deadline: deadline, reply: reply)
+                    self.enterIfValid(entering, reply: reply)
                 case .success(.simpleString):
                     done(.success(.lead(attempt: 0)))
                 case .success:
@@ -205,14 +216,21 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
-    private func enter(
-        _ request: EnterRequest,
-        names: Keyspace.Names,
-        record: String,
-        deadline: LeaseInstant,
-        reply: @escaping LeaseReply<EnterReply>
-    ) {
-        let remaining = self.clock.now.duration(to: deadline)
+    /// A request to lead, on its way.
+    private struct Entering {
+        var request: EnterRequest
+        var names: Keyspace.Names
+        var record: String
+        /// Until then the server may carry it out.
+        var validUntil: LeaseInstant
+        var answerBy: LeaseInstant
+        /// Whether the server took it for late once before.
+        var isCorrected = false
+    }
+
+    private func enterIfValid(_ entering: Entering, reply: @escaping LeaseReply<EnterReply>) {
+        let (request, names, sentAt) = (entering.request, entering.names, self.clock.now)
+        let remaining = sentAt.duration(to: entering.answerBy)
         guard remaining > .zero else {
             return reply(
                 .failure(LeaseStoreError(.timedOut, "no answer within the command timeout", mayHaveExecuted: true))
@@ -223,14 +241,27 @@ public final class RedisLeaseStore: LeaseStore, Service {
             LeaseScripts.enter,
             keys: [names.lease, names.wait, names.done, names.last],
             arguments: [
-                .string(request.token.description), .string(record), .string(self.inbox.description),
+                .string(request.token.description), .string(entering.record), .string(self.inbox.description),
                 .integer(request.terms.duration.milliseconds), .integer(request.terms.grace.milliseconds),
                 policy.letter, policy.attempts, .integer(request.terms.retention.milliseconds),
-                request.terms.acceptsReuse ? "1" : "0", "0", .string(self.keyspace.inboxPrefix), self.eventChannel,
+                request.terms.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil)),
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
-            timeout: remaining,
-            reply
-        ) { reply throws(LeaseStoreError) in try reply.enterReply() }
+            timeout: remaining
+        ) { (answer: Result<EnterReply, LeaseStoreError>) in
+            guard case .success(.late) = answer, !entering.isCorrected, self.clock.now <= entering.validUntil else {
+                return reply(answer)
+            }
+            // It is not late here, and was not carried out: the server's clock was set. Now it is known how.
+            var corrected = entering
+            corrected.isCorrected = true
+            self.enterIfValid(corrected, reply: reply)
+        } read: { reply throws(LeaseStoreError) in
+            if let time = reply.serverTime {
+                self.serverTime.learn(milliseconds: time, sentAt: sentAt)
+            }
+            return try reply.enterReply()
+        }
     }
 
     /// See `LeaseStore`.

@@ -14,13 +14,19 @@ struct ConformanceProcess: Sendable {
         ConformanceListener(self.store, self.key)
     }
 
-    func enter(_ token: LeaseToken, _ terms: LeaseTerms = .long()) async throws -> EnterReply {
+    func enter(
+        _ token: LeaseToken,
+        _ terms: LeaseTerms = .long(),
+        validity: Duration? = nil,
+        isRepetition: Bool = false
+    ) async throws -> EnterReply {
         let request = EnterRequest(
             key: self.key,
             token: token,
             terms: terms,
             note: LeaseNote(label: self.store.label),
-            validity: self.store.commandTimeout
+            validity: validity ?? self.store.commandTimeout,
+            isRepetition: isRepetition
         )
         return try await self.reply { self.store.enter(request, reply: $0) }
     }

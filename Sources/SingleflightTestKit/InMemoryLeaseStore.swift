@@ -80,7 +80,11 @@ public final class InMemoryLeaseStore: LeaseStore {
 
     /// See `LeaseStore`.
     public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
-        self.perform(.enter, reply) { model, now in model.enter(request, inbox: self.inbox, now: now) }
+        // The server's clock is the process's own.
+        let notAfter = self.clock.now.advanced(by: request.validity)
+        self.perform(.enter, reply) { model, now in
+            model.enter(request, inbox: self.inbox, now: now, notAfter: notAfter)
+        }
     }
 
     /// See `LeaseStore`.

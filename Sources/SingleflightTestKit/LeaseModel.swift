@@ -139,16 +139,45 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.enter`.
-    public mutating func enter(_ request: EnterRequest, inbox: InboxID, now: LeaseInstant) -> EnterReply {
+    /// See `LeaseStore.enter`: as a store does it, by ``acquire(_:inbox:now:)`` where that will do.
+    ///
+    /// - Parameter notAfter: the last instant at which the request may be carried out; `nil` for no limit.
+    public mutating func enter(
+        _ request: EnterRequest,
+        inbox: InboxID,
+        now: LeaseInstant,
+        notAfter: LeaseInstant? = nil
+    ) -> EnterReply {
+        if request.takesFreeLease, self.acquire(request, inbox: inbox, now: now) {
+            return .lead(attempt: 0)
+        }
+        return self.enterIfValid(request, inbox: inbox, now: now, notAfter: notAfter)
+    }
+
+    /// Takes a free lease without looking at anything else, also at the time. Whether it did.
+    public mutating func acquire(_ request: EnterRequest, inbox: InboxID, now: LeaseInstant) -> Bool {
+        self.withEntry(request.key, now: now) { entry, _ in
+            guard entry.lease == nil else { return false }
+            Self.lead(request, inbox, attempt: 0, &entry, now)
+            return true
+        }
+    }
+
+    /// Leads, follows or finds an outcome, unless it is too late.
+    public mutating func enterIfValid(
+        _ request: EnterRequest,
+        inbox: InboxID,
+        now: LeaseInstant,
+        notAfter: LeaseInstant?
+    ) -> EnterReply {
         self.withEntry(request.key, now: now) { entry, announce in
+            if let notAfter, now > notAfter {
+                return .late
+            }
             if let lease = entry.lease, lease.token == request.token {
                 return .lead(attempt: lease.attempt)
             }
-            // A first request asks for a free lease without looking at anything else.
-            if entry.lease != nil || request.isRepetition || request.terms.acceptsReuse,
-                case .outcome(let outcome) = entry.kept[request.token]?.record
-            {
+            if case .outcome(let outcome) = entry.kept[request.token]?.record {
                 return .reuse(request.token, outcome)
             }
             var attempt = 0
@@ -178,18 +207,28 @@ public struct LeaseModel: Sendable {
             {
                 return .reuse(last.token, outcome)
             }
-            entry.waiters.removeAll { $0 == inbox }
-            entry.lease = Lease(
-                token: request.token,
-                inbox: inbox,
-                duration: request.terms.duration,
-                expiry: now.advanced(by: request.terms.duration),
-                grace: request.terms.grace,
-                attempt: attempt,
-                note: request.note
-            )
+            Self.lead(request, inbox, attempt: attempt, &entry, now)
             return .lead(attempt: attempt)
         }
+    }
+
+    private static func lead(
+        _ request: EnterRequest,
+        _ inbox: InboxID,
+        attempt: Int,
+        _ entry: inout Entry,
+        _ now: LeaseInstant
+    ) {
+        entry.waiters.removeAll { $0 == inbox }
+        entry.lease = Lease(
+            token: request.token,
+            inbox: inbox,
+            duration: request.terms.duration,
+            expiry: now.advanced(by: request.terms.duration),
+            grace: request.terms.grace,
+            attempt: attempt,
+            note: request.note
+        )
     }
 
     /// See `LeaseStore.renew`.

@@ -19,6 +19,22 @@ extension LeaseStoreConformance {
             _ = try await a.enter(token)
             try expectEqual(try await a.enter(token), .lead(attempt: 0), "the repeated enter")
         },
+        Case("an enter that comes later than it may is refused, and neither leads nor registers") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            // From the first answer the process knows the time.
+            try await b.follow(token)
+            _ = try await b.leave(token)
+            let tooLate = Duration.seconds(-60)
+            try expectEqual(try await b.enter(run.token(), validity: tooLate), .late, "an enter while a lease is held")
+            try expectEqual(try await a.inspect().waiters, [], "the waiters")
+            _ = try await a.complete(token, .value([]))
+            let repeated = try await b.enter(run.token(), validity: tooLate, isRepetition: true)
+            try expectEqual(repeated, .late, "a repetition while no lease is held")
+            try expectEqual(try await a.inspect().lease, nil, "the lease")
+            try expectEqual(try await b.enter(token), .lead(attempt: 0), "an enter in time")
+        },
         Case("a process that enters twice is one waiter") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let token = run.token()

@@ -13,7 +13,7 @@ struct SoakSettings: Codable, Equatable {
     static let retention = Duration.milliseconds(400)
     static let commandTimeout = Duration.milliseconds(60)
     static let maximumFlight = Duration.seconds(2)
-    /// How old the oldest call may become: more than thrice the longest that the parts allow, for a machine that is busy.
+    /// How old the oldest call may become: what the parts allow is 10 s, the rest is for a machine that is busy.
     static let longestCall = Duration.seconds(15)
     static let namespace = "soak"
 }

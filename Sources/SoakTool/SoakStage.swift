@@ -34,6 +34,8 @@ final class SoakStage {
     private var workers: [Member] = []
     /// Processes whose end is part of the plan.
     private var dismissed: Set<Int32> = []
+    /// When the calls were made that took too long.
+    private var overdue: Set<MonotonicTime> = []
     private var sizes: [String: (memory: [Double], descriptors: [Double])] = [:]
     private let events: AsyncStream<Event>.Continuation
     private var incoming: AsyncStream<Event>.Iterator
@@ -180,8 +182,8 @@ final class SoakStage {
         guard let oldest = period.oldestCall else { return }
         let age = oldest.duration(to: now) / .seconds(1)
         self.report.oldestCall = max(self.report.oldestCall, age)
-        // I7: nobody hangs.
-        if age > SoakSettings.longestCall / .seconds(1) {
+        // I7: nobody hangs. Each call is told of once.
+        if age > SoakSettings.longestCall / .seconds(1), self.overdue.insert(oldest).inserted {
             self.report.violations.append("a call of worker \(process) was under way for \(SoakReport.text(age)) s")
         }
     }

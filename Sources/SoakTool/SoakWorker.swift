@@ -174,7 +174,7 @@ private struct CallPlan {
         let isHot = Bool.random(using: &random)
         self.key = Int.random(in: 0..<(isHot ? min(keys, 20) : keys), using: &random)
         switch Int.random(in: 0..<100, using: &random) {
-        case 0: self.work = .seconds(10)  // Hangs: past the longest flight.
+        case 0: self.work = .seconds(3)  // Hangs: past the longest flight.
         case 1..<10: self.work = .milliseconds(Int.random(in: 200...500, using: &random))  // Longer than a lease.
         default: self.work = .milliseconds(Int.random(in: 0...40, using: &random))
         }

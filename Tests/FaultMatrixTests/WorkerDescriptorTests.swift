@@ -1,5 +1,6 @@
 import FaultProxy
 import PrivateRedis
+import SingleflightCLI
 import SingleflightRedis
 import SingleflightTestKit
 import Testing
@@ -16,7 +17,6 @@ struct WorkerDescriptorTests {
         try await withWorker { worker, proxy, _ in
             worker.send(.exhaustDescriptors)
             try #require(await worker.untilExhausted(within: Self.patience))
-            #expect(worker.exhausted ?? 0 > 0)
             // The connection breaks; another cannot be made.
             try await proxy.arm(.resetBeforeRequest, at: "acquire", on: .command)
             worker.send(.call(waits: false))
@@ -36,18 +36,16 @@ struct WorkerDescriptorTests {
         }
     }
 
+    /// Broke once: SwiftNIO opens sockets without close-on-exec.
     @Test("are not inherited by its children: a child that lives on must not keep a dead leader's connections open")
     func inheritance() async throws {
         try await withWorker { worker, _, _ in
             worker.send(.listChildsDescriptors)
             try #require(await worker.untilListed(within: Self.patience))
-            let descriptors = worker.childsDescriptors ?? []
-            #expect(descriptors.count >= 3)
-            let inherited = descriptors.filter { line in
-                guard line.contains("socket:") else { return false }
-                // 0 to 2 are the worker's own standard streams, which a child is to have.
-                return !["0", "1", "2"].contains { line.contains(" \($0) -> ") }
-            }
+            let descriptors = try #require(worker.childsDescriptors)
+            // What it has to have is a descriptor of its own, for the directory that it lists.
+            #expect(!descriptors.isEmpty)
+            let inherited = descriptors.filter { $0.contains("socket:") }
             #expect(inherited == [])
         }
     }

@@ -24,6 +24,56 @@ import Testing
         }
     }
 
+    /// A connection that is closed in good order has its unsent bytes sent all the same, for as long as TCP repeats them: an
+    /// acquire that timed out could arrive behind the release of its own lease.
+    @Test("a connection on which a command timed out is reset, others are closed", .timeLimit(.minutes(1)))
+    func reset() async throws {
+        try await withFakeServer { _, command in
+            switch command.first {
+            case "HANG": .silence
+            case "BYE": .reply("-READONLY replica\r\n")
+            default: nil
+            }
+        } _: { server, client in
+            try await client.connected(within: .seconds(20))
+            _ = try await failure(of: RedisCommand("BYE"), on: client)
+            _ = try await client.send(RedisCommand("PING"))
+            #expect(server.connectionCount == 2)
+            let error = try await failure(of: RedisCommand("HANG"), on: client, timeout: .milliseconds(300))
+            #expect(error.code == .timedOut)
+            while server.resetCount == 0 { await Task.yield() }
+            #expect(server.resetCount == 1)
+        }
+    }
+
+    @Test("whatever is submitted while there is no connection is answered by its deadline, and was not carried out")
+    func disconnected() async throws {
+        try await withFakeServer { _, command in
+            command.first == "ROLE" ? .silence : nil
+        } _: { server, client in
+            let count = 1000
+            let answers = await withTaskGroup(of: RedisClientError?.self) { group in
+                for index in 0..<count {
+                    group.addTask {
+                        do throws(RedisClientError) {
+                            _ = try await client.send(
+                                RedisCommand("SET", "k", "v"),
+                                timeout: .milliseconds(index % 300 + 1)
+                            )
+                            return nil
+                        } catch {
+                            return error
+                        }
+                    }
+                }
+                return await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(answers.count == count)
+            #expect(answers.allSatisfy { $0?.code == .notSent && $0?.mayHaveExecuted == false })
+            #expect(!server.commands.contains { $0.first == "SET" })
+        }
+    }
+
     @Test(
         "a reply that is cut, missing or garbage leaves the outcome unknown",
         arguments: ["", "$5\r\nab", "garbage\r\n", "$99999999999\r\n"]

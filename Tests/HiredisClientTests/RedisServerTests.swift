@@ -173,6 +173,34 @@ import Testing
         }
     }
 
+    @Test("a connection that timed out is never used again, and its late answers reach nobody")
+    func frozen() async throws {
+        try await withServer { server, client in
+            let before = try await client.send(RedisCommand("CLIENT", "ID"))
+            server.pause()
+            var failures: [RedisClientError] = []
+            for index in 0..<3 {
+                let command = RedisCommand("ECHO", .integer(Int64(index)))
+                let error = await #expect(throws: RedisClientError.self) {
+                    _ = try await client.send(command, timeout: .milliseconds(300))
+                }
+                failures += error.map { [$0] } ?? []
+            }
+            server.resume()
+            // The first was on the connection that then was given up; the others found none.
+            #expect(failures.map(\.code) == [.timedOut, .notSent, .notSent])
+            #expect(failures.map(\.mayHaveExecuted) == [true, false, false])
+            for index in 100..<110 {
+                #expect(try await client.send(RedisCommand("ECHO", .integer(Int64(index)))).string == "\(index)")
+            }
+            let after = try await client.send(RedisCommand("CLIENT", "ID"))
+            #expect(after != before)
+            let id = try #require(before.integer)
+            let list = try await client.send(RedisCommand("CLIENT", "LIST", "ID", .integer(id)))
+            #expect(list.string == "", "the server has let go of the first connection")
+        }
+    }
+
     @Test("whatever becomes of the connection, every command is answered exactly once", arguments: 1...3)
     func everythingIsAnswered(round: Int) async throws {
         try await withServer { server, client in

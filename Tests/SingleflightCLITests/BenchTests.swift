@@ -45,6 +45,33 @@ struct BenchTests {
         #expect(BenchRow.ratio(.atLeast, 0.8, "", 30, "/s", to: 100, "C").isGross)
     }
 
+    @Test("a known miss is a regression only beyond its own bound, and is to be taken off the list within the budget")
+    func knownMisses() throws {
+        let known = try #require(KnownMiss.all.first)
+        func row(_ figure: Double) -> BenchRow { .ratio(.atMost, 1, known.name, figure, "", to: 1, "") }
+        #expect(row(known.bound).isGross)
+        #expect(!row(known.bound).isRegression)
+        #expect(row(known.bound + 1).isRegression)
+        #expect(row(1).isBetterThanKnown)
+        #expect(!row(2).isBetterThanKnown)
+    }
+
+    @Test("on a busy machine only what was counted fails a quick run")
+    func noise() {
+        func regressions(noise: Double) -> [String] {
+            BenchReport(
+                machine: .init(processors: 2, system: "", noise: noise),
+                isQuick: true,
+                rows: [.atMost(1, "timed", 9, ""), .atMost(1, "counted", 9, "", .counted), .atMost(1, "fine", 1, "")],
+                local: LocalFigures(),
+                client: [],
+                further: [:]
+            ).regressions.map(\.name)
+        }
+        #expect(regressions(noise: 1.1) == ["timed", "counted"])
+        #expect(regressions(noise: 2) == ["counted"])
+    }
+
     @Test("a payload tells when it was made")
     func payloadTellsTime() {
         let before = MonotonicTime.now

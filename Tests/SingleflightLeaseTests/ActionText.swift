@@ -59,7 +59,7 @@ struct ActionText {
 
     private func text(_ action: FlightAction) -> String {
         switch action {
-        case .enter(let token, let isRepetition): (isRepetition ? "enter again " : "enter ") + self.name(token)
+        case .enter(let token, let isRepetition, _): (isRepetition ? "enter again " : "enter ") + self.name(token)
         case .poll(let token): "poll \(self.name(token))"
         case .settle(let token): "settle \(self.name(token))"
         case .leave(let token): "leave \(self.name(token))"

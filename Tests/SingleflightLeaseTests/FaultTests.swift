@@ -29,6 +29,7 @@ struct FaultTests {
         #expect(completion.coordination == .degraded)
         #expect(completion.token == nil)
         #expect(self.work.starts == 1)
+        self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }
 
@@ -66,6 +67,7 @@ struct FaultTests {
         let result = try await call.value.completion().result
         #expect(#expect(throws: DistributedGroupError.self) { try result.get() }?.code == .unavailable)
         #expect(self.work.starts == 0)
+        self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }
 

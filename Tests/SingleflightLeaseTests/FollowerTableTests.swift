@@ -40,7 +40,7 @@ struct FollowerTableTests {
         /// The token of the last `enter` that was asked for.
         var me = other
         func sent(_ actions: [FlightAction]) {
-            for case .enter(let token, _) in actions { me = token }
+            for case .enter(let token, _, _) in actions { me = token }
         }
         func sent(_ step: FollowerStateMachine.Step) {
             if case .actions(let actions) = step { sent(actions) }
@@ -156,55 +156,55 @@ struct FollowerTableTests {
             .lead1: "lead me 1",
             .follow: "wake 3021",
             .reuse: "resolve reused O [1] 0, finish",
-            .late: "release me handOver, leave me, resolve unavailable timedOut, finish",
+            .late: "resolve unavailable timedOut, finish",
             .enterFailed: "wake 25",
-            .enterRefused: "release me handOver, leave me, resolve unavailable refused, finish",
-            .lateTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
-            .leftTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
-            .shutDown: "release me handOver, leave me, resolve shutDown, finish",
+            .enterRefused: "resolve unavailable refused, finish",
+            .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
         .enteringAbandoned: [
             .lead0: "lead me 0 abandoned",
             .lead1: "lead me 1 abandoned",
             .follow: "leave O, finish",
             .reuse: "finish",
-            .late: "release me handOver, leave me, finish",
-            .enterFailed: "release me handOver, leave me, finish",
-            .enterRefused: "release me handOver, leave me, finish",
-            .lateTimer: "release me handOver, leave me, finish",
-            .leftTimer: "release me handOver, leave me, finish",
-            .shutDown: "release me handOver, leave me, finish",
+            .late: "finish",
+            .enterFailed: "leave me, release me handOver, finish",
+            .enterRefused: "finish",
+            .lateTimer: "leave me, release me handOver, finish",
+            .leftTimer: "leave me, release me handOver, finish",
+            .shutDown: "leave me, release me handOver, finish",
         ],
         .enteringBackoff: [
             .timer: "enter again me, wake 100",
-            .lateTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
-            .leftTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
-            .abandoned: "release me unlessAwaited, leave me, finish",
-            .shutDown: "release me handOver, leave me, resolve shutDown, finish",
+            .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .abandoned: "leave me, release me handOver, finish",
+            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
         .enteringRepeated: [
             .lead0: "lead me 0",
             .lead1: "lead me 1",
             .follow: "wake 3021",
             .reuse: "resolve reused O [1] 0, finish",
-            .late: "release me handOver, leave me, resolve unavailable timedOut, finish",
+            .late: "leave me, release me handOver, resolve unavailable timedOut, finish",
             .enterFailed: "wake 30",
-            .enterRefused: "release me handOver, leave me, resolve unavailable refused, finish",
-            .lateTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
-            .leftTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
-            .shutDown: "release me handOver, leave me, resolve shutDown, finish",
+            .enterRefused: "leave me, release me handOver, resolve unavailable refused, finish",
+            .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
         .enteringAfterExpiry: [
             .lead0: "poll L",
             .lead1: "lead me 1",
             .follow: "wake 3021",
             .reuse: "resolve reused O [1] 0, finish",
-            .late: "release me handOver, leave me, resolve unavailable timedOut, finish",
+            .late: "resolve unavailable timedOut, finish",
             .enterFailed: "wake 25",
-            .enterRefused: "release me handOver, leave me, resolve unavailable refused, finish",
-            .outcomeOfLeader: "release me handOver, leave me, resolve followed L [3] 0, finish",
-            .shutDown: "release me handOver, leave me, resolve shutDown, finish",
-            .leftTimer: "release me handOver, leave me, resolve unavailable timedOut, finish",
+            .enterRefused: "resolve unavailable refused, finish",
+            .outcomeOfLeader: "leave me, release me handOver, resolve followed L [3] 0, finish",
+            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
         ],
         .waiting: [
             .outcomeOfLeader: "resolve followed L [3] 0, finish",
@@ -312,7 +312,6 @@ struct FollowerTableTests {
             .lead0: "release me handOver",
             .lead1: "release me handOver",
             .follow: "leave O",
-            .enterFailed: "release me handOver, leave me",
         ],
     ]
 
@@ -328,8 +327,8 @@ struct FollowerTableTests {
         "a group that does not take over ends the flight's waiters, and recovers no lost flight",
         arguments: [
             (Situation.polling, Event.gone, "resolve gone L, finish"),
-            (.entering, .shutDown, "release me cancelWaiters, leave me, resolve shutDown, finish"),
-            (.enteringBackoff, .abandoned, "release me unlessAwaited, leave me, finish"),
+            (.entering, .shutDown, "leave me, release me cancelWaiters, resolve shutDown, finish"),
+            (.enteringBackoff, .abandoned, "leave me, release me cancelWaiters, finish"),
             (.ended, .lead0, "release me cancelWaiters"),
         ]
     )

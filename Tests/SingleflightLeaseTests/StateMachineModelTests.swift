@@ -27,7 +27,7 @@ struct StateMachineModelTests {
                     }
                 }
                 switch action {
-                case .enter(let token, _):
+                case .enter(let token, _, _):
                     self.tokens.append(token)
                     self.outstanding.append(action)
                 case .poll, .settle, .renew, .complete:
@@ -82,7 +82,7 @@ struct StateMachineModelTests {
             let outcome = Self.canceled(&run.random)
             let actions: [FlightAction]
             switch action {
-            case .enter(let token, _):
+            case .enter(let token, _, _):
                 let replies: [EnterReply] = [
                     .lead(attempt: 0), .follow(other, remaining: .seconds(3)), .follow(other, remaining: .zero),
                     .reuse(other, .value([])), .late,
@@ -107,7 +107,7 @@ struct StateMachineModelTests {
                 actions = run.machine.completeReplied(reply(replies, &run.random), now: run.now, using: &run.random)
             case .release:
                 let replies: [ReleaseReply] = [.released(waiters: 0), .awaited(waiters: 1), .notHeld]
-                actions = run.machine.releaseReplied(reply(replies, &run.random))
+                actions = run.machine.releaseReplied(reply(replies, &run.random), now: run.now, using: &run.random)
             default:
                 actions = []
             }

@@ -23,6 +23,11 @@ struct Cluster {
         )
     }
 
+    /// Lets a lease's time pass, in which whoever gave up a request to lead goes on handing back what it may be granted.
+    func letRequestsLapse() {
+        self.clock.advance(by: .seconds(3))
+    }
+
     /// Checks that nothing stays behind once everything that is kept for a time has gone.
     func expectNothingLeft(_ processes: Process..., sourceLocation: SourceLocation = #_sourceLocation) async {
         for process in processes {

@@ -11,14 +11,17 @@ struct RedisConformanceTests {
     /// Its stores live until the test ends; time passes on the server's clock.
     final class Fixture: LeaseStoreFixture {
         private let url: String
+        private let configuration: RedisLeaseStoreConfiguration
         private let stores = Mutex<[RedisLeaseStore]>([])
 
-        init(url: String) {
+        init(url: String, configuration: RedisLeaseStoreConfiguration = .init(commandTimeout: .seconds(5))) {
             self.url = url
+            self.configuration = configuration
         }
 
         func makeStore(label: String) async throws -> any LeaseStore {
-            let configuration = RedisLeaseStoreConfiguration(label: label, commandTimeout: .seconds(5))
+            var configuration = self.configuration
+            configuration.label = label
             let store = try RedisLeaseStore(url: self.url, configuration: configuration)
             self.stores.withLock { $0.append(store) }
             try await store.connectWithInbox()

@@ -21,12 +21,9 @@ package struct FlightWorker: Sendable {
 
     private let group: DistributedGroup<String, String>
     private let finish = AsyncStream.makeStream(of: Void.self)
-    private let descriptors = Descriptors()
     private let hasLed = Flag()
-
-    private final class Descriptors: Sendable {
-        let open = Mutex<[Int32]>([])
-    }
+    /// What the process was started with, by numbers: none of it is its own.
+    private let inherited: Set<String>
 
     private final class Flag: Sendable {
         let value = Mutex(false)
@@ -39,6 +36,9 @@ package struct FlightWorker: Sendable {
         guard arguments.count == 3, let rule = MatrixCell.Rule(rawValue: arguments[2]) else {
             throw FaultMatrixError("usage: worker URL GROUP RULE")
         }
+        let listed = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
+        // Without the one that listed them.
+        let inherited = Set(listed.filter { Int32($0).map { fcntl($0, F_GETFD) != -1 } ?? false })
         // Written at once, not by an event loop: what is told of a request must be out before the request is.
         let history = LeaseHistory(onLine: { Self.tell(.history($0)) })
         let store = try RedisLeaseStore(
@@ -50,16 +50,20 @@ package struct FlightWorker: Sendable {
             )
         )
         let worker = FlightWorker(
-            group: try MatrixTimes.group(arguments[1], rule: rule, store: RecordingLeaseStore(store, in: history))
+            group: try MatrixTimes.group(arguments[1], rule: rule, store: RecordingLeaseStore(store, in: history)),
+            inherited: inherited
         )
         let services = ServiceGroup(
             services: [store],
             gracefulShutdownSignals: [.sigterm],
             logger: Logger(label: "worker", factory: { _ in SwiftLogNoOpLogHandler() })
         )
-        let orders = Self.orders()
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { try await services.run() }
+        let (orders, ordering) = Self.orders()
+        try await withThrowingTaskGroup(of: Bool.self) { tasks in
+            tasks.addTask {
+                try await services.run()
+                return true
+            }
             tasks.addTask {
                 try await store.untilReady(within: .seconds(15))
                 Self.tell(.ready(inbox: store.inbox.description))
@@ -67,16 +71,18 @@ package struct FlightWorker: Sendable {
                     for await order in orders { worker.carryOut(order, in: &calls) }
                 }
                 await services.triggerGracefulShutdown()
+                return false
             }
-            // Whichever ends first: after a signal nobody waits for further orders.
-            try await tasks.next()
-            tasks.cancelAll()
-            while try await tasks.next() != nil {}
+            // After a signal nobody waits for further orders; the calls end by themselves.
+            while let isShutDown = try await tasks.next() {
+                if isShutDown { ordering.finish() }
+            }
         }
     }
 
-    private init(group: DistributedGroup<String, String>) {
+    private init(group: DistributedGroup<String, String>, inherited: Set<String>) {
         self.group = group
+        self.inherited = inherited
     }
 
     private static func tell(_ event: WorkerEvent) {
@@ -84,7 +90,7 @@ package struct FlightWorker: Sendable {
         FileHandle.standardOutput.write(Data((line + "\n").utf8))
     }
 
-    private static func orders() -> AsyncStream<WorkerOrder> {
+    private static func orders() -> (AsyncStream<WorkerOrder>, AsyncStream<WorkerOrder>.Continuation) {
         let (orders, continuation) = AsyncStream.makeStream(of: WorkerOrder.self)
         // Reading blocks, for as long as nothing is said.
         Thread.detachNewThread {
@@ -93,18 +99,22 @@ package struct FlightWorker: Sendable {
             }
             continuation.finish()
         }
-        return orders
+        return (orders, continuation)
     }
 
     private func carryOut(_ order: WorkerOrder, in calls: inout DiscardingTaskGroup) {
         switch order {
         case .call(let waits): calls.addTask { await self.call(waits: waits) }
         case .finish: self.finish.continuation.finish()
-        case .exhaustDescriptors: self.exhaustDescriptors()
+        case .exhaustDescriptors:
+            // Those that are open stay so; there can be no others.
+            Self.limitDescriptors(to: 3)
+            Self.tell(.exhausted)
         case .freeDescriptors:
-            for descriptor in self.descriptors.open.withLock({ $0 }) { close(descriptor) }
+            Self.limitDescriptors(to: nil)
             Self.tell(.freed)
-        case .listChildsDescriptors: Self.listChildsDescriptors()
+        case .listChildsDescriptors:
+            self.listChildsDescriptors()
         }
     }
 
@@ -130,23 +140,16 @@ package struct FlightWorker: Sendable {
         private static let descriptorLimit = RLIMIT_NOFILE
     #endif
 
-    private func exhaustDescriptors() {
+    /// - Parameter number: the least that a descriptor must not have; `nil` for as many as there can be.
+    private static func limitDescriptors(to number: UInt?) {
         var limit = rlimit()
         getrlimit(Self.descriptorLimit, &limit)
-        limit.rlim_cur = min(limit.rlim_cur, 256)
+        limit.rlim_cur = number.map { rlim_t($0) } ?? limit.rlim_max
         setrlimit(Self.descriptorLimit, &limit)
-        let count = self.descriptors.open.withLock { held in
-            while true {
-                let descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC)
-                guard descriptor >= 0 else { return held.count }
-                held.append(descriptor)
-            }
-        }
-        Self.tell(.exhausted(count))
     }
 
     /// A child by fork and exec that closes nothing itself.
-    private static func listChildsDescriptors() {
+    private func listChildsDescriptors() {
         guard let pipe = popen("ls -l /proc/self/fd", "r") else { return Self.tell(.childsDescriptors([])) }
         defer { pclose(pipe) }
         var text: [UInt8] = []
@@ -156,7 +159,12 @@ package struct FlightWorker: Sendable {
             guard count > 0 else { break }
             text += buffer[..<count]
         }
-        let lines = String(decoding: text, as: UTF8.self).split(separator: "\n")
-        Self.tell(.childsDescriptors(lines.compactMap { $0.range(of: " -> ") != nil ? String($0) : nil }))
+        let lines = String(decoding: text, as: UTF8.self).split(separator: "\n").filter { line in
+            // … 7 -> socket:[12345]
+            let words = line.split(separator: " ")
+            guard words.count > 2, words[words.count - 2] == "->" else { return false }
+            return !self.inherited.contains(String(words[words.count - 3]))
+        }
+        Self.tell(.childsDescriptors(lines.map(String.init)))
     }
 }

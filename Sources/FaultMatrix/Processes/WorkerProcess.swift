@@ -9,7 +9,7 @@ final class WorkerProcess: Sendable {
         var inbox: String?
         var begun: [String] = []
         var end: (CallEnd, at: ContinuousClock.Instant)?
-        var exhausted: Int?
+        var isExhausted = false
         var isFreed = false
         var childsDescriptors: [String]?
         var isGone = false
@@ -41,13 +41,12 @@ final class WorkerProcess: Sendable {
     var inbox: String? { self.state.withLock { $0.inbox } }
     var begun: [String] { self.state.withLock { $0.begun } }
     var end: (CallEnd, at: ContinuousClock.Instant)? { self.state.withLock { $0.end } }
-    var exhausted: Int? { self.state.withLock { $0.exhausted } }
     var childsDescriptors: [String]? { self.state.withLock { $0.childsDescriptors } }
 
     func untilReady(within limit: Duration) async -> Bool { await self.until(limit) { $0.inbox != nil } }
     func untilBegun(within limit: Duration) async -> Bool { await self.until(limit) { !$0.begun.isEmpty } }
     func untilEnded(within limit: Duration) async -> Bool { await self.until(limit) { $0.end != nil } }
-    func untilExhausted(within limit: Duration) async -> Bool { await self.until(limit) { $0.exhausted != nil } }
+    func untilExhausted(within limit: Duration) async -> Bool { await self.until(limit) { $0.isExhausted } }
     func untilFreed(within limit: Duration) async -> Bool { await self.until(limit) { $0.isFreed } }
     func untilListed(within limit: Duration) async -> Bool { await self.until(limit) { $0.childsDescriptors != nil } }
     /// Everything that it said has been read.
@@ -95,7 +94,7 @@ extension WorkerProcess.State {
         case .began(let token): self.begun.append(token)
         case .ended(let end): self.end = (end, .now)
         case .history: break
-        case .exhausted(let count): self.exhausted = count
+        case .exhausted: self.isExhausted = true
         case .freed: self.isFreed = true
         case .childsDescriptors(let lines): self.childsDescriptors = lines
         }

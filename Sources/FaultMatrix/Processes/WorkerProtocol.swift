@@ -6,9 +6,9 @@ enum WorkerOrder: Codable, Sendable {
     case call(waits: Bool)
     /// Let the operation end.
     case finish
-    /// Use up all descriptors that the process may have.
+    /// Let there be no further descriptors.
     case exhaustDescriptors
-    /// Give them back.
+    /// Let there be some again.
     case freeDescriptors
     /// Start a child, and tell which descriptors it has.
     case listChildsDescriptors
@@ -24,10 +24,10 @@ enum WorkerEvent: Codable, Sendable {
     case ended(CallEnd)
     /// A line of its history.
     case history(String)
-    /// So many descriptors could be opened until there were no more.
-    case exhausted(Int)
+    /// There are no descriptors to be had; there are again.
+    case exhausted
     case freed
-    /// What each of a child's descriptors is.
+    /// A child's descriptors, but for those that the worker itself was started with.
     case childsDescriptors([String])
 }
 

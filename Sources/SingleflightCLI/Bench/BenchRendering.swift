@@ -20,9 +20,17 @@ enum BenchRendering {
         var text = table.render(for: terminal)
         text += "\n\(report.rows.count - report.missed.count) of \(report.rows.count) within budget"
         text += ", \(report.gross.count) off by more than twice\n"
+        for row in report.rows where row.isGross {
+            guard let known = KnownMiss.of(row) else { continue }
+            text +=
+                "known: \(row.name): \(known.reason) (no worse than \(number(known.bound)) is a pass of a quick run)\n"
+        }
+        for row in report.rows where row.isBetterThanKnown {
+            text += "better than known: \(row.name): take it off the known misses\n"
+        }
         if report.machine.isNoisy {
             text +=
-                "The machine was busy (\(number(report.machine.noise)) x between slow and fast): compare ratios, if anything.\n"
+                "The machine was busy (\(number(report.machine.noise)) x between slow and fast): no time is judged, ratios say something at best.\n"
         }
         return text
     }

@@ -9,6 +9,14 @@ struct BenchRow: Codable, Sendable {
     /// Which side of the budget is the good one.
     enum Direction: String, Codable, Sendable { case atMost, atLeast }
 
+    /// What others at work on the machine do to a figure.
+    enum Steadiness: String, Codable, Sendable {
+        /// Nothing: it was counted.
+        case counted
+        /// They slow it down: it is a time, or depends on times.
+        case timed
+    }
+
     let name: String
     let unit: String
     let figure: Double
@@ -18,6 +26,7 @@ struct BenchRow: Codable, Sendable {
     /// The bound on the figure, or on its ratio to the baseline if there is one.
     let budget: Double
     let direction: Direction
+    let steadiness: Steadiness
 
     /// What the budget is about: the ratio to the baseline, or the figure.
     var measure: Double? {
@@ -31,12 +40,26 @@ struct BenchRow: Codable, Sendable {
         return isWithin(budget, measure) ? .pass : .miss
     }
 
-    /// More than twice as bad as the budget: not noise any more.
+    /// More than twice as bad as the budget.
     var isGross: Bool {
         guard let measure else { return false }
+        return !isWithin(grossBound, measure)
+    }
+
+    /// Worse than the row is known to be, or if nothing is known of it more than twice as bad as the budget.
+    var isRegression: Bool {
+        guard let measure else { return false }
+        return !isWithin(KnownMiss.of(self)?.bound ?? grossBound, measure)
+    }
+
+    /// Listed among the known misses, and none any more: the list must be shortened.
+    var isBetterThanKnown: Bool { KnownMiss.of(self) != nil && verdict == .pass }
+
+    private var grossBound: Double {
         switch direction {
-        case .atMost: return measure > max(budget * 2, budget + 0.5)
-        case .atLeast: return measure < budget / 2
+        // One command or allocation more is gross where none is allowed, a thousandth of one is not.
+        case .atMost: max(budget * 2, budget + 0.5)
+        case .atLeast: budget / 2
         }
     }
 
@@ -47,7 +70,13 @@ struct BenchRow: Codable, Sendable {
         }
     }
 
-    static func atMost(_ budget: Double, _ name: String, _ figure: Double, _ unit: String) -> BenchRow {
+    static func atMost(
+        _ budget: Double,
+        _ name: String,
+        _ figure: Double,
+        _ unit: String,
+        _ steadiness: Steadiness = .timed
+    ) -> BenchRow {
         BenchRow(
             name: name,
             unit: unit,
@@ -55,7 +84,8 @@ struct BenchRow: Codable, Sendable {
             baseline: nil,
             baselineName: nil,
             budget: budget,
-            direction: .atMost
+            direction: .atMost,
+            steadiness: steadiness
         )
     }
 
@@ -76,7 +106,8 @@ struct BenchRow: Codable, Sendable {
             baseline: baseline,
             baselineName: baselineName,
             budget: budget,
-            direction: direction
+            direction: direction,
+            steadiness: .timed
         )
     }
 }
@@ -102,4 +133,9 @@ struct BenchReport: Codable, Sendable {
 
     var missed: [BenchRow] { rows.filter { $0.verdict == .miss } }
     var gross: [BenchRow] { rows.filter(\.isGross) }
+
+    /// What a quick run fails for. Where others were at work on the machine, only what was counted is judged.
+    var regressions: [BenchRow] {
+        rows.filter { $0.isRegression && (!machine.isNoisy || $0.steadiness == .counted) }
+    }
 }

@@ -1,4 +1,3 @@
-import Foundation
 import HiredisClient
 import SingleflightRedis
 
@@ -10,6 +9,9 @@ struct BudgetSuite {
     let redis: BenchRedis
     let baselines: Baselines?
     let progress: ProgressLine
+
+    /// Of everything that has a baseline; the baseline takes its turn in each.
+    private static let rounds = 5
 
     private let namespace = "bench-\(UInt32.random(in: 0 ... .max))"
 
@@ -40,13 +42,8 @@ struct BudgetSuite {
         try await measureTakeover(&rows)
         noise.sample()
 
-        let machine = BenchReport.Machine(
-            processors: ProcessInfo.processInfo.activeProcessorCount,
-            system: ProcessInfo.processInfo.operatingSystemVersionString,
-            noise: noise.ratio
-        )
         return BenchReport(
-            machine: machine,
+            machine: BenchReport.Machine(noise),
             isQuick: isQuick,
             rows: rows,
             local: local,
@@ -83,6 +80,8 @@ struct BudgetSuite {
             )
             local.withLeaderAllocations = counted.withLeaderAllocations
             local.defaultPolicyAllocations = counted.defaultPolicyAllocations
+            local.bytesPerCaller = counted.bytesPerCaller
+            local.bytesPerTask = counted.bytesPerTask
         }
         return local
     }
@@ -113,10 +112,12 @@ struct BudgetSuite {
         ]
         if let allocations = local.withLeaderAllocations {
             // One in a thousand calls may meet a table that grows.
-            rows.append(.atMost(0.001, "allocations, .withLeader", allocations, "a call"))
+            rows.append(.atMost(0.001, "allocations, .withLeader", allocations, "a call", .counted))
         }
         rows += local.crowd.map { .atMost(1500, "\($0.callers) callers of one key", $0.nanoseconds, "ns each") }
-        rows.append(.atMost(1024, "memory of a waiting caller", local.bytesPerCaller, "B"))
+        if let caller = local.bytesPerCaller, let task = local.bytesPerTask {
+            rows.append(.atMost(1024, "memory of a waiting caller, beside its task", caller - task, "B", .counted))
+        }
         return rows
     }
 
@@ -126,7 +127,7 @@ struct BudgetSuite {
         var all: [ClientBench.Figures] = []
         for (inFlight, commands) in [(1, 8_000), (16, 50_000), (64, 100_000), (256, 150_000), (1024, 150_000)] {
             var rounds: [(figures: ClientBench.Figures, baseline: Double?)] = []
-            for _ in 0..<3 {
+            for _ in 0..<Self.rounds {
                 let figures = try await bench.run(inFlight: inFlight, commands: commands * scale)
                 var baseline: Double?
                 switch inFlight {
@@ -138,8 +139,9 @@ struct BudgetSuite {
                 rounds.append((figures, baseline))
             }
             rounds.sort { $0.figures.perSecond < $1.figures.perSecond }
-            let figures = rounds[1].figures
-            let baseline = rounds.compactMap(\.baseline).sorted().dropFirst().first
+            let figures = rounds[rounds.count / 2].figures
+            let baselines = rounds.compactMap(\.baseline).sorted()
+            let baseline = baselines.isEmpty ? nil : baselines[baselines.count / 2]
             all.append(figures)
             if inFlight == 1 {
                 let p50 = Double(figures.latency.quantile(0.5)) / 1000
@@ -159,17 +161,18 @@ struct BudgetSuite {
     private func measureFlights(_ rows: inout [BenchRow], _ further: inout [String: Double]) async throws {
         let (rounds, single) = try await withWorkers(1) { workers in
             var rounds: [Round] = []
-            for _ in 0..<3 { rounds.append(try await flightRound(workers[0])) }
+            _ = try await flights(workers[0], callers: 256)
+            for _ in 0..<Self.rounds { rounds.append(try await flightRound(workers[0])) }
             return (
                 rounds.sorted { $0.count.perSecond < $1.count.perSecond }, try await flights(workers[0], callers: 1)
             )
         }
-        let middle = rounds[1]
+        let middle = rounds[rounds.count / 2]
         let count = middle.count
         let number = Double(count.flights)
         rows += [
             .atMost(8, "Redis CPU of an uncontended flight", middle.redisCPU * 1e6 / number, "us"),
-            .atMost(2.01, "Redis commands of one", Double(middle.commands) / number, ""),
+            .atMost(2.01, "Redis commands of one", Double(middle.commands) / number, "", .counted),
             .ratio(
                 .atLeast,
                 0.5,
@@ -225,14 +228,24 @@ struct BudgetSuite {
         let enter = try await redis.load(LeaseScripts.enter)
         let complete = try await redis.load(LeaseScripts.complete)
         for followers in [1, 20] {
-            let rounds = (isQuick ? 100 : 400) / (followers == 1 ? 1 : 2)
-            let baseline = try await baselines?.wakeUp(
-                rounds: rounds,
-                followers: followers,
-                enter: enter,
-                complete: complete
-            )
-            let latency = try await withWorkers(followers + 1) { try await wakeUps($0, rounds: rounds) }
+            let samples = (isQuick ? 30 : 80) / (followers == 1 ? 1 : 2)
+            let (latency, baseline) = try await withWorkers(followers + 1) { workers in
+                var latency = LatencyHistogram()
+                var baseline: [Double] = []
+                _ = try await WakeUpBench(redis: redis, namespace: namespace).run(workers, 10, series: "warm")
+                for round in 0..<Self.rounds {
+                    let bench = WakeUpBench(redis: redis, namespace: namespace)
+                    latency.merge(try await bench.run(workers, samples, series: "\(round)").last)
+                    let reference = try await baselines?.wakeUp(
+                        rounds: samples,
+                        followers: followers,
+                        enter: enter,
+                        complete: complete
+                    )
+                    if let reference { baseline.append(reference.p50) }
+                }
+                return (latency, baseline.isEmpty ? nil : baseline.sorted()[baseline.count / 2])
+            }
             rows.append(
                 .ratio(
                     .atMost,
@@ -240,41 +253,11 @@ struct BudgetSuite {
                     followers == 1 ? "wake-up elsewhere, p50" : "wake-up of \(followers) processes, the last, p50",
                     Double(latency.quantile(0.5)) / 1000,
                     "us",
-                    to: baseline.map { $0.p50 / 1000 },
+                    to: baseline.map { $0 / 1000 },
                     "C reference"
                 )
             )
             further["wake-up of \(followers), p99 us"] = Double(latency.quantile(0.99)) / 1000
-        }
-    }
-
-    /// The first worker leads, the others follow; from its hand-over until the last of them has the value.
-    private func wakeUps(_ workers: [BenchWorkerHandle], rounds: Int) async throws -> LatencyHistogram {
-        var latency = LatencyHistogram()
-        for round in 0..<rounds {
-            let key = "wake-\(workers.count)-\(round)"
-            try workers[0].send(.lead(key: key, payload: 100))
-            guard case .leading = try await workers[0].answer() else { throw BenchWorkerHandle.outOfTurn }
-            for follower in workers.dropFirst() { try follower.send(.follow(key: key)) }
-            try await untilWaiting(workers.count - 1, on: key)
-            try workers[0].send(.finish)
-            guard case .led = try await workers[0].answer() else { throw BenchWorkerHandle.outOfTurn }
-            var latest: Int64 = 0
-            for follower in workers.dropFirst() {
-                guard case .followed(let start, let end) = try await follower.answer() else {
-                    throw BenchWorkerHandle.outOfTurn
-                }
-                latest = max(latest, end.nanoseconds - start.nanoseconds)
-            }
-            latency.record(nanoseconds: latest)
-        }
-        return latency
-    }
-
-    /// Asks Redis until so many processes are registered.
-    private func untilWaiting(_ count: Int, on key: String) async throws {
-        while try await redis.waiters(matching: "sf1:{\(namespace):*}:wait:bench:\(key)") < count {
-            try Task.checkCancellation()
         }
     }
 
@@ -297,61 +280,22 @@ struct BudgetSuite {
             }
             return most
         }
-        rows.append(.atMost(20, "herd 4 x 250 x 20: runs", Double(runs), ""))
-        rows.append(.atMost(200, "herd 4 x 250 x 20: Redis commands", Double(commands), ""))
+        rows.append(.atMost(20, "herd 4 x 250 x 20: runs", Double(runs), "", .counted))
+        rows.append(.atMost(200, "herd 4 x 250 x 20: Redis commands", Double(commands), "", .counted))
     }
 
     /// A hundred inboxes wait for one flight; how long its completion keeps the server from everybody else.
     private func measureBlocking(_ rows: inout [BenchRow]) async throws {
-        let followers = 100
-        let key = "crowded"
-        let pattern = "sf1:{\(namespace):*}"
-        let (released, release) = AsyncStream.makeStream(of: Void.self)
-        let (leading, lead) = AsyncStream.makeStream(of: Void.self)
-        let configuration = RedisLeaseStoreConfiguration(namespace: namespace, commandTimeout: .seconds(3))
-        let url = redis.url
-        var groupConfiguration = BenchSettings.group
-        groupConfiguration.leaseDuration = .seconds(10)
-        let settings = groupConfiguration
-
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            func join(_ operation: @escaping @Sendable () async -> Void) {
-                tasks.addTask {
-                    try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
-                        let group = try DistributedGroup<String, [UInt8]>(
-                            "bench",
-                            store: store,
-                            configuration: settings
-                        )
-                        _ = try await group.value(key) { _ in
-                            await operation()
-                            return StampedPayload.make(bytes: 100)
-                        }
-                    }
-                }
-            }
-            join {
-                lead.yield()
-                for await _ in released { break }
-            }
-            for await _ in leading { break }
-            for _ in 0..<followers { join {} }
-            try await untilWaiting(followers, on: key)
-            if let lease = try await redis.keys(matching: "\(pattern):lease:bench:\(key)").first {
-                rows.append(.atMost(600, "memory of a lease in Redis", Double(try await redis.memory(of: lease)), "B"))
-            }
-            let before = try await redis.statistics()
-            release.yield()
-            try await tasks.waitForAll()
-            let after = try await redis.statistics()
-            let calls = after.calls("evalsha") - before.calls("evalsha") + after.calls("eval") - before.calls("eval")
-            let time =
-                after.microseconds("evalsha") - before.microseconds("evalsha")
-                + after.microseconds("eval") - before.microseconds("eval")
-            // If others were called meanwhile, the completion's share is less than this.
-            rows.append(.atMost(0.25, "server blocked, 100 processes wait", time / 1000, "ms"))
-            guard calls > 0 else { throw CommandFailure("the completion was not seen") }
+        var times: [Double] = []
+        var leaseBytes = 0
+        for round in 0..<Self.rounds {
+            let bench = BlockingBench(redis: redis, namespace: namespace)
+            let figures = try await bench.run(followers: 100, key: "crowded-\(round)", payload: 100)
+            times.append(figures.milliseconds)
+            leaseBytes = max(leaseBytes, figures.leaseBytes)
         }
+        rows.append(.atMost(600, "memory of a lease in Redis", Double(leaseBytes), "B", .counted))
+        rows.append(.atMost(0.25, "server blocked, 100 processes wait", times.sorted()[times.count / 2], "ms"))
     }
 
     private func measureTakeover(_ rows: inout [BenchRow]) async throws {
@@ -362,7 +306,7 @@ struct BudgetSuite {
                 try workers[0].send(.lead(key: key, payload: 100))
                 guard case .leading = try await workers[0].answer() else { throw BenchWorkerHandle.outOfTurn }
                 try workers[1].send(.follow(key: key))
-                try await untilWaiting(1, on: key)
+                try await redis.untilWaiting(1, on: key, namespace: namespace)
                 let killed = MonotonicTime.now
                 await workers[0].kill()
                 guard case .tookOver(let time) = try await workers[1].answer() else {
@@ -374,29 +318,5 @@ struct BudgetSuite {
         }
         let lease = BenchSettings.lease / .milliseconds(1)
         rows.append(.atMost(lease + 200, "takeover after SIGKILL, lease 1 s", slowest, "ms"))
-    }
-}
-
-/// How steady the machine is: others at work on it show as pieces of equal work that take unequal time.
-struct MachineNoise {
-    private var times: [Int64] = []
-
-    /// How much longer the slowest tenth took than the fastest piece.
-    var ratio: Double {
-        let sorted = times.sorted()
-        guard let fastest = sorted.first, fastest > 0 else { return 1 }
-        return Double(sorted[sorted.count * 9 / 10]) / Double(fastest)
-    }
-
-    /// Takes some tens of milliseconds: pieces long enough for the scheduler to give the processor to others meanwhile.
-    mutating func sample() {
-        var sink: UInt64 = 1
-        for _ in 0..<10 {
-            let start = MonotonicTime.now
-            for _ in 0..<10_000_000 { sink = sink &* 6_364_136_223_846_793_005 &+ 1 }
-            times.append(MonotonicTime.now.nanoseconds - start.nanoseconds)
-        }
-        // Never taken; keeps the work from being left out.
-        if sink == 0 { times = [] }
     }
 }

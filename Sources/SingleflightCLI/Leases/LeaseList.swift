@@ -1,14 +1,14 @@
 /// Prints leases as they are found, or all at the end: as value, rows come in and text goes out.
 struct LeaseList {
     /// A short list is sorted by key although nobody asked; a longer one is not waited for.
-    static let patience = Duration.milliseconds(250)
+    private static let patience = Duration.milliseconds(250)
     private static let patienceRows = 200
 
     private enum State {
         /// Everything is kept until the end, because it is to be sorted.
-        case collecting([LeaseSummary])
+        case collecting
         /// Kept for a moment. Exits: streaming, when it gets long.
-        case hesitating([LeaseSummary])
+        case hesitating
         /// Every row is printed when it is found. The widths of a table are those of the first rows.
         case streaming(Table?)
     }
@@ -17,6 +17,7 @@ struct LeaseList {
     let terminal: Terminal
     let order: LeaseOrder?
     private var state: State
+    private var kept: [LeaseSummary] = []
 
     /// How many leases were found.
     private(set) var count = 0
@@ -27,21 +28,20 @@ struct LeaseList {
         self.format = format
         self.terminal = terminal
         self.order = order
-        state = order == nil ? .hesitating([]) : .collecting([])
+        state = order == nil ? .hesitating : .collecting
     }
 
     /// What to print now; empty if nothing.
     mutating func add(_ leases: [LeaseSummary], after elapsed: Duration) throws -> String {
         defer { count += leases.count }
         switch state {
-        case .collecting(let kept):
-            state = .collecting([])
-            state = .collecting(kept + leases)
+        case .collecting:
+            kept += leases
             return ""
-        case .hesitating(let kept):
-            let kept = kept + leases
-            state = .hesitating(kept)
+        case .hesitating:
+            kept += leases
             guard kept.count >= Self.patienceRows || (elapsed >= Self.patience && !kept.isEmpty) else { return "" }
+            defer { kept = [] }
             return try startStreaming(LeaseOrder.key.sorted(kept))
         case .streaming(let table):
             return switch format {
@@ -55,7 +55,7 @@ struct LeaseList {
     /// What to print at the end.
     mutating func end() throws -> String {
         switch state {
-        case .collecting(let kept), .hesitating(let kept):
+        case .collecting, .hesitating:
             try LeaseRendering.list((order ?? .key).sorted(kept), as: format, for: terminal)
         case .streaming: format == .json ? JSONText.endOfElements : ""
         }

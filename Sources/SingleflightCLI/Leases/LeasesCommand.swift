@@ -60,13 +60,11 @@ struct LeasesCommand: AsyncParsableCommand {
         let start = ContinuousClock.now
         var list = list
         for try await batch in batches {
-            let elapsed = start.duration(to: .now)
-            let text = try list.add(batch.leases.map(LeaseSummary.init), after: elapsed)
+            let text = try list.add(batch.leases.map(LeaseSummary.init), after: start.duration(to: .now))
             if !text.isEmpty {
                 progress.clear()
                 try StandardStream.output.write(text)
             }
-            guard elapsed > LeaseList.patience else { continue }
             let percent = Int(batch.scannedFraction * 100)
             progress.update(
                 "\(percent) % of the keys seen, \(list.count) leases found" + (list.waitsForAll ? ", to be sorted" : "")

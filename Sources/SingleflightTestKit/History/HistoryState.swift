@@ -145,9 +145,11 @@ struct HistoryState {
 
     /// Carries a request out; false if it would have been answered otherwise.
     private mutating func carryOut(_ operation: HistoryOperation, within window: HistoryWindow) -> Bool {
+        let record = operation.record
+        // A request that came too late changed nothing, whenever that was.
+        if case .late? = record.reply { return true }
         let before = self.summary
         guard let answer = self.answer(operation) else { return false }
-        let record = operation.record
         if !record.isOpen, let reply = record.reply, !self.explains(answer, reply, window) { return false }
         self.note(operation, from: before, to: self.summary, answer, window)
         return true

@@ -1,12 +1,57 @@
 public import SingleflightLease
 
 extension SimulatedLeaseStore {
-    /// See `LeaseStore`.
+    /// See `LeaseStore`. As with Redis, a free lease is taken by a step that cannot tell the time.
     public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
-        self.perform("enter \(request.token.short)", request.key, reply) { model, now in
-            model.enter(request, inbox: self.inbox, now: now)
+        let sentAt = self.clock.now
+        let (validUntil, answerBy) = (sentAt.advanced(by: request.validity), sentAt.advanced(by: self.commandTimeout))
+        guard request.takesFreeLease else {
+            return self.enterIfValid(request, validUntil: validUntil, answerBy: answerBy, reply: reply)
+        }
+        self.perform("acquire \(request.token.short)", request.key) { (answer: Result<Bool, LeaseStoreError>) in
+            switch answer {
+            case .success(true): reply(.success(.lead(attempt: 0)))
+            case .success(false):
+                self.enterIfValid(request, validUntil: validUntil, answerBy: answerBy, reply: reply)
+            case .failure(let error): reply(.failure(error))
+            }
+        } request: { model, now in
+            model.acquire(request, inbox: self.inbox, now: now)
         } exchange: {
-            .enter(request, self.inbox, $0)
+            .acquire(request, self.inbox, $0)
+        }
+    }
+
+    private func enterIfValid(
+        _ request: EnterRequest,
+        validUntil: LeaseInstant,
+        answerBy: LeaseInstant,
+        isCorrected: Bool = false,
+        reply: @escaping LeaseReply<EnterReply>
+    ) {
+        let sentAt = self.clock.now
+        let notAfter = self.latestServerTime(at: validUntil)
+        let dueBy = self.latestTime(at: validUntil)
+        self.perform("enter \(request.token.short)", request.key, answerBy: answerBy) { answer in
+            guard case .success(let (outcome, time)) = answer else {
+                return reply(answer.map(\.0))
+            }
+            self.learn(time, sentAt: sentAt)
+            guard outcome == .late, !isCorrected, self.clock.now <= validUntil else {
+                return reply(.success(outcome))
+            }
+            // It is not late here: somebody's clock was set. Now it is known how.
+            self.enterIfValid(
+                request,
+                validUntil: validUntil,
+                answerBy: answerBy,
+                isCorrected: true,
+                reply: reply
+            )
+        } request: { model, now in
+            (model.enterIfValid(request, inbox: self.inbox, now: now, notAfter: notAfter), now)
+        } exchange: {
+            .enter(request, self.inbox, $0.0, dueBy: dueBy)
         }
     }
 

@@ -59,6 +59,9 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private var nextRequest: UInt64 = 0
     private var isShutDown = false
     private var isPartitioned = false
+    private var serverClock = ServerClock()
+    /// How often this machine's clock had jumped when the server last told its time; `nil` before the first time.
+    private var jumpsWhenLearned: Int?
 
     /// Connects one more process to `server`.
     public convenience init(
@@ -173,9 +176,45 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             self.machine.execute {
                 guard !self.isShutDown, self.inboxConnection.epoch == epoch else { return }
                 self.scheduler.note("\(self.label) inbox subscribed")
+                self.askTime()
                 self.deliverToAll(.resumed)
             }
         }
+    }
+
+    // MARK: - The server's time
+
+    private func askTime() {
+        let sentAt = self.clock.now
+        let reply: LeaseReply<LeaseInstant> = { answer in
+            if case .success(let time) = answer {
+                self.learn(time, sentAt: sentAt)
+            }
+        }
+        let id = self.register(answerBy: nil) { _ in }
+        self.whenUp {
+            self.send(id, reply) { _ in self.server.tellTime() }
+        }
+    }
+
+    func learn(_ time: LeaseInstant, sentAt: LeaseInstant) {
+        self.serverClock.learn(time.sinceOrigin, sentAt: sentAt, receivedAt: self.clock.now)
+        self.jumpsWhenLearned = self.machine.clock.jumps
+    }
+
+    /// The server's time that it cannot be before `instant` by this machine's clock, as far as it knows.
+    func latestServerTime(at instant: LeaseInstant) -> LeaseInstant? {
+        self.serverClock.latest(at: instant).map { LeaseInstant(sinceOrigin: $0) }
+    }
+
+    /// The true time after which the server must know that it is past `instant` by this machine's clock; `nil` where that
+    /// clock gives no hold: it runs differently, or jumped since the server told its time.
+    ///
+    /// What the process knows of the server's clock is exact to within the time that an answer may take.
+    func latestTime(at instant: LeaseInstant) -> LeaseInstant? {
+        guard self.machine.clock.isExact, self.jumpsWhenLearned == self.machine.clock.jumps else { return nil }
+        let drift = self.scheduler.now.sinceOrigin / 1000
+        return self.scheduler.now.advanced(by: self.clock.now.duration(to: instant) + self.commandTimeout + drift)
     }
 
     private func announce(_ delivery: LeaseModel.Delivery) {
@@ -214,6 +253,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     func perform<Reply: Sendable>(
         _ name: @autoclosure @escaping () -> String,
         _ key: FlightKey,
+        answerBy: LeaseInstant? = nil,
         _ reply: @escaping LeaseReply<Reply>,
         request: @escaping (inout LeaseModel, LeaseInstant) -> Reply,
         exchange: @escaping (Reply) -> SimulatedExchange.Kind
@@ -223,15 +263,23 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             return reply(.failure(LeaseStoreError(.shutDown, "the store was shut down")))
         }
         self.scheduler.note("\(self.label) sends \(key) \(name())")
-        let id = self.register { error in
+        let sentAt = self.scheduler.now
+        let id = self.register(answerBy: answerBy) { error in
             self.scheduler.note("\(self.label) fails \(key) \(name()): \(error)")
             self.machine.disturb()
             reply(.failure(error))
         }
         self.whenUp {
-            self.send(id, reply) {
-                let answer = self.server.perform(key, request, exchange: exchange)
-                self.scheduler.note("server answers \(self.label) \(key) \(name()): \(answer.summary)")
+            self.send(id, reply) { isLate in
+                let answer = self.server.perform(
+                    key,
+                    sentAt: sentAt,
+                    isLate: isLate,
+                    request,
+                    exchange: exchange
+                )
+                let late = isLate ? " late" : ""
+                self.scheduler.note("server answers\(late) \(self.label) \(key) \(name()): \(answer.summary)")
                 return answer
             }
         }
@@ -248,7 +296,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private func send<Reply: Sendable>(
         _ id: UInt64,
         _ reply: @escaping LeaseReply<Reply>,
-        execute: @escaping () -> Result<Reply, LeaseStoreError>
+        execute: @escaping (_ isLate: Bool) -> Result<Reply, LeaseStoreError>
     ) {
         guard let index = self.outstanding.firstIndex(where: { $0.id == id }) else { return }
         self.outstanding[index].isSent = true
@@ -267,12 +315,12 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
             guard self.commands.epoch == epoch, self.machine.isAlive else {
                 if self.scheduler.chance(self.network.lateExecution) {
                     self.scheduler.schedule(after: self.scheduler.duration(.zero...self.commandTimeout * 3)) {
-                        _ = execute()
+                        _ = execute(true)
                     }
                 }
                 return
             }
-            let answer = execute()
+            let answer = execute(false)
             if self.scheduler.chance(self.network.replyLoss) {
                 self.commands.isStalled = true
             }
@@ -300,10 +348,13 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         }
     }
 
-    private func register(_ fail: @escaping (LeaseStoreError) -> Void) -> UInt64 {
+    private func register(
+        answerBy: LeaseInstant?,
+        _ fail: @escaping (LeaseStoreError) -> Void
+    ) -> UInt64 {
         let id = self.nextRequest
         self.nextRequest += 1
-        let deadline = self.clock.now.advanced(by: self.commandTimeout)
+        let deadline = answerBy ?? self.clock.now.advanced(by: self.commandTimeout)
         let timer = self.clock.schedule(at: deadline) { self.timedOut(id) }
         self.outstanding.append(Outstanding(id: id, timer: timer, fail: fail))
         return id

@@ -76,6 +76,8 @@ public final class SimulatedMachine {
 public final class SimulatedClock: LeaseClock, @unchecked Sendable {
     private let scheduler: SimulatedScheduler
     private let rate: Double
+    /// How often it has jumped.
+    package private(set) var jumps = 0
     private var trueBase: LeaseInstant
     private var localBase: LeaseInstant
     private var timers = TimerQueue()
@@ -97,6 +99,9 @@ public final class SimulatedClock: LeaseClock, @unchecked Sendable {
         return self.localBase.advanced(by: self.rate == 1 ? elapsed : elapsed * self.rate)
     }
 
+    /// Whether it runs at the true speed.
+    package var isExact: Bool { self.rate == 1 }
+
     /// The number of calls that are still to be made.
     public var timerCount: Int { self.timers.count }
 
@@ -116,6 +121,7 @@ public final class SimulatedClock: LeaseClock, @unchecked Sendable {
     public func jump(by duration: Duration) {
         self.localBase = self.now.advanced(by: duration)
         self.trueBase = self.scheduler.now
+        self.jumps += 1
         self.wake = nil
         self.arm()
     }

@@ -219,6 +219,7 @@ final class SimulatedFlight: FlightOwner, @unchecked Sendable {
             self.monitor.violate("I11", "a flight's callers were told twice, or after its end")
         }
         self.isResolved = true
+        self.store.flightResolved()
         // Its callers have been told when the operation of a lost flight ends, so that no new one runs beside it.
         if self.leader?.complete(.success(resolution)) != true {
             self.monitor.violate("I11", "a flight was resolved that had no callers")

@@ -66,9 +66,21 @@ public final class SimulatedServer {
         self.inboxes[inbox] = deliver
     }
 
+    /// Tells its time.
+    func tellTime() -> Result<LeaseInstant, LeaseStoreError> {
+        guard self.scheduler.now >= self.failsUntil else {
+            return .failure(LeaseStoreError(.unavailable, "the server cannot serve just now"))
+        }
+        return .success(self.now)
+    }
+
     /// Carries out a request and sends its announcements on their way.
+    ///
+    /// - Parameter isLate: whether its sender gave it up before.
     func perform<Reply: Sendable>(
         _ key: FlightKey,
+        sentAt: LeaseInstant,
+        isLate: Bool,
         _ request: (inout LeaseModel, LeaseInstant) -> Reply,
         exchange: (Reply) -> SimulatedExchange.Kind
     ) -> Result<Reply, LeaseStoreError> {
@@ -86,6 +98,8 @@ public final class SimulatedServer {
                 key: key,
                 kind: exchange(reply),
                 time: self.now,
+                sentAt: sentAt,
+                isLate: isLate,
                 before: before,
                 after: self.inspect(key),
                 deliveries: deliveries
@@ -112,7 +126,10 @@ package enum SimulatedSabotage: CaseIterable {
 /// One request as the server carried it out.
 package struct SimulatedExchange {
     package enum Kind {
-        case enter(EnterRequest, InboxID, EnterReply)
+        /// A free lease was asked for, and taken or not.
+        case acquire(EnterRequest, InboxID, Bool)
+        /// - Parameter dueBy: the true time after which it is certainly too late; `nil` if there is no such time.
+        case enter(EnterRequest, InboxID, EnterReply, dueBy: LeaseInstant?)
         case renew(RenewRequest, RenewReply)
         case complete(CompleteRequest, CompleteReply)
         case release(ReleaseRequest, ReleaseReply)
@@ -127,6 +144,10 @@ package struct SimulatedExchange {
     package var kind: Kind
     /// The server's time.
     package var time: LeaseInstant
+    /// The true time at which its sender asked for it.
+    package var sentAt: LeaseInstant
+    /// Whether its sender gave the request up before it was carried out.
+    package var isLate: Bool
     package var before: LeaseInspection
     package var after: LeaseInspection
     package var deliveries: [LeaseModel.Delivery]

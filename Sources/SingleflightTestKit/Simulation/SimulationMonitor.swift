@@ -12,6 +12,8 @@ final class SimulationMonitor {
         var inbox: InboxID
         /// In true time.
         var grantedAt: LeaseInstant
+        /// As long as that after the request, its sender takes care that nobody waits for nothing.
+        var caredForUntil: LeaseInstant
         /// The outcome that the store gave out for it; never another (I3).
         var outcome: StoredOutcome?
         /// Whether the store accepted a result under it.
@@ -19,6 +21,8 @@ final class SimulationMonitor {
         /// The true time at which the store ended it or let somebody take over; an expiry that nobody noticed does not count.
         var endedAt: LeaseInstant?
         var operations = 0
+        /// Whether its lease was let expire so that somebody takes over.
+        var isHandedOver = false
         /// See `entered`.
         var leadsAgain = false
     }
@@ -41,7 +45,6 @@ final class SimulationMonitor {
     }
 
     let scheduler: SimulatedScheduler
-    private let executesLate: Bool
     private(set) var violation: SimulationFailure?
     private(set) var leasesGranted = 0
     private(set) var isDataLost = false
@@ -53,9 +56,8 @@ final class SimulationMonitor {
     /// Outcomes that must still be kept, and until when by the server's clock.
     private var kept: [LeaseToken: LeaseInstant] = [:]
 
-    init(scheduler: SimulatedScheduler, executesLate: Bool) {
+    init(scheduler: SimulatedScheduler) {
         self.scheduler = scheduler
-        self.executesLate = executesLate
     }
 
     func violate(_ invariant: String, _ message: @autoclosure () -> String) {
@@ -125,7 +127,13 @@ final class SimulationMonitor {
             state.waiters = []
         }
         switch exchange.kind {
-        case .enter(let request, let inbox, let reply):
+        case .acquire(let request, let inbox, let isTaken):
+            self.require(isTaken == (state.holder == nil), "I1", "a free lease was not granted, or one that is held")
+            if isTaken {
+                self.entered(request, inbox, .lead(attempt: 0), &state, exchange)
+            }
+        case .enter(let request, let inbox, let reply, let dueBy):
+            self.checkTime(request, reply, dueBy: dueBy)
             self.entered(request, inbox, reply, &state, exchange)
         case .renew(let request, let reply):
             self.renewed(request, reply, &state, exchange)
@@ -194,6 +202,12 @@ final class SimulationMonitor {
         return holder.token == token && holder.expiry > exchange.time
     }
 
+    /// I16: what is carried out too late changes nothing.
+    private func checkTime(_ request: EnterRequest, _ reply: EnterReply, dueBy: LeaseInstant?) {
+        guard let dueBy, self.scheduler.now > dueBy else { return }
+        self.require(reply == .late, "I16", "\(request.token.short) was carried out after its time")
+    }
+
     private func entered(
         _ request: EnterRequest,
         _ inbox: InboxID,
@@ -241,13 +255,19 @@ final class SimulationMonitor {
                 "the flight counts \(attempt) takeovers, not \(expectedAttempt)"
             )
             if self.led[request.token] != nil {
-                // Suspended where data was lost, and where a first request can be carried out long after its sender gave
-                // it up and sent it again: then a token can lead a second time. No operation runs under that lease, and
-                // it ends by itself.
-                self.require(self.executesLate || self.isDataLost, "I1", "\(request.token.short) leads a second time")
+                // Suspended where data was lost. A request that its sender gave up, and sent again, can lead after its
+                // repetition has: it is within its time, or took a free lease. No operation runs under that lease.
+                self.require(exchange.isLate || self.isDataLost, "I1", "\(request.token.short) leads a second time")
                 self.led[request.token]?.leadsAgain = true
+                self.led[request.token]?.grantedAt = self.scheduler.now
+                self.led[request.token]?.operations = 0
             } else {
-                self.led[request.token] = Led(key: request.key, inbox: inbox, grantedAt: self.scheduler.now)
+                self.led[request.token] = Led(
+                    key: request.key,
+                    inbox: inbox,
+                    grantedAt: self.scheduler.now,
+                    caredForUntil: exchange.sentAt.advanced(by: request.terms.duration)
+                )
             }
             self.led[request.token]?.endedAt = nil
             state.waiters.removeAll { $0 == inbox }
@@ -363,6 +383,7 @@ final class SimulationMonitor {
                 self.decided(.canceled(.leaderShutDown), of: token, until: request.retention, &state, exchange)
             case .handOver:
                 state.holder?.expiry = exchange.time
+                self.led[token]?.isHandedOver = true
                 self.requireTold(state.waiters, of: token, exchange)
             }
         case .awaited(let waiters):

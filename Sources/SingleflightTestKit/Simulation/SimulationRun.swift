@@ -23,7 +23,8 @@ final class SimulationRun {
     private var callersLeft: Int
     private var faults = 0
     private var isHealed = false
-    private var hasServerClockJumped = false
+    private(set) var serverClockJumps = 0
+    private var hasServerClockJumped: Bool { self.serverClockJumps > 0 }
 
     init(seed: UInt64, isTracing: Bool, sabotage: SimulatedSabotage) {
         self.seed = seed
@@ -31,17 +32,17 @@ final class SimulationRun {
         self.scheduler = SimulatedScheduler(seed: seed, isTracing: isTracing)
         self.server = SimulatedServer(scheduler: self.scheduler, sabotage: sabotage)
         self.plan = SimulationPlan(self.scheduler)
-        self.monitor = SimulationMonitor(
-            scheduler: self.scheduler,
-            executesLate: self.plan.network.lateExecution > 0
-        )
+        self.monitor = SimulationMonitor(scheduler: self.scheduler)
         self.callersLeft = self.plan.callers
         self.keys = (0..<self.plan.keys).map { FlightKey(checkedGroup: "simulated", bytes: Array(String($0).utf8)) }
     }
 
     func run() -> SimulationReport {
         self.server.onExchange = { [unowned self] in self.monitor.check($0) }
-        self.monitor.onExpiredLeaseTaken = { [unowned self] in self.checkBelief($0) }
+        self.monitor.onExpiredLeaseTaken = { [unowned self] token in
+            self.checkBelief(token)
+            self.checkWork(token)
+        }
         self.scheduler.note("\(self.plan)")
         for index in 0..<self.plan.processes {
             self.processes.append(self.makeProcess(index))
@@ -217,7 +218,7 @@ final class SimulationRun {
                 self.loseData { self.server.failOver() }
             }
         case .serverClockJump:
-            self.hasServerClockJumped = true
+            self.serverClockJumps += 1
             self.server.jump(by: self.scheduler.duration(.zero...lease))
         case .serverErrors:
             let duration = self.scheduler.duration(.zero...lease * 2)
@@ -356,5 +357,20 @@ final class SimulationRun {
                 }
             }
         }
+    }
+
+    /// I14: a lease under which nobody works is handed back, and not left to run out, also if it was granted to a request
+    /// that its sender gave up.
+    ///
+    /// Suspended after faults, where clocks are wild, and for requests that are carried out when the lease which they
+    /// asked for would be over.
+    private func checkWork(_ token: LeaseToken) {
+        guard self.plan.clocks == .exact, !self.hasServerClockJumped, !self.monitor.isDataLost,
+            let lease = self.monitor.record(of: token), lease.operations == 0, !lease.isHandedOver,
+            lease.grantedAt < lease.caredForUntil,
+            let process = self.processes.first(where: { $0.store.inbox == lease.inbox }),
+            process.machine.isAlive, !process.isShutDown, process.machine.disturbedUntil < lease.grantedAt
+        else { return }
+        self.monitor.violate("I14", "process \(process.index) lets \(token.short) run out, under which nobody works")
     }
 }

@@ -17,6 +17,7 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
     /// When the flight last heard that something happened to what it waits for.
     private var hintedAt: LeaseInstant?
     private var resumedAt: LeaseInstant?
+    private var isResolved = false
     /// Whether the flight's callers all left.
     var isAbandoned = false
     /// Whether the store was told so.
@@ -34,6 +35,12 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
 
     private var monitor: SimulationMonitor { self.process.simulation.monitor }
     private var now: LeaseInstant { self.process.simulation.scheduler.now }
+
+    /// The flight's callers are told: it waits for nothing any more.
+    func flightResolved() {
+        self.moveOn()
+        self.isResolved = true
+    }
 
     /// I13: whoever waits no longer is to say so.
     func flightEnded() {
@@ -69,10 +76,12 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
         }
         self.enteringToken = request.token
         self.isGranted = false
+        let validUntil = self.clock.now.advanced(by: request.validity)
         self.store.enter(request) { answer in
             switch answer {
             case .success(.follow(let token, _)): self.follow(token)
             case .success(.lead): self.isGranted = true
+            case .success(.late) where self.clock.now <= validUntil: self.refusedInTime(request)
             case .success(.reuse), .success(.late), .failure: break
             }
             reply(answer)
@@ -125,8 +134,17 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
         self.store.inspect(key, reply: reply)
     }
 
+    /// I16: whoever is in time is not refused as late, however clocks differ; one that is set while the request is under way
+    /// is made up for. Suspended where they are set more often than that.
+    private func refusedInTime(_ request: EnterRequest) {
+        guard self.process.machine.clock.isExact, self.process.simulation.serverClockJumps < 2 else { return }
+        self.monitor.violate("I16", "process \(self.process.index) is told that it is late, which it is not")
+    }
+
     private func follow(_ token: LeaseToken) {
         self.moveOn()
+        // Told after it gave up asking.
+        guard !self.isResolved else { return }
         self.enteringToken = nil
         self.following = (token, self.now)
     }

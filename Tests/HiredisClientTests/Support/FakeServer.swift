@@ -1,3 +1,4 @@
+import Foundation
 import HiredisClient
 import NIOCore
 import NIOPosix
@@ -20,6 +21,7 @@ final class FakeServer: Sendable {
     private final class Recorder: Sendable {
         let connections = Mutex(0)
         let commands = Mutex<[[String]]>([])
+        let resets = Mutex(0)
     }
 
     init(_ respond: @escaping Respond) async throws {
@@ -36,6 +38,8 @@ final class FakeServer: Sendable {
                         Handler { command in
                             recorder.commands.withLock { $0.append(command) }
                             return respond(index, command) ?? FakeServer.courtesy(command)
+                        } onReset: {
+                            recorder.resets.withLock { $0 += 1 }
                         }
                     )
                 }
@@ -52,6 +56,9 @@ final class FakeServer: Sendable {
     }
 
     var connectionCount: Int { recorder.connections.withLock { $0 } }
+
+    /// How many connections the client ended by a reset.
+    var resetCount: Int { recorder.resets.withLock { $0 } }
 
     /// Every command received so far, on all connections, in order.
     var commands: [[String]] { recorder.commands.withLock { $0 } }
@@ -74,9 +81,18 @@ final class FakeServer: Sendable {
 
         private var reader = RESPReader()
         private let react: ([String]) -> Reaction
+        private let onReset: () -> Void
 
-        init(_ react: @escaping ([String]) -> Reaction) {
+        init(_ react: @escaping ([String]) -> Reaction, onReset: @escaping () -> Void) {
             self.react = react
+            self.onReset = onReset
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            if let error = error as? IOError, error.errnoCode == ECONNRESET {
+                onReset()
+            }
+            context.close(promise: nil)
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -7,7 +7,12 @@ struct BenchLocalCommand: AsyncParsableCommand {
     @Flag(help: "Fewer rounds.")
     var quick = false
 
+    @Flag(help: "How cost grows, instead of the figures with a budget.")
+    var growth = false
+
     func run() async throws {
-        try StandardStream.output.write(JSONText.line(await LocalBench(isQuick: quick).run()) + "\n")
+        let bench = LocalBench(isQuick: quick)
+        let line = growth ? try JSONText.line(await bench.growth()) : try JSONText.line(await bench.run())
+        try StandardStream.output.write(line + "\n")
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Singleflight
+import Synchronization
 
 /// Measures the local group in this process, from outside of its module as its users do.
 ///
@@ -13,8 +14,6 @@ struct LocalBench {
 
     func run() async -> LocalFigures {
         var figures = LocalFigures()
-        // First, while the heap is as small as it gets.
-        figures.bytesPerCaller = await bytesPerCaller(isQuick ? 20_000 : 100_000)
         await measureCalls(&figures)
         await countAllocations(&figures)
         for callers in [64, 1_000, 10_000, 100_000] { figures.crowd.append(await crowd(callers)) }
@@ -83,6 +82,9 @@ struct LocalBench {
 
     private func countAllocations(_ figures: inout LocalFigures) async {
         guard let counter = AllocationCounter() else { return }
+        let waiting = isQuick ? 20_000 : 100_000
+        figures.bytesPerTask = await bytesPerTask(waiting, counter)
+        figures.bytesPerCaller = await bytesPerCaller(waiting, counter)
         let group = Group<String, Int>()
         func perCall(_ body: (Int) async -> Void) async -> Double {
             await body(2048)
@@ -94,12 +96,40 @@ struct LocalBench {
         figures.defaultPolicyAllocations = await perCall { await Self.callByDefault(group, $0) }
     }
 
+    // MARK: Growth
+
+    /// What a caller costs by how many call, and a call by how many other flights are open.
+    func growth() async -> [ScalingSeries] {
+        var callers = ScalingSeries(.nanosecondsPerCaller, x: "callers of one key")
+        for count in [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000] {
+            let crowd = await crowd(count)
+            callers.append(Double(count), ["join and release": crowd.nanoseconds, "spawning alone": crowd.spawning])
+        }
+        var others = ScalingSeries(.nanosecondsPerFlight, x: "other flights open")
+        for count in [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000] {
+            let group = Group<String, Int>()
+            let open = (0..<count).map { group.entry("other:\($0)") }
+            var withLeader: [Double] = []
+            var byDefault: [Double] = []
+            for _ in 0..<(isQuick ? 5 : 15) {
+                withLeader.append(await Self.time(20_000) { await Self.callWithLeader(group, $0) })
+                byDefault.append(await Self.time(4_000) { await Self.callByDefault(group, $0) })
+            }
+            withExtendedLifetime(open) {}
+            others.append(
+                Double(count),
+                [".withLeader": Self.median(withLeader), "default": Self.median(byDefault)]
+            )
+        }
+        return [callers, others]
+    }
+
     // MARK: Many callers of one key
 
     private func crowd(_ callers: Int) async -> LocalFigures.Crowd {
         var spawning: [Double] = []
         var joining: [Double] = []
-        for _ in 0..<max(3, min(isQuick ? 20 : 60, 200_000 / callers)) {
+        for _ in 0..<max(5, min(isQuick ? 20 : 60, 200_000 / callers)) {
             spawning.append(
                 await Self.time(callers) { count in
                     await withTaskGroup(of: Int.self) { tasks in
@@ -125,24 +155,36 @@ struct LocalBench {
         }
     }
 
-    private func bytesPerCaller(_ count: Int) async -> Double {
+    private func bytesPerCaller(_ count: Int, _ counter: AllocationCounter) async -> Double {
         let group = Group<String, Int>()
         guard case .leader(let leader) = group.entry("hot") else { return 0 }
         return await withTaskGroup(of: Void.self) { tasks in
-            let before = Self.residentBytes
+            let before = counter.heapBytes
             for _ in 0..<count { tasks.addTask { _ = await group.run("hot") { 0 } } }
             while leader.subscriberCount < count { await Task.yield() }
-            let after = Self.residentBytes
+            let after = counter.heapBytes
             leader.complete(.success(1))
             return Double(after - before) / Double(count)
         }
     }
 
-    /// 0 where the system does not tell it by a file.
-    private static var residentBytes: Int {
-        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
-        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+    /// The same tasks without the group.
+    private func bytesPerTask(_ count: Int, _ counter: AllocationCounter) async -> Double {
+        let parked = Parked()
+        return await withTaskGroup(of: Void.self) { tasks in
+            let before = counter.heapBytes
+            for _ in 0..<count {
+                tasks.addTask {
+                    await withCheckedContinuation { continuation in
+                        parked.continuations.withLock { $0.append(continuation) }
+                    }
+                }
+            }
+            while parked.continuations.withLock({ $0.count }) < count { await Task.yield() }
+            let after = counter.heapBytes
+            for continuation in parked.continuations.withLock({ $0 }) { continuation.resume() }
+            return Double(after - before) / Double(count)
+        }
     }
 
     // MARK: Time
@@ -155,4 +197,9 @@ struct LocalBench {
     }
 
     private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+}
+
+/// Tasks that wait without a group.
+private final class Parked: Sendable {
+    let continuations = Mutex<[CheckedContinuation<Void, Never>]>([])
 }

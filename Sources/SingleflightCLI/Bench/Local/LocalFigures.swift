@@ -15,8 +15,9 @@ struct LocalFigures: Codable, Sendable {
     var defaultPolicyAllocations: Double?
     /// Per caller, by how many join one flight: joining and release, beyond spawning the callers.
     var crowd: [Crowd] = []
-    /// Resident memory per waiting caller, its task included.
-    var bytesPerCaller = 0.0
+    /// Heap per waiting caller, its task included, and of a task that waits without a group; `nil` as above.
+    var bytesPerCaller: Double?
+    var bytesPerTask: Double?
 
     struct Crowd: Codable, Sendable {
         let callers: Int

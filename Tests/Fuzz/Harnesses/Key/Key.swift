@@ -28,7 +28,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     if let name = FlightName(foreign[...]) {
         expectEqual("\(name.group):\(name.encodedKey)", foreign, "another name")
-        _ = name.text
+        _ = name.description
     }
     return 0
 }
@@ -46,22 +46,12 @@ private func checkedName(_ bytes: [UInt8]) -> String {
     let names = Keyspace(namespace: "ns").names(of: key)
     let tag = "sf1:{ns:\(partition)}:"
     for (name, kind) in [(names.lease, "lease"), (names.wait, "wait"), (names.last, "last")] {
-        expectEqual(name.text, "\(tag)\(kind):fuzz:\(text)", "another name")
+        expectEqual(name.description, "\(tag)\(kind):fuzz:\(text)", "another name")
     }
-    expectEqual(names.done.text, "\(tag)done:fuzz:\(text):", "another name")
+    expectEqual(names.done.description, "\(tag)done:fuzz:\(text):", "another name")
     expectEqual(names.isDigest, isDigest, "the names do not agree")
     let announced = FlightName(Keyspace.announcedName(of: key)[...])
     expectEqual(announced?.group, "fuzz", "another group")
     expectEqual(announced?.encodedKey, text, "another key")
     return text
-}
-
-extension RedisArgument {
-    fileprivate var text: String {
-        switch self {
-        case .string(let text): text
-        case .joined(let first, let second, let third): "\(first)\(second)\(third)"
-        case .bytes, .buffer, .integer: "\(self)"
-        }
-    }
 }

@@ -1,0 +1,64 @@
+/// A row of the table that is known to miss its budget by more than twice, or may do so from run to run: a quick run fails
+/// only if it gets worse than this.
+///
+/// Where a row gets better, its bound is to be tightened; once it is within its budget the run asks to remove the entry.
+struct KnownMiss {
+    /// The row's name.
+    let name: String
+    /// What a quick run tolerates: about half more than the worst that was seen.
+    let bound: Double
+    /// What dominates it.
+    let reason: String
+
+    static func of(_ row: BenchRow) -> KnownMiss? {
+        all.first { $0.name == row.name }
+    }
+
+    static let all = [
+        KnownMiss(
+            name: "local call, .withLeader",
+            bound: 8,
+            reason: "half of it is the task: changes of executor, the task-local that tells re-entrancy, cancellation"
+        ),
+        KnownMiss(
+            name: "local call, default",
+            bound: 2,
+            reason: "more than half of it is the start of a task, which the naive actor pays, too"
+        ),
+        KnownMiss(
+            name: "memory of a waiting caller, beside its task",
+            bound: 2500,
+            reason: "the frames down to the continuation take two more slabs from the task's allocator"
+        ),
+        KnownMiss(
+            name: "10000 callers of one key",
+            bound: 6000,
+            reason: "so many tasks do not fit into the caches; it varies by several times from run to run"
+        ),
+        KnownMiss(
+            name: "100000 callers of one key",
+            bound: 6000,
+            reason: "as above"
+        ),
+        KnownMiss(
+            name: "flights, 256 keys",
+            bound: 0.15,
+            reason: "the client's processor time per flight: two tasks, three hand-overs between threads"
+        ),
+        KnownMiss(
+            name: "flights, 256 in flight",
+            bound: 0.15,
+            reason: "as above; the C reference has one thread, no tasks, no timers and no renewal"
+        ),
+        KnownMiss(
+            name: "wake-up elsewhere, p50",
+            bound: 7,
+            reason: "four threads are woken one after the other, where the C reference wakes two"
+        ),
+        KnownMiss(
+            name: "wake-up of 20 processes, the last, p50",
+            bound: 20,
+            reason: "as above, for twenty processes on two processors"
+        ),
+    ]
+}

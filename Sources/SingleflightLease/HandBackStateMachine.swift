@@ -1,0 +1,140 @@
+/// Hands back what a process may hold without knowing it: the lease of a request to lead whose answer never came.
+///
+/// Such a request may be carried out after its sender gave it up, by a server that stood still or out of some buffer. Its
+/// lease would be led by nobody. So its release is repeated: while it is not answered, and, since the request may still
+/// come, also after it was, at growing intervals, until the lease's time is over.
+///
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. The callers have been told before.
+package struct HandBackStateMachine: Sendable {
+    /// What may be held.
+    package struct Debt: Sendable, Equatable {
+        package var token: LeaseToken
+        package var mode: ReleaseRequest.Mode
+        /// Until then a request that the store can tell the age of may still be carried out.
+        package var validUntil: LeaseInstant
+        /// After that the lease has ended by itself, if it ever began when it should have.
+        package var endsAt: LeaseInstant
+
+        package init(token: LeaseToken, mode: ReleaseRequest.Mode, validUntil: LeaseInstant, endsAt: LeaseInstant) {
+            self.token = token
+            self.mode = mode
+            self.validUntil = validUntil
+            self.endsAt = endsAt
+        }
+    }
+
+    private enum State {
+        /// The next release is to be sent when the timer fires. → releasing, ended
+        case waiting
+        /// A release is under way; another must follow if the lease was granted meanwhile. → waiting, ended
+        case releasing(mustRepeat: Bool)
+        /// Nothing more to do. Final.
+        case ended
+    }
+
+    private let debt: Debt
+    private var state: State
+    /// For requests that fail.
+    private var backoff: Backoff
+    /// The time to wait after an answer that nothing is held.
+    private var interval: Duration
+
+    /// - Parameter isReleasing: whether a release was asked for already.
+    package init(_ debt: Debt, isReleasing: Bool, commandTimeout: Duration) {
+        self.debt = debt
+        self.state = isReleasing ? .releasing(mustRepeat: false) : .waiting
+        self.backoff = Backoff(first: commandTimeout / 10, limit: commandTimeout)
+        self.interval = commandTimeout
+    }
+
+    package var isFinal: Bool {
+        if case .ended = self.state { true } else { false }
+    }
+
+    /// The first actions. To be called once.
+    package func start() -> [FlightAction] {
+        switch self.state {
+        case .waiting: [.wake(at: self.debt.validUntil)]
+        case .releasing, .ended: []
+        }
+    }
+
+    package mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+        switch self.state {
+        case .waiting: self.release()
+        case .releasing, .ended: []
+        }
+    }
+
+    private mutating func release() -> [FlightAction] {
+        self.state = .releasing(mustRepeat: false)
+        // In this order on one connection: whoever hears of the second knows of the first.
+        return [.leave(self.debt.token), .release(self.debt.token, self.debt.mode)]
+    }
+
+    package mutating func releaseReplied(
+        _ reply: Result<ReleaseReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        guard case .releasing(let mustRepeat) = self.state else { return [] }
+        if mustRepeat {
+            return self.release()
+        }
+        let next: LeaseInstant
+        switch reply {
+        case .success(.released) where now >= self.debt.validUntil, .success(.awaited):
+            return self.end()
+        case .success(.released):
+            next = self.debt.validUntil
+        case .success(.notHeld):
+            next = now.advanced(by: self.interval)
+            self.interval = self.interval * 2
+        case .failure(let error):
+            guard error.isTransient else { return self.end() }
+            next = now.advanced(by: self.backoff.next(using: &generator))
+        }
+        guard now < self.debt.endsAt else { return self.end() }
+        self.state = .waiting
+        return [.wake(at: min(next, self.debt.endsAt))]
+    }
+
+    /// An answer came after all, to a request that was given up.
+    package mutating func enterReplied(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+        switch (self.state, reply) {
+        case (.waiting, .success(.lead)):
+            return self.release()
+        case (.releasing, .success(.lead)):
+            self.state = .releasing(mustRepeat: true)
+            return []
+        case (_, .success(.follow(let leader, _))):
+            return [.leave(leader)]
+        case (.ended, .success(.lead)):
+            return [.release(self.debt.token, self.debt.mode)]
+        case (_, .success(.reuse)), (_, .success(.late)), (_, .failure):
+            return []
+        }
+    }
+
+    /// The store can be reached again.
+    package func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> [FlightAction] {
+        switch self.state {
+        case .waiting: [.wake(at: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))]
+        case .releasing, .ended: []
+        }
+    }
+
+    /// This process shuts down: once more, and that is all.
+    package mutating func shutDown() -> [FlightAction] {
+        switch self.state {
+        case .waiting: self.release() + self.end()
+        case .releasing: self.end()
+        case .ended: []
+        }
+    }
+
+    private mutating func end() -> [FlightAction] {
+        self.state = .ended
+        return [.finish]
+    }
+}

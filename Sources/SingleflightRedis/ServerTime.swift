@@ -1,0 +1,44 @@
+import HiredisClient
+import SingleflightLease
+import Synchronization
+
+/// Until when a request is wanted, in the server's time: learned once a connection is up, and from each answer that tells it.
+///
+/// No request waits for it. As long as nothing is known, requests go out without a limit.
+final class ServerTime: Sendable {
+    private let client: RedisClient
+    private let clock: EventLoopClock
+    let known = Mutex(ServerClock())
+
+    init(client: RedisClient, clock: EventLoopClock) {
+        self.client = client
+        self.clock = clock
+    }
+
+    /// Asks the server, which may be another one than before. A user who may not ask goes without.
+    func ask() {
+        let sentAt = self.clock.now
+        self.client.send(RedisCommand("TIME")) { result in
+            guard case .success(let reply) = result, let parts = reply.array, parts.count == 2,
+                let seconds = parts[0].string.flatMap({ Int64($0) }),
+                let microseconds = parts[1].string.flatMap({ Int64($0) })
+            else { return }
+            self.learn(.seconds(seconds) + .microseconds(microseconds), resolution: .microseconds(1), sentAt: sentAt)
+        }
+    }
+
+    /// The server told its time in answer to what was sent at `sentAt`.
+    func learn(milliseconds: Int, sentAt: LeaseInstant) {
+        self.learn(.milliseconds(milliseconds), resolution: .milliseconds(1), sentAt: sentAt)
+    }
+
+    /// The last millisecond by the server's clock that can begin before `instant`; 0, for no limit, if nothing is known.
+    func notAfter(_ instant: LeaseInstant) -> Int64 {
+        self.known.withLock { $0.latest(at: instant) }?.milliseconds ?? 0
+    }
+
+    private func learn(_ time: Duration, resolution: Duration, sentAt: LeaseInstant) {
+        let receivedAt = self.clock.now
+        self.known.withLock { $0.learn(time, resolution: resolution, sentAt: sentAt, receivedAt: receivedAt) }
+    }
+}

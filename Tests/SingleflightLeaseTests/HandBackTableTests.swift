@@ -1,0 +1,140 @@
+import Testing
+
+@testable import SingleflightLease
+
+/// What is done for a request to lead that was given up, in each situation on each event: all pairs.
+@Suite("Handing back what may be held")
+struct HandBackTableTests {
+    /// Where the machine is when the event comes, at 120 ms. The request may be carried out until 100 ms, or until 500 ms
+    /// where it says so; its lease ends at 3000 ms.
+    enum Situation: String, CaseIterable {
+        case waiting, releasing, releasingStillValid, releasingAgain, ended
+    }
+
+    enum Event: String, CaseIterable {
+        case timer, released, awaited, notHeld, failed, refused
+        case lead, follow, reuse, late, enterFailed
+        case resumed, shutDown
+    }
+
+    private func answer(_ situation: Situation, _ event: Event, now: LeaseInstant = .at(120)) -> String {
+        var random = CountingGenerator()
+        let (me, leader) = (LeaseToken(using: &random), LeaseToken(using: &random))
+        let debt = HandBackStateMachine.Debt(
+            token: me,
+            mode: .handOver,
+            validUntil: .at(situation == .releasingStillValid ? 500 : 100),
+            endsAt: .at(3000)
+        )
+        var machine = HandBackStateMachine(
+            debt,
+            isReleasing: situation != .waiting,
+            commandTimeout: .milliseconds(100)
+        )
+        switch situation {
+        case .waiting, .releasing, .releasingStillValid: break
+        case .releasingAgain: _ = machine.enterReplied(.success(.lead(attempt: 0)))
+        case .ended: _ = machine.shutDown()
+        }
+        func reply(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+            machine.releaseReplied(reply, now: now, using: &random)
+        }
+        let actions =
+            switch event {
+            case .timer: machine.timerFired(now: now)
+            case .released: reply(.success(.released(waiters: 1)))
+            case .awaited: reply(.success(.awaited(waiters: 1)))
+            case .notHeld: reply(.success(.notHeld))
+            case .failed: reply(.failure(LeaseStoreError(.unavailable, "unreachable")))
+            case .refused: reply(.failure(LeaseStoreError(.refused, "refused")))
+            case .lead: machine.enterReplied(.success(.lead(attempt: 0)))
+            case .follow: machine.enterReplied(.success(.follow(leader, remaining: .seconds(1))))
+            case .reuse: machine.enterReplied(.success(.reuse(leader, .value([]))))
+            case .late: machine.enterReplied(.success(.late))
+            case .enterFailed: machine.enterReplied(.failure(LeaseStoreError(.timedOut, "no answer")))
+            case .resumed: machine.inboxResumed(now: now, using: &random)
+            case .shutDown: machine.shutDown()
+            }
+        return ActionText(names: [me: "me", leader: "L"]).text(actions)
+    }
+
+    /// What is not listed must do nothing.
+    private static let table: [Situation: [Event: String]] = [
+        .waiting: [
+            .timer: "leave me, release me handOver",
+            .lead: "leave me, release me handOver",
+            .follow: "leave L",
+            .resumed: "wake 120",
+            .shutDown: "leave me, release me handOver, finish",
+        ],
+        .releasing: [
+            .released: "finish",
+            .awaited: "finish",
+            .notHeld: "wake 220",
+            .failed: "wake 125",
+            .refused: "finish",
+            .follow: "leave L",
+            .shutDown: "finish",
+        ],
+        .releasingStillValid: [
+            .released: "wake 500",
+            .awaited: "finish",
+            .notHeld: "wake 220",
+            .failed: "wake 125",
+            .refused: "finish",
+            .follow: "leave L",
+            .shutDown: "finish",
+        ],
+        .releasingAgain: [
+            .released: "leave me, release me handOver",
+            .awaited: "leave me, release me handOver",
+            .notHeld: "leave me, release me handOver",
+            .failed: "leave me, release me handOver",
+            .refused: "leave me, release me handOver",
+            .follow: "leave L",
+            .shutDown: "finish",
+        ],
+        .ended: [
+            .lead: "release me handOver",
+            .follow: "leave L",
+        ],
+    ]
+
+    @Test("does exactly this in each situation on each event, and nothing on all others", arguments: Situation.allCases)
+    func pairs(_ situation: Situation) throws {
+        let expected = try #require(Self.table[situation])
+        for event in Event.allCases {
+            #expect(self.answer(situation, event) == expected[event, default: ""], "\(situation), \(event)")
+        }
+    }
+
+    @Test("asks a last time when the lease's time is over, and no more after that")
+    func lastTime() {
+        #expect(self.answer(.releasing, .notHeld, now: .at(2950)) == "wake 3000")
+        for event in [Event.notHeld, .failed, .released] {
+            #expect(self.answer(.releasing, event, now: .at(3000)) == "finish")
+        }
+    }
+
+    @Test("asks less and less often while nothing is held")
+    func intervals() {
+        var random = CountingGenerator()
+        let debt = HandBackStateMachine.Debt(
+            token: LeaseToken(using: &random),
+            mode: .cancelWaiters,
+            validUntil: .at(100),
+            endsAt: .at(3000)
+        )
+        var machine = HandBackStateMachine(debt, isReleasing: false, commandTimeout: .milliseconds(100))
+        var actions = machine.start()
+        var times: [LeaseInstant] = []
+        while case .wake(let time) = actions.last {
+            times.append(time)
+            _ = machine.timerFired(now: time)
+            actions = machine.releaseReplied(.success(.notHeld), now: time, using: &random)
+        }
+        #expect(times == [100, 200, 400, 800, 1600, 3000].map { .at($0) })
+        #expect(actions == [.finish])
+        #expect(machine.isFinal)
+    }
+}
