@@ -196,10 +196,6 @@ let package = Package(
             dependencies: ["SingleflightLease", "SingleflightTestKit"],
             swiftSettings: settings
         ),
-<<<<<<< HEAD
-        .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
-=======
->>>>>>> main
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
@@ -208,10 +204,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-<<<<<<< HEAD
-=======
         .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
->>>>>>> main
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",
