@@ -8,7 +8,7 @@ struct ServerClockTests {
     private static func server(_ milliseconds: Int) -> Duration { .milliseconds(1_000_000 + milliseconds) }
 
     private func latest(_ clock: ServerClock, at milliseconds: Int) -> Double? {
-        clock.latest(at: .at(milliseconds)).map { $0 / .milliseconds(1) }
+        clock.latest(at: .at(milliseconds)).map { ($0 / .microseconds(1)).rounded() / 1000 }
     }
 
     @Test("nothing, before it was told")

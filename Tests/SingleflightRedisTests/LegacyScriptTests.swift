@@ -15,18 +15,15 @@ struct LegacyScriptTests {
         return configuration
     }
 
-    /// Cases use keys of their own, so that one server will do for all of them at once.
+    /// Cases use keys of their own, so that one server will do for all of them. One after the other: some have leases of a
+    /// second, which a machine that does everything at once may not renew in time.
     @Test("keep the promises of a lease store, too")
     func conform() async throws {
         try await PrivateRedis.with { redis in
-            await withTaskGroup(of: Void.self) { group in
-                for promise in LeaseStoreConformance.cases {
-                    group.addTask {
-                        let fixture = RedisConformanceTests.Fixture(url: redis.url, configuration: Self.configuration)
-                        await #expect(throws: Never.self, "\(promise)") { try await promise.run(on: fixture) }
-                        await fixture.shutDown()
-                    }
-                }
+            for promise in LeaseStoreConformance.cases {
+                let fixture = RedisConformanceTests.Fixture(url: redis.url, configuration: Self.configuration)
+                await #expect(throws: Never.self, "\(promise)") { try await promise.run(on: fixture) }
+                await fixture.shutDown()
             }
             // The other form was never sent: the server knows none of it.
             for script in [LeaseScripts.enter, LeaseScripts.poll, LeaseScripts.complete] {
