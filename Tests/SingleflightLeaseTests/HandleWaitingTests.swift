@@ -203,6 +203,7 @@ struct HandleWaitingTests {
             #expect(completion.token == nil)
         }
         #expect(self.work.starts == 0)
+        self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }
 
@@ -218,6 +219,7 @@ struct HandleWaitingTests {
         for subscriber in subscribers {
             #expect(await subscriber.outcome().cancellation == .leaderLeft)
         }
+        self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }
 
@@ -232,6 +234,7 @@ struct HandleWaitingTests {
         let completion = try await subscriber.outcome().completion()
         #expect(#expect(throws: DistributedGroupError.self) { try completion.result.get() }?.code == .unavailable)
         #expect(completion.coordination == .degraded)
+        self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }
 

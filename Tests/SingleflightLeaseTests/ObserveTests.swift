@@ -116,6 +116,7 @@ struct ObserveTests {
         #expect(completion.coordination == .observed)
         self.cluster.clock.advance(by: .milliseconds(100))
         #expect(a.group.observation.unknown == 1)
+        self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }
 

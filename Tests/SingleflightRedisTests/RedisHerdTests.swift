@@ -65,7 +65,8 @@ struct RedisHerdTests {
                 #expect(completions.count { $0.role == .leader } == 1)
                 for completion in completions {
                     #expect(try completion.result.get() == "taken over")
-                    #expect(completion.attempts == 2)
+                    // Whoever came only after the takeover has not heard of the first leader.
+                    #expect(completion.attempts == 2 || completion.role == .follower && completion.attempts == 1)
                 }
             }
         }

@@ -198,6 +198,7 @@ struct MetricsTests {
             await self.cluster.clock.untilScheduled(scheduled + 1)
             self.cluster.clock.advance(by: .milliseconds(200))
             _ = await call.value
+            self.cluster.letRequestsLapse()
             await a.store.untilIdle()
         }
         #expect(self.here.count("calls_degraded_total") == 2)

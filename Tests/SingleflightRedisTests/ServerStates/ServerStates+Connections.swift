@@ -11,7 +11,7 @@ extension ServerStates {
             brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value]),
             lasting: .init(
                 newcomer: [.value, lost],
-                leader: [.value, .leaseEnded],
+                leader: [.value, .leaseEnded, lost],
                 follower: [.value, .expired, lost]
             )
         ),
@@ -38,7 +38,7 @@ extension ServerStates {
             brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value]),
             lasting: .init(
                 newcomer: [.value, lost],
-                leader: [.value, .leaseEnded],
+                leader: [.value, .leaseEnded, lost],
                 follower: [.value, .expired, lost]
             )
         ),

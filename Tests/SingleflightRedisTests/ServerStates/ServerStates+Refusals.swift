@@ -46,8 +46,12 @@ extension ServerStates {
             login: .worker,
             strike: { try await $0.ask("ACL SETUSER worker -set") },
             heal: { try await $0.ask("ACL SETUSER worker +set") },
-            // Scripts end flights: they must not end half of one.
-            brief: .init(newcomer: [mayNotSet], leader: [scriptMayNot], follower: [.expired]),
+            // Scripts end flights: they must not end half of one. The leader hands its lease back until it can.
+            brief: .init(
+                newcomer: [mayNotSet],
+                leader: [scriptMayNot],
+                follower: [.expired, .canceled(.leaderShutDown)]
+            ),
             lasting: .init(newcomer: [mayNotSet], leader: [.leaseEnded], follower: [scriptMayNot])
         ),
         ServerState(
