@@ -59,9 +59,8 @@ struct OriginTests {
 
     @Test("an origin that is gone is an error and no hang")
     func gone() async throws {
-        let server = try await OriginServer(latency: .zero)
-        let origin = OriginClient(port: server.port)
-        try await server.close()
+        // A port that was free a moment ago may be another test's by now; this one is nobody's.
+        let origin = OriginClient(port: 1)
         await #expect(throws: OriginFailure.self) { try await origin.get("a") }
     }
 
