@@ -219,10 +219,18 @@ final class GroupCore: Sendable {
             caller.isStarter = true
             CallObserver.within(caller.call) { flight.prepare(operation) }
             flight.beginWithoutLease(leader)
+            self.limit(flight)
         }
         if let feed { flight.attach(feed) }
         defer { if let feed { flight.detach(feed) } }
         return caller.outcome(of: await self.wait(seat, until: deadline))
+    }
+
+    /// No lease ends the run of an operation that hangs: its longest time does.
+    private func limit(_ flight: LocalFlight) {
+        let clock = self.store.clock
+        let timer = clock.schedule(at: clock.now.advanced(by: self.terms.maximumFlight)) { flight.takesTooLong() }
+        _ = flight.onEnd { _ in clock.cancel(timer) }
     }
 
     private func caller(_ key: Key, unavailable: UnavailablePolicy?) -> LocalCaller {

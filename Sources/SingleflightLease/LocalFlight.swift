@@ -203,6 +203,19 @@ final class LocalFlight: FlightOwner, FlightWork {
         return true
     }
 
+    /// An operation that runs without a lease has had its time: it is canceled, and everybody gets the error.
+    func takesTooLong() {
+        let failure = Result<Value, any Error>.failure(DistributedGroupError.flightTooLong)
+        let (isRunning, task) = self.state.withLock { state -> (Bool, Task<Void, Never>?) in
+            guard case .leading = state.phase else { return (false, nil) }
+            state.phase = .handedIn(failure)
+            return (true, state.task.take())
+        }
+        guard isRunning else { return }
+        task?.cancel()
+        self.endWithoutLease(with: .finished(self.reader.finished(failure, token: nil)))
+    }
+
     private func take(_ result: Result<Value, any Error>) -> Bool {
         self.state.withLock { state in
             guard case .leading = state.phase else { return false }

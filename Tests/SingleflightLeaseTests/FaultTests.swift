@@ -33,6 +33,25 @@ struct FaultTests {
         await self.cluster.expectNothingLeft(a)
     }
 
+    /// Without a lease nothing else would end it: its callers waited for ever.
+    @Test("an operation that hangs without a store is canceled in the end, and everybody gets the error")
+    func hangsWithoutLease() async throws {
+        let a = try self.cluster.process("a", .test { $0.maximumFlight = .seconds(10) })
+        a.cutOff()
+        let call = a.call(self.work)
+        await self.cluster.clock.untilScheduled()
+        self.cluster.clock.advance(by: .milliseconds(100))
+        await self.work.untilStarted()
+        self.cluster.clock.advance(by: .seconds(10))
+        await self.work.untilCanceled()
+        let completion = try await call.value.completion()
+        #expect(completion.coordination == .degraded)
+        #expect(
+            #expect(throws: DistributedGroupError.self) { try completion.result.get() }?.code == .flightTooLong
+        )
+        await self.cluster.expectNothingLeft(a)
+    }
+
     @Test("callers in one process that cannot ask the store share one run")
     func runLocallyShared() async throws {
         let (a, clock) = (try self.cluster.process("a"), self.cluster.clock)
@@ -41,8 +60,9 @@ struct FaultTests {
         for _ in 0..<3 {
             calls.append(await a.joinedCall(self.work, clock: clock))
         }
-        // Each call schedules the end of its wait twice: for the flight, which fails at once, and for the run in its process.
-        await clock.untilScheduled(inAll: 2 * calls.count)
+        // Each call schedules the end of its wait twice: for the flight, which fails at once, and for the run in its process,
+        // which has a longest time of its own.
+        await clock.untilScheduled(inAll: 2 * calls.count + 1)
         self.work.finish(.success("alone"))
         var roles: [FlightRole] = []
         for call in calls {
