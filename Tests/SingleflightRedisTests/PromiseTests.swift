@@ -184,6 +184,8 @@ struct PromiseTests {
                     let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
                     let revoke = RevokeRequest(key: key, token: nil, by: "ops", reason: "stuck", retention: .seconds(5))
                     #expect(try await store.revoked(revoke) != .nothing)
+                    // Work that ends before the announcement comes is only told that its result was refused.
+                    while pair.here.inFlight > 0 { await Task.yield() }
                 }
             )
             for outcome in [outcomes.led, outcomes.followed] {
