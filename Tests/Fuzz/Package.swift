@@ -25,7 +25,7 @@ let package = Package(
     name: "fuzz",
     platforms: [.macOS(.v15)],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.3.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
@@ -59,6 +59,7 @@ let package = Package(
             sources: [
                 "AnnouncementMessage.swift", "Exports.swift", "FlightName.swift", "Keyspace.swift", "LeaseEvent.swift",
                 "LeaseRecord+Conversion.swift", "LeaseRecord.swift", "LeaseReplies.swift", "SHA256.swift",
+                "ServerErrorAdvice.swift",
             ],
             swiftSettings: instrumented
         ),
