@@ -28,7 +28,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     if let name = FlightName(foreign[...]) {
         expectEqual("\(name.group):\(name.encodedKey)", foreign, "another name")
-        _ = name.description
+        _ = name.text
     }
     return 0
 }
