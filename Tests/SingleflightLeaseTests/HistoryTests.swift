@@ -71,7 +71,10 @@ struct HistoryTests {
         #expect(forged.violations.count == 1, "the forged version")
     }
 
-    @Test("passes although the store lost what it held, where it may have, and not where it kept it", arguments: Loss.allCases)
+    @Test(
+        "passes although the store lost what it held, where it may have, and not where it kept it",
+        arguments: Loss.allCases
+    )
     func losesData(loss: Loss) {
         for isTold in [true, false] {
             var story = Story()

@@ -167,10 +167,10 @@ struct OvertakenRun: Sendable {
         report.follower = endings.contains(.ownValue) ? .ownValue : endings[0]
         report.others = endings.contains(.ownValue) ? endings.filter { $0 != .ownValue } : [endings[1]]
         if ![.killed, .leaseLost, .canceled, .unavailable].contains(report.leader) {
-            report.problems.append("the overtaken leader ended with \(report.leader)")
+            report.problems.append("the overtaken leader ended with \(report.leader.rawValue)")
         }
         if report.follower != .ownValue || ![[.pushedValue], [.polledValue]].contains(report.others) {
-            report.problems.append("the others ended with \(endings)")
+            report.problems.append("the others ended with \(endings.map(\.rawValue).joined())")
         }
         // Whoever waited for the first flight alone is no waiter of the second.
         let told = self.history.records.compactMap { record -> Int? in
