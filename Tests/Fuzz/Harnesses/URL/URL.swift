@@ -41,6 +41,8 @@ private func checkUsable(_ url: RedisURL) {
     switch url.endpoint {
     case .tcp(let host, let port):
         expect(!host.isEmpty, "an empty host")
+        // What stands before an at sign is credentials, however many there are: in a host they would be shown.
+        expect(!host.utf8.contains { "@/?#".utf8.contains($0) }, "host \(host)")
         expect((1...65_535).contains(port), "port \(port)")
     case .unixSocket(let path):
         expect(path.utf8.first == UInt8(ascii: "/") && path != "/", "path \(path)")
