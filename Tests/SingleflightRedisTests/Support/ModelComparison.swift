@@ -110,7 +110,8 @@ final class ModelComparison {
 
     private func perform(on store: RedisLeaseStore, _ key: FlightKey) async throws -> (String, String, String) {
         let (now, inbox) = (self.now, store.inbox)
-        let policy: LeaderLossPolicy = self.pick(2) == 0 ? .cancel : .takeOver(attempts: 2)
+        // Few takeovers, so that their end is reached.
+        let policy: LeaderLossPolicy = self.pick(2) == 0 ? .cancel : .takeOver(attempts: 1 + self.pick(2))
         let terms = LeaseTerms(
             duration: Self.long,
             grace: Self.long,

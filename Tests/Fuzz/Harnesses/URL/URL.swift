@@ -12,6 +12,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         if let url = try? RedisURL(text) {
             checkUsable(url)
             checkRoundTrip(url)
+            checkLogin(url, Array(text.utf8))
         }
     } else {
         var url = RedisURL(endpoint: .tcp(host: "localhost", port: input.number(1...65_535)))
@@ -47,6 +48,15 @@ private func checkUsable(_ url: RedisURL) {
     case .unixSocket(let path):
         expect(path.utf8.first == UInt8(ascii: "/") && path != "/", "path \(path)")
     }
+}
+
+/// What stands behind a colon in a login is a password, whatever it joins with: as part of the user it would be shown.
+private func checkLogin(_ url: RedisURL, _ bytes: [UInt8]) {
+    guard let scheme = bytes.firstRange(of: Array("://".utf8)) else { return expect(false, "no scheme") }
+    let authority = bytes[scheme.upperBound...].prefix { !"/?#".utf8.contains($0) }
+    guard let at = authority.lastIndex(of: UInt8(ascii: "@")) else { return }
+    guard authority[..<at].contains(UInt8(ascii: ":")) else { return }
+    expect(url.password != nil, "a password was read as a part of the user")
 }
 
 private func checkRoundTrip(_ url: RedisURL) {
