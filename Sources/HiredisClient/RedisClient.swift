@@ -22,8 +22,14 @@ package final class RedisClient: Sendable {
     private let queue: Mutex<SubmissionQueue<Completion>>
     private let loopState: NIOLoopBoundBox<LoopState>
     private let connectionError = Mutex<RedisClientError?>(nil)
+    private let subscriptions = Mutex<[Subscribed]>([])
     /// The server proved to be older than 7.0, where scripts cannot start with `#!lua`.
     private let usesLegacyScripts: Atomic<Bool>
+
+    /// A subscription that was made here, as long as there is one.
+    private struct Subscribed {
+        weak var subscription: InboxSubscription?
+    }
 
     /// Used on the event loop only.
     private struct LoopState {
@@ -92,17 +98,25 @@ package final class RedisClient: Sendable {
     }
 
     /// A subscription to `channel` on a second connection to the same server, on the same event loop. Not yet started.
+    ///
+    /// On a connection that is subscribed a server does not say that it became a replica. So once this client is told, the
+    /// subscription is made anew, too.
     package func makeSubscription(
         to channel: String,
         handler: @escaping InboxSubscription.Handler
     ) -> InboxSubscription {
-        InboxSubscription(
+        let subscription = InboxSubscription(
             channel: channel,
             configuration: configuration,
             eventLoop: eventLoop,
             logger: logger,
             handler: handler
         )
+        subscriptions.withLock { made in
+            made.removeAll { $0.subscription == nil }
+            made.append(Subscribed(subscription: subscription))
+        }
+        return subscription
     }
 
     // MARK: Commands
@@ -246,6 +260,9 @@ extension RedisClient: ConnectionKeeperDelegate {
 
     func keeper(_ keeper: ConnectionKeeper, failed reason: RedisClientError, wasConnected: Bool) {
         connectionError.withLock { $0 = reason }
+        if reason.code == .replica {
+            for made in subscriptions.withLock({ $0 }) { made.subscription?.reconnect(reason) }
+        }
         flush()
     }
 }

@@ -34,6 +34,17 @@ package struct FlightTerms: Hashable, Sendable {
     /// Three renewals fit into a lease, so that two may fail.
     package var renewalInterval: Duration { self.lease.duration / 3 }
 
+    /// Followers ask about a lease that was not renewed within so long after its end, not all at the same instant.
+    package var pollSpread: Duration { min(.milliseconds(500), self.lease.duration / 10) }
+
+    /// The least time for which an outcome must be kept, so that the loss of every announcement costs time and no result.
+    ///
+    /// A follower that hears nothing asks when the lease would have run out that it was told of, a whole one at most; its
+    /// question may be answered at the second attempt only.
+    package var minimumRetention: Duration {
+        self.lease.duration + .milliseconds(1) + self.pollSpread + self.commandTimeout * 2
+    }
+
     /// The lease's end as its leader believes it, when the request that granted it was sent at `sentAt`.
     ///
     /// Counted from the sending, not from the reply: the store's count started no earlier than that.

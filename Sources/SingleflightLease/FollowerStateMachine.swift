@@ -571,16 +571,12 @@ package struct FollowerStateMachine: Sendable {
 
     /// By then those who can have asked, and entered; the store still knows of the lease.
     private var timeToTakeOver: Duration {
-        min(self.pollSpread + self.terms.commandTimeout, self.terms.lease.grace / 2)
-    }
-
-    private var pollSpread: Duration {
-        min(.milliseconds(500), self.terms.lease.duration / 10)
+        min(self.terms.pollSpread + self.terms.commandTimeout, self.terms.lease.grace / 2)
     }
 
     /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
     private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
         // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one too many.
-        return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.pollSpread, using: &generator))
+        return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.terms.pollSpread, using: &generator))
     }
 }

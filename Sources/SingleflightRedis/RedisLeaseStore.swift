@@ -72,12 +72,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let serverTime = ServerTime(client: client, clock: eventLoopClock)
         self.eventLoopClock = eventLoopClock
         self.serverTime = serverTime
-        self.subscription = InboxSubscription(
-            channel: keyspace.inboxPrefix + inbox.description,
-            configuration: clientConfiguration,
-            eventLoop: client.eventLoop,
-            logger: logger
-        ) { event in
+        self.subscription = client.makeSubscription(to: keyspace.inboxPrefix + inbox.description) { event in
             switch event {
             case .subscribed:
                 serverTime.ask()
