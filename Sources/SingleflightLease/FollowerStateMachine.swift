@@ -131,7 +131,7 @@ package struct FollowerStateMachine: Sendable {
                 sentAt: now,
                 isSent: true,
                 lastSentAt: now,
-                backoff: self.retryBackoff,
+                backoff: self.terms.followerBackoff,
                 giveUpAt: giveUpAt
             )
         )
@@ -315,7 +315,7 @@ package struct FollowerStateMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
-        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.retryBackoff)
+        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.terms.followerBackoff)
         self.state = .waiting(waiting)
         for announcement in entering.early where announcement.token == token {
             let actions = self.announced(announcement, now: now, using: &generator)
@@ -431,7 +431,7 @@ package struct FollowerStateMachine: Sendable {
         case .success(.running(let remaining)):
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
             waiting.leftToOthersUntil = nil
-            waiting.backoff = self.retryBackoff
+            waiting.backoff = self.terms.followerBackoff
             if mustPollAgain {
                 return self.poll(waiting)
             }
@@ -564,10 +564,6 @@ package struct FollowerStateMachine: Sendable {
     }
 
     // MARK: - Delays
-
-    private var retryBackoff: Backoff {
-        Backoff(first: .milliseconds(10), limit: self.terms.commandTimeout / 2)
-    }
 
     /// By then those who can have asked, and entered; the store still knows of the lease.
     private var timeToTakeOver: Duration {
