@@ -87,9 +87,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             return await shard.lead(flight, path: path, operation)
         case .leads(let flight, let seat?):
             let endsWhenAbandoned = policy == .whenAbandoned
-            let known = await shard.launch(flight, seat, path: path, endsWhenAbandoned: endsWhenAbandoned, operation)
-            if let known { return known }
-            return await shard.outcome(flight, seat)
+            return await shard.launch(flight, seat, path: path, endsWhenAbandoned: endsWhenAbandoned, operation)
         case .subscribed(let flight, let seat):
             return await shard.outcome(flight, seat)
         case .reentrant:

@@ -25,20 +25,22 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         hash: Int,
         leaderSubscribes: Bool,
         limit: Int?,
-        path: FlightPath?
+        path: FlightPath
     ) -> Table.Entrance {
         self.table.withLock { table in
             table.enter(key, hash: hash, leaderSubscribes: leaderSubscribes, limit: limit) { flight in
-                path?.contains(shard: self.number, flight: flight) ?? false
+                path.contains(shard: self.number, flight: flight)
             }
         }
     }
 
     /// Waits for the outcome of a subscription, which is over afterwards.
+    ///
+    /// Like all that a call may suspend in, it is never inlined: each suspended caller would hold the frame of all.
+    @inline(never)
     @inlinable
     nonisolated(nonsending) func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
-        if let outcome = self.collect(flight, seat) { return outcome }
-        return await withTaskCancellationHandler {
+        await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
                 await withTaskPriorityEscalationHandler {
                     await withContinuation { self.wait(flight, seat, $0) }
@@ -104,20 +106,21 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     // MARK: The leader
 
-    /// Runs the operation in a task of its own, which completes the flight. Returns the outcome for the leader's seat if
-    /// it is known then, without suspension.
+    /// Runs the operation in a task of its own, which completes the flight. Waits for the outcome on
+    /// behalf of the leader's seat.
     ///
     /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must not
     /// be an actor's: hence not on the caller's executor.
     @concurrent
+    @inline(never)
     @inlinable
     func launch(
         _ flight: FlightID,
         _ seat: SeatID,
-        path: FlightPath?,
+        path: FlightPath,
         endsWhenAbandoned: Bool,
         _ operation: @escaping @Sendable () async throws -> Value
-    ) async -> Outcome<Value>? {
+    ) async -> Outcome<Value> {
         let task: Task<Void, Never>
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             task = Task.immediate {
@@ -128,15 +131,19 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
                 self.complete(flight, await self.result(flight, path: path, operation), leaderLeaves: true)
             }
         }
+        // Most often the operation has not suspended: then there is nothing to attach to any more.
+        if let outcome = self.collect(flight, seat) { return outcome }
         self.attach(flight, .task(task), endsWhenAbandoned: endsWhenAbandoned, priority: Task.currentPriority.rawValue)
-        return self.collect(flight, seat)
+        return await self.outcome(flight, seat)
     }
 
     /// Runs the operation in the caller's task, and completes the flight.
+    @concurrent
+    @inline(never)
     @inlinable
-    nonisolated(nonsending) func lead(
+    func lead(
         _ flight: FlightID,
-        path: FlightPath?,
+        path: FlightPath,
         _ operation: @Sendable () async throws -> Value
     ) async -> Outcome<Value> {
         let result = await self.result(flight, path: path, operation)
@@ -144,28 +151,30 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             self.leaderLeaves(flight)
             return .canceled(.callerCancelled)
         }
-        let isShared = self.complete(flight, result, leaderLeaves: true) ?? false
+        let isShared = self.completeAndLeave(flight, result)
         return .complete(Completion(result: result, isShared: isShared, role: .leader))
     }
 
     /// Runs the operation on behalf of the flight.
     ///
-    /// This and its callers keep to the executor they are called on: each change of executor, even to the same one, costs
-    /// 15 ns, and in a task that was started by `Task.immediate` 50 ns.
+    /// On no actor, and so are its callers: the compiler then sees that most changes of executor are none.
+    @concurrent
+    @inline(__always)
     @inlinable
-    nonisolated(nonsending) func result(
+    func result(
         _ flight: FlightID,
-        path: FlightPath?,
+        path: FlightPath,
         _ operation: @Sendable () async throws -> Value
     ) async -> Result<Value, any Error> {
-        let inner = FlightPath(shard: self.number, flight: flight, outer: path)
-        return await FlightPath.local.withValue(inner) {
+        let operation = { @concurrent () async -> Result<Value, any Error> in
             do {
                 return .success(try await operation())
             } catch {
                 return .failure(error)
             }
         }
+        let inner = FlightPath(shard: self.number, flight: flight, outer: path)
+        return await FlightPath.local.withValue(inner, operation: operation, isolation: nil)
     }
 
     @inlinable
@@ -191,6 +200,14 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         Self.resume(departure)
         guard case .complete(let completion) = departure.outcome else { return nil }
         return completion.isShared
+    }
+
+    /// Publishes the result of a leader that does not come back. Returns whether it is shared.
+    @inlinable
+    func completeAndLeave(_ flight: FlightID, _ result: Result<Value, any Error>) -> Bool {
+        var remains = Table.Remains()
+        if self.table.withLock({ $0.endUntouched(flight, &remains) }) { return false }
+        return self.complete(flight, result, leaderLeaves: true) ?? false
     }
 
     @inlinable

@@ -39,6 +39,7 @@ extension ServerStates {
         )
         return ServerState(
             name: "evicts by `\(policy)`",
+            memory: .isLost,
             configuration: ["maxmemory-policy \(policy)"],
             strike: { stage in
                 let used = Int(try await stage.field("used_memory", ofInfo: "memory") ?? "") ?? 0
