@@ -9,7 +9,7 @@ struct SeenFencesTests {
     func greatest() {
         let seen = SeenFences()
         #expect(seen.greatest(of: 7) == Fence(rawValue: 0))
-        for number in [5, 9, 3] { seen.saw(Fence(rawValue: number), of: 7) }
+        for number: UInt64 in [5, 9, 3] { seen.saw(Fence(rawValue: number), of: 7) }
         seen.saw(Fence(rawValue: 20), of: 8)
         #expect(seen.greatest(of: 7) == Fence(rawValue: 9))
     }
