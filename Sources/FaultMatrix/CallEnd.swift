@@ -11,6 +11,8 @@ package enum Ending: String, Codable, Sendable, CaseIterable {
     case polledValue = "q"
     /// The flight was canceled: a lease ran out, or the leader shut down.
     case canceled = "c"
+    /// Somebody ended the flight from outside.
+    case revoked = "r"
     /// It led and lost its lease before its result was accepted.
     case leaseLost = "l"
     /// The store could not be asked; a typed error says so.
@@ -60,6 +62,8 @@ struct CallEnd: Codable, Sendable {
         case .canceled(.supersededTooOften), .canceled(.leaderShutDown), .canceled(.leaderLeft),
             .canceled(.storeLostFlight):
             self.ending = .canceled
+        case .canceled(.revoked):
+            self.ending = .revoked
         case .canceled(let reason):
             self.surprise = "\(reason)"
         }
@@ -71,6 +75,8 @@ struct FlightJudge {
     /// The tokens under which operations ran, in any process.
     var begun: [String]
     var history: LeaseHistory
+    /// Whether somebody ended the flight from outside.
+    var isRevoked = false
     var problems: [String] = []
 
     /// Judges what the caller of `process`, whose inbox is named, got; `nil` if it got nothing in time.
@@ -81,6 +87,9 @@ struct FlightJudge {
         }
         if let surprise = end.surprise {
             self.problems.append("the \(process.rawValue) got \(surprise)")
+        }
+        if end.ending == .revoked, !self.isRevoked {
+            self.problems.append("the \(process.rawValue)'s flight was revoked by nobody")
         }
         guard let value = end.value else { return end.ending }
         // I4: a value is that of an operation that ran under its flight's token.

@@ -37,6 +37,28 @@ package enum FaultMatrix {
         }
     }
 
+    /// Plays cells in which another flight of the key follows, with worker processes, which run `tool`.
+    package static func play(
+        _ overtaken: [OvertakenCell],
+        _ second: [SecondFlightCell],
+        tool: String,
+        atOnce: Int = 8,
+        onReport: @escaping @Sendable (CellReport) -> Void = { _ in }
+    ) async throws -> [CellReport] {
+        try await self.withRedis { redis in
+            try await self.play(overtaken, atOnce: atOnce, onReport: onReport) { cell in
+                try await self.playUntilStruck { attempt in
+                    try await OvertakenRun(cell, attempt: attempt, redis: redis, tool: tool).play()
+                }
+            }
+                + self.play(second, atOnce: atOnce, onReport: onReport) { cell in
+                    try await self.playUntilStruck { attempt in
+                        try await SecondFlightRun(cell, attempt: attempt, redis: redis, tool: tool).play()
+                    }
+                }
+        }
+    }
+
     private static func play<Cell: Sendable>(
         _ cells: [Cell],
         atOnce: Int,
@@ -66,7 +88,7 @@ package enum FaultMatrix {
             var report = try await play(attempt)
             if report.struck || !report.problems.isEmpty { return report }
             if attempt == self.attempts {
-                report.problems.append("the trouble did not come about in \(attempt) attempts")
+                report.problems.append("the trouble did not come about as it should in \(attempt) attempts")
                 return report
             }
             attempt += 1

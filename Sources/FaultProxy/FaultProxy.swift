@@ -72,7 +72,20 @@ package final class FaultProxy: Sendable {
         try await self.onLoop { $0.lostShare = share }
     }
 
-    /// When the fault struck; `nil` if it did not before `limit` had passed, or the proxy was closed.
+    /// Cuts what there is of the client's `connection`; it can be made anew.
+    package func cut(_ connection: Connection) async throws {
+        try await self.onLoop { core in
+            for link in core.links where link.kind == connection { link.close() }
+        }
+    }
+
+    /// What was announced to the client, in order, as far as the server has sent it; what is lost on the way included.
+    package var announcements: [String] {
+        get async throws { try await self.eventLoop.submit { [core] in core.value.announcements }.get() }
+    }
+
+    /// When the fault struck; `nil` if it did not before `limit` had passed, or the proxy was closed. A reply is held only once it
+    /// has come: its request is carried out then.
     package func struck(within limit: Duration) async throws -> ContinuousClock.Instant? {
         let result = self.eventLoop.makePromise(of: ContinuousClock.Instant?.self)
         let timer = self.eventLoop.scheduleTask(in: TimeAmount(limit)) { result.succeed(nil) }
@@ -88,11 +101,16 @@ package final class FaultProxy: Sendable {
         get async throws { try await self.eventLoop.submit { [core] in core.value.struckAt }.get() }
     }
 
-    /// Passes on what is held.
+    /// Passes on what is held, and returns when the server has carried it out.
     package func letGo() async throws {
-        try await self.onLoop { core in
-            for link in core.links { link.letGo() }
-        }
+        try await self.eventLoop.flatSubmit { [core, eventLoop] in
+            let answers = core.value.links.map { link in
+                let answered = eventLoop.makePromise(of: Void.self)
+                link.letGo { answered.succeed() }
+                return answered.futureResult
+            }
+            return .andAllSucceed(answers, on: eventLoop)
+        }.get()
     }
 
     /// Closes everything.
@@ -119,6 +137,7 @@ extension FaultProxy {
         var plan: Plan?
         var lostShare = 0.0
         private(set) var struckAt: ContinuousClock.Instant?
+        private(set) var announcements: [String] = []
         /// What new connections of a kind suffer from, too.
         private var standing: (fault: Fault, connection: Connection)?
         private var listener: (any Channel)?
@@ -233,6 +252,7 @@ extension FaultProxy {
         }
 
         func sees(announcement frame: RESPFrame, on link: Link) {
+            self.announcements.append(frame.words.last ?? "")
             guard let plan, plan.point == "announcement" else { return }
             self.strike(plan, at: link, isAnnouncement: true)
         }
@@ -260,6 +280,11 @@ extension FaultProxy {
                     other.suffer(plan.fault, self.times)
                 }
             }
+            if plan.fault != .holdReply { self.hasStruck() }
+        }
+
+        /// A fault has done its harm, or begun to: a held reply is there.
+        func hasStruck() {
             let now = ContinuousClock.now
             self.struckAt = now
             self.strike.succeed(now)

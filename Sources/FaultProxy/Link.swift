@@ -30,6 +30,8 @@ final class Link {
     private(set) var losesAnnouncements = false
     private var isClosed = false
     private var isClientGone = false
+    /// What is to be done once the server has answered all that reached it.
+    private var onAnswered: [() -> Void] = []
     private unowned let proxy: FaultProxy.Core
 
     init(client: any Channel, server: any Channel, proxy: FaultProxy.Core) {
@@ -74,6 +76,13 @@ final class Link {
             }
             self.reply(frame)
         }
+        if self.unanswered == 0 { self.answered() }
+    }
+
+    private func answered() {
+        let actions = self.onAnswered
+        self.onAnswered = []
+        for action in actions { action() }
     }
 
     private func reply(_ frame: RESPFrame) {
@@ -99,6 +108,7 @@ final class Link {
         case .hold:
             self.toClient.set(.held)
             self.toClient.send(frame.bytes)
+            self.proxy.hasStruck()
         }
     }
 
@@ -134,11 +144,15 @@ final class Link {
     }
 
     /// Passes on what was held. The rest passes at once.
-    func letGo() {
+    ///
+    /// - Parameter onAnswered: called when the server has answered all of it, or the connection is gone.
+    func letGo(onAnswered: @escaping () -> Void) {
+        self.onAnswered.append(onAnswered)
+        if self.isClientGone { self.onAnswered.append { self.close() } }
         for lane in [self.toServer, self.toClient] {
             if case .held = lane.pace { lane.set(.immediate) }
         }
-        if self.isClientGone { self.close() }
+        if self.unanswered == 0 { self.answered() }
     }
 
     /// The client is gone. What it sent and is held still is on its way, as in a network.
@@ -154,6 +168,7 @@ final class Link {
         self.client.close(mode: .all, promise: nil)
         self.server.close(mode: .all, promise: nil)
         self.proxy.closed(self)
+        self.answered()
     }
 
     /// Closes so that both sides see a reset instead of an end.

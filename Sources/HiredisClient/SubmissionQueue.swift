@@ -56,11 +56,17 @@ struct SubmissionQueue<Completion> {
         submissions.isEmpty ? nil : earliest
     }
 
+    /// Memory of an earlier batch, empty.
+    struct Spare {
+        var bytes = ByteBuffer()
+        var submissions: [Submission<Completion>] = []
+    }
+
     /// Takes everything, leaving `spare` as the memory to go on with.
-    mutating func takeAll(spare: ByteBuffer = ByteBuffer()) -> Batch {
+    mutating func takeAll(spare: Spare = Spare()) -> Batch {
         let batch = Batch(bytes: bytes, submissions: submissions, earliest: earliest)
-        bytes = spare
-        submissions = []
+        bytes = spare.bytes
+        submissions = spare.submissions
         earliest = .distantFuture
         return batch
     }
@@ -94,3 +100,4 @@ struct SubmissionQueue<Completion> {
 }
 
 extension SubmissionQueue: Sendable where Completion: Sendable {}
+extension SubmissionQueue.Spare: Sendable where Completion: Sendable {}

@@ -1,7 +1,7 @@
 import FaultMatrix
 import Foundation
 
-/// Plays the fault matrix, the process cells and the lossy inbox: all of them, or the cells that are named. `make matrix` runs it.
+/// Plays the fault matrix, the process cells, successions of flights and the lossy inbox: all of them, or the cells that are named. `make matrix` runs it.
 @main
 enum MatrixTool {
     static func main() async {
@@ -36,6 +36,12 @@ enum MatrixTool {
         self.say(ProcessTable(processes).markdown)
         told(ProcessTable(processes).summary)
 
+        let successions = try await FaultMatrix.play(OvertakenCell.all, SecondFlightCell.all, tool: self.path()) {
+            self.tell($0, always: false)
+        }
+        self.say(SuccessionTable(successions).markdown)
+        told(SuccessionTable(successions).summary)
+
         let losses = try await FaultMatrix.playLosses(flights: 50)
         self.say("| lost | followers | by push | by asking | longest wait |\n|---|---|---|---|---|")
         for report in losses {
@@ -43,17 +49,24 @@ enum MatrixTool {
             for problem in report.problems { self.say("  \(problem)") }
         }
         told("\nlosses")
-        return (network + processes).allSatisfy { $0.problems.isEmpty } && losses.allSatisfy { $0.problems.isEmpty }
+        return (network + processes + successions).allSatisfy { $0.problems.isEmpty }
+            && losses.allSatisfy { $0.problems.isEmpty }
     }
 
     private static func play(_ names: [String]) async throws -> Bool {
         var network: [MatrixCell] = []
         var processes: [ProcessCell] = []
+        var overtaken: [OvertakenCell] = []
+        var second: [SecondFlightCell] = []
         for name in names {
             if let cell = MatrixCell(name) {
                 network.append(cell)
             } else if let cell = ProcessCell(name) {
                 processes.append(cell)
+            } else if let cell = OvertakenCell(name) {
+                overtaken.append(cell)
+            } else if let cell = SecondFlightCell(name) {
+                second.append(cell)
             } else {
                 throw FaultMatrixError("no cell is called \(name)")
             }
@@ -61,6 +74,7 @@ enum MatrixTool {
         let reports =
             try await FaultMatrix.play(network) { self.tell($0, always: true) }
             + (try await FaultMatrix.play(processes, tool: self.path()) { self.tell($0, always: true) })
+            + (try await FaultMatrix.play(overtaken, second, tool: self.path()) { self.tell($0, always: true) })
         return reports.allSatisfy { $0.problems.isEmpty }
     }
 

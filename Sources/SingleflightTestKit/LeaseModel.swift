@@ -121,6 +121,14 @@ public struct LeaseModel: Sendable {
         self.entries[key]?.waiters = []
     }
 
+    mutating func loseLease(of key: FlightKey) {
+        self.entries[key]?.lease = nil
+    }
+
+    mutating func loseWaiters(of key: FlightKey) {
+        self.entries[key]?.waiters = []
+    }
+
     mutating func forgetOutcome(of key: FlightKey, token: LeaseToken) {
         self.entries[key]?.kept[token] = nil
     }

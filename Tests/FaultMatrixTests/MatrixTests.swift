@@ -30,6 +30,19 @@ struct MatrixTests {
         }
     }
 
+    @Test("keep a late request from the next flight of their key, and their waiters, too")
+    func successions() async throws {
+        let reports = try await FaultMatrix.play(
+            OvertakenCell.all.filter { $0.point == .complete || ($0.blow == .pause && $0.rule == .takeOver) },
+            SecondFlightCell.all,
+            tool: try Self.tool,
+            atOnce: 7
+        )
+        for report in reports {
+            #expect(report.problems == [], "\(report.replay)")
+        }
+    }
+
     @Test("are learned of by every follower, however many announcements are lost")
     func losses() async throws {
         for report in try await FaultMatrix.playLosses(flights: 8) {
@@ -45,8 +58,13 @@ struct MatrixTests {
         #expect(MatrixCell.all.count == 560)
         #expect(Set(MatrixCell.all.map(\.description)).count == MatrixCell.all.count)
         #expect(MatrixCell.all.allSatisfy { MatrixCell($0.description) == $0 })
+        #expect(ProcessCell.all.count == 216)
         #expect(ProcessCell.all.allSatisfy { ProcessCell($0.description) == $0 })
+        #expect(OvertakenCell.all.allSatisfy { OvertakenCell($0.description) == $0 })
+        #expect(SecondFlightCell.all.allSatisfy { SecondFlightCell($0.description) == $0 })
+        #expect(OvertakenCell("overtaken.poll.kill.cancel") == nil)
+        #expect(SecondFlightCell("second.lost.cancel") == nil)
         #expect(MatrixCell("renew.command.noSuchFault.cancel") == nil)
-        #expect(ProcessCell("leave.before.kill.cancel") == nil)
+        #expect(ProcessCell("announcement.before.kill.cancel") == nil)
     }
 }

@@ -54,23 +54,11 @@ struct WorkerDescriptorTests {
         _ body: (WorkerProcess, FaultProxy, LeaseHistory) async throws -> Void
     ) async throws {
         try await FaultMatrix.withRedis { redis in
-            let socket = try #require(redis.socketPath)
-            let proxy = try await FaultProxy(
-                to: .unixSocket(socket),
-                times: MatrixTimes.faults,
-                name: ProtocolPoint.name
-            )
             let history = LeaseHistory()
-            let plan = FlightWorker.Plan(url: proxy.url, group: "descriptors", rule: .cancel)
-            let worker = try await WorkerProcess(tool: try MatrixTests.tool, plan, history: history)
-            do {
-                try #require(await worker.untilReady(within: Self.patience))
+            let plan = FlightWorker.Plan(group: "descriptors", rule: .cancel)
+            try await WorkerProcess.with(try MatrixTests.tool, plan, on: redis, history: history) { worker, proxy in
                 try await body(worker, proxy, history)
-            } catch {
-                Issue.record(error)
             }
-            await worker.process.stop()
-            await proxy.close()
             #expect(history.violations() == [])
         }
     }

@@ -71,6 +71,29 @@ struct HistoryTests {
         #expect(forged.violations.count == 1, "the forged version")
     }
 
+    @Test(
+        "passes although the store lost what it held, where it may have, and not where it kept it",
+        arguments: Loss.allCases
+    )
+    func losesData(loss: Loss) {
+        for isTold in [true, false] {
+            var story = Story()
+            loss.tell(&story, isTold: isTold)
+            #expect(story.violations.isEmpty == isTold, "\(loss), \(isTold ? "told" : "not told")")
+        }
+    }
+
+    /// Data that were lost must not explain what no loss can do.
+    @Test("of a store that lost data is flagged if it was forged", arguments: [true, false])
+    func flagsDespiteLoss(isForged: Bool) {
+        var story = Story()
+        story.leads("a", "t1")
+        story.loses(from: -1, to: 1)
+        story.add("b", story.enter("t2"), .lead(attempt: 0))
+        story.add("a", story.renew("t1"), isForged ? .renewed(waiters: 0) : .lost)
+        #expect(story.violations.isEmpty == !isForged)
+    }
+
     @Test("of which an effective request was struck out is flagged", arguments: UInt64(1)...20)
     func flagsOmission(seed: UInt64) {
         // Without the request that took the lease, somebody follows a flight that nobody began.
@@ -171,9 +194,39 @@ enum Forgery: String, CaseIterable, CustomTestStringConvertible {
     }
 }
 
+/// Something that a store can lose, told by what is answered afterwards.
+enum Loss: CaseIterable {
+    case lease, waiters, outcome, everything
+
+    /// - Parameter isTold: whether it is known that the store may have lost data just then; else it is said of another time.
+    func tell(_ story: inout Story, isTold: Bool) {
+        story.shared("t1")
+        func loses() {
+            if isTold { story.loses(from: -1, to: 1) } else { story.loses(from: -600, to: -500) }
+        }
+        switch self {
+        case .lease:
+            loses()
+            story.add("a", story.renew("t1"), .lost)
+        case .waiters:
+            loses()
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: 0))
+        case .outcome:
+            story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
+            loses()
+            story.add("b", story.poll("t1"), .gone)
+        case .everything:
+            loses()
+            story.add("c", story.enter("t2"), .lead(attempt: 0))
+            story.add("c", story.complete("t2", "v2"), .accepted(waiters: 0))
+        }
+    }
+}
+
 /// A history told step by step, one request after the other.
 struct Story {
     private var records: [HistoryRecord] = []
+    private var losses: [HistoryWindow] = []
     private var now: Int64 = 1_000_000_000
     private var granted: [String: Int64] = [:]
     private static let terms = HistoryTerms(
@@ -185,7 +238,14 @@ struct Story {
     )
 
     var violations: [String] {
-        HistoryCheck(key: "k", records: self.records).violation().map { [$0] } ?? []
+        HistoryCheck(key: "k", records: self.records, losses: self.losses).violation().map { [$0] } ?? []
+    }
+
+    /// The store may lose data, from so many milliseconds after now on to so many.
+    mutating func loses(from earliest: Int64, to latest: Int64) {
+        self.losses.append(
+            HistoryWindow(earliest: self.now + earliest * 1_000_000, latest: self.now + latest * 1_000_000)
+        )
     }
 
     static func name(_ short: String) -> String {

@@ -6,6 +6,8 @@ struct CellProcess: Sendable {
     let role: Role
     let store: RedisLeaseStore
     let group: DistributedGroup<String, String>
+    /// The store as the group uses it: what is asked of it is part of the history.
+    let recorded: RecordingLeaseStore
     private let running: Task<Void, Never>
 
     init(
@@ -25,7 +27,8 @@ struct CellProcess: Sendable {
         )
         self.role = role
         self.store = store
-        self.group = try MatrixTimes.group(name, rule: rule, store: RecordingLeaseStore(store, in: history))
+        self.recorded = RecordingLeaseStore(store, in: history)
+        self.group = try MatrixTimes.group(name, rule: rule, store: self.recorded)
         // Ends by being canceled, which hands leases back as a graceful shutdown does.
         self.running = Task { try? await store.run() }
     }
@@ -72,16 +75,29 @@ extension RedisLeaseStore {
         }
     }
 
-    /// Waits until so many processes are registered as waiters of a flight. Redis does not tell when, so it is asked.
-    func untilAwaited(by count: Int, group: String, key: String) async throws {
-        let flight = try FlightKey(group: group, bytes: Array(key.utf8))
+    /// Waits until a flight's waiters are as wished. Redis does not tell when, so it is asked.
+    func untilAwaited(
+        group: String,
+        key: String,
+        where isAsWished: @Sendable ([InboxID]) -> Bool
+    ) async throws {
         while !Task.isCancelled {
-            let inspection = try await withCheckedContinuation { continuation in
-                self.inspect(flight) { continuation.resume(returning: $0) }
-            }.get()
-            if inspection.waiters.count >= count { return }
+            if isAsWished(try await self.inspected(group: group, key: key).waiters) { return }
             try await Task.sleep(for: .milliseconds(10))
         }
+    }
+
+    /// Waits until so many processes are registered as waiters of a flight.
+    func untilAwaited(by count: Int, group: String, key: String) async throws {
+        try await self.untilAwaited(group: group, key: key) { $0.count >= count }
+    }
+
+    /// What is held about a flight.
+    func inspected(group: String, key: String) async throws -> LeaseInspection {
+        let flight = try FlightKey(group: group, bytes: Array(key.utf8))
+        return try await withCheckedContinuation { continuation in
+            self.inspect(flight) { continuation.resume(returning: $0) }
+        }.get()
     }
 }
 

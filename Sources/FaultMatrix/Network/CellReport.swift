@@ -3,6 +3,8 @@ package struct CellReport: Sendable {
     package var cell: String
     package var leader = Ending.hanging
     package var follower = Ending.hanging
+    /// Of further calls, in their order.
+    package var others: [Ending] = []
     /// How long the slower of the two had to wait, once the trouble and the operation were over.
     package var waited = Duration.zero
     /// Whether the fault struck.
@@ -16,6 +18,6 @@ package struct CellReport: Sendable {
     /// The command that plays the cell again.
     package var replay: String { "make matrix CELLS=\(self.cell)" }
 
-    /// Both endings, the leader's first.
-    package var endings: String { self.leader.rawValue + self.follower.rawValue }
+    /// All endings, the leader's first.
+    package var endings: String { ([self.leader, self.follower] + self.others).map(\.rawValue).joined() }
 }

@@ -5,6 +5,7 @@ final class Milestones: Sendable {
     enum Milestone: Hashable {
         case leaderBegan, leaderFenced, leaderStopped, leaderResolved
         case followerAnswered, followerResolved
+        case heirBegan, heirMayEnd
     }
 
     private struct State {

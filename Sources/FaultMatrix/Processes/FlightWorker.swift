@@ -12,21 +12,26 @@ import UnixSignals
 package struct FlightWorker: Sendable {
     /// How it is started: as the rest of the command line.
     struct Plan {
-        var url: String
         var group: String
         var rule: MatrixCell.Rule
 
-        var arguments: [String] { ["worker", self.url, self.group, self.rule.rawValue] }
+        func arguments(_ url: String) -> [String] { ["worker", url, self.group, self.rule.rawValue] }
     }
 
     private let group: DistributedGroup<String, String>
-    private let finish = AsyncStream.makeStream(of: Void.self)
+    /// The fences that the operation is to draw; it ends when there will be no further one.
+    private let fences = AsyncStream.makeStream(of: Void.self)
     private let hasLed = Flag()
+    private let calls = Calls()
     /// What the process was started with, by numbers: none of it is its own.
     private let inherited: Set<String>
 
     private final class Flag: Sendable {
         let value = Mutex(false)
+    }
+
+    private final class Calls: Sendable {
+        let latest = Mutex<Task<Void, Never>?>(nil)
     }
 
     /// Runs until told to end.
@@ -68,7 +73,10 @@ package struct FlightWorker: Sendable {
                 try await store.untilReady(within: .seconds(15))
                 Self.tell(.ready(inbox: store.inbox.description))
                 await withDiscardingTaskGroup { calls in
-                    for await order in orders { worker.carryOut(order, in: &calls) }
+                    for await order in orders {
+                        if order == .shutDown { await services.triggerGracefulShutdown() }
+                        worker.carryOut(order, in: &calls)
+                    }
                 }
                 await services.triggerGracefulShutdown()
                 return false
@@ -104,8 +112,14 @@ package struct FlightWorker: Sendable {
 
     private func carryOut(_ order: WorkerOrder, in calls: inout DiscardingTaskGroup) {
         switch order {
-        case .call(let waits): calls.addTask { await self.call(waits: waits) }
-        case .finish: self.finish.continuation.finish()
+        case .call(let waits):
+            let call = Task { await self.call(waits: waits) }
+            self.calls.latest.withLock { $0 = call }
+            calls.addTask { await call.value }
+        case .finish: self.fences.continuation.finish()
+        case .drawFence: self.fences.continuation.yield()
+        case .leave: self.calls.latest.withLock { $0 }?.cancel()
+        case .shutDown: break
         case .exhaustDescriptors:
             // Those that are open stay so; there can be no others.
             Self.limitDescriptors(to: 3)
@@ -124,7 +138,8 @@ package struct FlightWorker: Sendable {
             self.hasLed.value.withLock { $0 = true }
             Self.tell(.began(token: token))
             if waits {
-                for await _ in self.finish.stream {}
+                // That a fence can be had is not promised; the history tells which was.
+                for await _ in self.fences.stream { _ = try? await flight.fence() }
                 try Task.checkCancellation()
             }
             return "worker \(token)"

@@ -37,7 +37,9 @@ package struct ProcessCell: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    package static let points: [ProtocolPoint] = [.acquire, .enter, .renew, .complete, .poll]
+    package static let points: [ProtocolPoint] = [
+        .acquire, .enter, .renew, .complete, .release, .poll, .leave, .fence, .subscribe,
+    ]
 
     package var point: ProtocolPoint
     package var moment: Moment
@@ -60,6 +62,9 @@ package struct ProcessCell: Hashable, Sendable, CustomStringConvertible {
         else { return nil }
         self.init(point: point, moment: moment, blow: blow, rule: rule)
     }
+
+    /// On which of the process's connections the point's frame travels.
+    var connection: FaultProxy.Connection { self.point == .subscribe ? .inbox : .command }
 
     package var description: String {
         "\(self.point.rawValue).\(self.moment.rawValue).\(self.blow.rawValue).\(self.rule.rawValue)"

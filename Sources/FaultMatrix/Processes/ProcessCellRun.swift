@@ -8,10 +8,10 @@ import Synchronization
 
 /// Plays one process cell: a real worker process and, in this one, somebody who shares its flight.
 struct ProcessCellRun: Sendable {
-    private let cell: ProcessCell
-    private let redis: PrivateRedis
+    let cell: ProcessCell
+    let redis: PrivateRedis
+    let groupName: String
     private let tool: String
-    private let groupName: String
     private let history: LeaseHistory
     private let milestones: Milestones
     private let begun = Begun()
@@ -21,7 +21,7 @@ struct ProcessCellRun: Sendable {
         let tokens = Mutex<[String]>([])
     }
 
-    private static let patience = Duration.seconds(30)
+    static let patience = Duration.seconds(30)
     private static let limit = MatrixTimes.bound + MatrixTimes.allowance
 
     init(_ cell: ProcessCell, attempt: Int, redis: PrivateRedis, tool: String) {
@@ -40,19 +40,9 @@ struct ProcessCellRun: Sendable {
     private var survivor: Role { self.victim == .leader ? .follower : .leader }
 
     func play() async throws -> CellReport {
-        guard let socket = self.redis.socketPath else { throw FaultMatrixError("the server needs a Unix socket") }
-        let proxy = try await FaultProxy(to: .unixSocket(socket), times: MatrixTimes.faults, name: ProtocolPoint.name)
-        let plan = FlightWorker.Plan(url: proxy.url, group: self.groupName, rule: self.cell.rule)
-        let worker = try await WorkerProcess(tool: self.tool, plan, history: self.history)
-        do {
-            let report = try await self.play(worker, proxy)
-            await worker.process.stop()
-            await proxy.close()
-            return report
-        } catch {
-            await worker.process.stop(grace: .zero)
-            await proxy.close()
-            throw error
+        let plan = FlightWorker.Plan(group: self.groupName, rule: self.cell.rule)
+        return try await WorkerProcess.with(self.tool, plan, on: self.redis, history: self.history) { worker, proxy in
+            try await self.play(worker, proxy)
         }
     }
 
@@ -66,15 +56,28 @@ struct ProcessCellRun: Sendable {
             history: self.history
         )
         try await other.store.untilReady(within: Self.patience)
-        guard await worker.untilReady(within: Self.patience) else {
-            throw FaultMatrixError("\(self.cell): the worker does not get ready")
-        }
-        try await proxy.arm(self.cell.moment.fault, at: self.cell.point.rawValue, on: .command)
+        try await proxy.arm(self.cell.moment.fault, at: self.cell.point.rawValue, on: self.cell.connection)
 
         let calling = try await self.share(worker, other, proxy)
         // What is too busy may time out before it comes to the point.
-        report.struck = try await proxy.struck(within: MatrixTimes.bound + MatrixTimes.allowance) != nil
+        let isStruck = try await proxy.struck(within: MatrixTimes.bound + MatrixTimes.allowance) != nil
+        let isAtPoint = try await self.isAtPoint(worker, other)
+        report.struck = isStruck && isAtPoint
+        if self.cell.point == .subscribe, let calling {
+            // The news come while nothing can be heard: before the server knows of the inbox, or behind an unread answer.
+            self.finish.continuation.finish()
+            await within(Self.patience) { await calling.value }
+        }
         try await self.strike(worker, proxy)
+        if self.cell.point == .leave, let inbox = worker.inbox {
+            let isGone = await within(Self.limit) {
+                let waiting = try? await other.store.untilAwaited(group: self.groupName, key: "key") { waiters in
+                    !waiters.contains { $0.description == inbox }
+                }
+                return waiting != nil
+            }
+            if isGone != true { report.problems.append("who left is still on the waiters' list") }
+        }
         let over = ContinuousClock.now
         // The one who leads now, whoever it is, may end.
         worker.send(.finish)
@@ -108,7 +111,12 @@ struct ProcessCellRun: Sendable {
             _ = await worker.untilBegun(within: Self.patience)
             let call = self.call(other)
             await self.milestones.wait(for: .followerAnswered, .followerResolved, within: Self.patience)
-            if self.cell.point == .complete { worker.send(.finish) }
+            switch self.cell.point {
+            case .complete: worker.send(.finish)
+            case .release: worker.send(.shutDown)
+            case .fence: worker.send(.drawFence)
+            case .acquire, .enter, .renew, .poll, .leave, .subscribe, .announcement: break
+            }
             return call
         case .follower:
             let call = self.call(other)
@@ -116,13 +124,17 @@ struct ProcessCellRun: Sendable {
             if self.cell.point == .poll {
                 // It asks when the lease should have run out, having heard nothing.
                 try await proxy.lose(announcements: 1)
-                worker.send(.call(waits: false))
-                await within(Self.patience) {
-                    try? await other.store.untilAwaited(by: 1, group: self.groupName, key: "key")
-                }
-                self.finish.continuation.finish()
-            } else {
-                worker.send(.call(waits: false))
+            }
+            worker.send(.call(waits: false))
+            guard self.cell.point != .enter else { return call }
+            await within(Self.patience) {
+                try? await other.store.untilAwaited(by: 1, group: self.groupName, key: "key")
+            }
+            switch self.cell.point {
+            case .poll: self.finish.continuation.finish()
+            case .leave: worker.send(.leave)
+            case .subscribe: try await proxy.cut(.inbox)
+            case .acquire, .enter, .renew, .complete, .release, .fence, .announcement: break
             }
             return call
         }
@@ -155,6 +167,9 @@ struct ProcessCellRun: Sendable {
                     self.milestones.reach(.leaderBegan)
                     for await _ in self.finish.stream {}
                     try Task.checkCancellation()
+                } else if self.cell.point == .fence {
+                    // Under the later lease: the history tells whether it is the greater one.
+                    _ = try? await flight.fence()
                 }
                 return "\(process.role.rawValue) \(token)"
             }
@@ -176,6 +191,9 @@ struct ProcessCellRun: Sendable {
             }
         (report.leader, report.follower) = self.victim == .leader ? (victims, survivors) : (survivors, victims)
         report.problems += judge.problems
+        if survivors == .left || (victims == .left && self.cell.point != .leave) {
+            report.problems.append("a caller was canceled by nobody")
+        }
         if report.waited > Self.limit {
             report.problems.append("a caller waited for \(report.waited)")
         }
@@ -193,12 +211,7 @@ struct ProcessCellRun: Sendable {
             problems.append("the survivor does not shut down")
         }
         if self.cell.blow != .kill {
-            worker.process.closeInput()
-            guard let exit = await within(Self.limit, { await worker.process.exit() }) else {
-                return problems + ["the worker does not shut down"]
-            }
-            if exit != .code(0) { problems.append("the worker ended with \(exit)") }
-            _ = await worker.untilGone(within: Self.patience)
+            problems += await worker.problemsOfEnding(within: Self.limit)
         }
         var judge = FlightJudge(begun: self.begun.tokens.withLock { $0 } + worker.begun, history: self.history)
         judge.judgeHistory()

@@ -1,4 +1,6 @@
+import FaultProxy
 import Foundation
+import PrivateRedis
 import SingleflightCLI
 import SingleflightTestKit
 import Synchronization
@@ -20,9 +22,36 @@ final class WorkerProcess: Sendable {
     let process: ChildProcess
     private let state = Mutex(State())
 
+    /// A worker behind a proxy of its own, once it is ready.
+    ///
     /// - Parameter tool: the program that becomes the worker.
-    init(tool: String, _ plan: FlightWorker.Plan, history: LeaseHistory) async throws {
-        self.process = try await ChildProcess(tool, plan.arguments, environment: ["SWIFT_BACKTRACE": "enable=no"])
+    static func with<Result: Sendable>(
+        _ tool: String,
+        _ plan: FlightWorker.Plan,
+        on redis: PrivateRedis,
+        history: LeaseHistory,
+        _ body: (WorkerProcess, FaultProxy) async throws -> Result
+    ) async throws -> Result {
+        guard let socket = redis.socketPath else { throw FaultMatrixError("the server needs a Unix socket") }
+        let proxy = try await FaultProxy(to: .unixSocket(socket), times: MatrixTimes.faults, name: ProtocolPoint.name)
+        let worker = try await WorkerProcess(tool, plan.arguments(proxy.url), history: history)
+        do {
+            guard await worker.untilReady(within: .seconds(30)) else {
+                throw FaultMatrixError("\(plan.group): the worker does not get ready")
+            }
+            let result = try await body(worker, proxy)
+            await worker.process.stop()
+            await proxy.close()
+            return result
+        } catch {
+            await worker.process.stop(grace: .zero)
+            await proxy.close()
+            throw error
+        }
+    }
+
+    private init(_ tool: String, _ arguments: [String], history: LeaseHistory) async throws {
+        self.process = try await ChildProcess(tool, arguments, environment: ["SWIFT_BACKTRACE": "enable=no"])
         Task {
             for await line in self.process.lines {
                 guard let event = WorkerText.value(WorkerEvent.self, of: line) else { continue }
@@ -51,6 +80,16 @@ final class WorkerProcess: Sendable {
     func untilListed(within limit: Duration) async -> Bool { await self.until(limit) { $0.childsDescriptors != nil } }
     /// Everything that it said has been read.
     func untilGone(within limit: Duration) async -> Bool { await self.until(limit) { $0.isGone } }
+
+    /// Ends it in good order, and tells what was wrong with that.
+    func problemsOfEnding(within limit: Duration) async -> [String] {
+        self.process.closeInput()
+        guard let exit = await within(limit, { await self.process.exit() }) else {
+            return ["the worker does not shut down"]
+        }
+        _ = await self.untilGone(within: limit)
+        return exit == .code(0) ? [] : ["the worker ended with \(exit)"]
+    }
 
     /// Forgets how the last call ended, for another one.
     func forgetEnd() {

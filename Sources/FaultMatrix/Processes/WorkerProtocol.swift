@@ -1,11 +1,17 @@
 import Foundation
 
 /// What a worker process is told, one line of JSON each.
-enum WorkerOrder: Codable, Sendable {
+enum WorkerOrder: Codable, Equatable, Sendable {
     /// Call the group; the operation, if this process leads, lasts until ``finish`` if it is to wait.
     case call(waits: Bool)
     /// Let the operation end.
     case finish
+    /// Let the operation draw a fence.
+    case drawFence
+    /// Let the caller leave.
+    case leave
+    /// Shut down in good order, whatever is under way.
+    case shutDown
     /// Let there be no further descriptors.
     case exhaustDescriptors
     /// Let there be some again.

@@ -26,9 +26,12 @@ struct HistoryCheck {
     private let operations: [HistoryOperation]
     private let answered: Int
     private let unreadable: HistoryRecord?
+    /// When the store may have lost data.
+    private let losses: [HistoryWindow]
 
-    init(key: String, records: [HistoryRecord]) {
+    init(key: String, records: [HistoryRecord], losses: [HistoryWindow] = []) {
         self.key = key
+        self.losses = losses
         let relevant = records.filter { !$0.isVoid }
         var inboxes = HistoryInboxes()
         let operations = relevant.compactMap { HistoryOperation($0, &inboxes) }
@@ -73,6 +76,12 @@ struct HistoryCheck {
             guard window.earliest <= window.latest else { continue }
             for next in state.successors(of: operation, within: window) {
                 if self.place(in: next, placed: placed.union([index]), &search) { return true }
+            }
+        }
+        // Nothing explains it but what the store has lost, if that can be: one piece, and after that perhaps another.
+        for loss in self.losses where loss.earliest <= bound && loss.latest >= state.clock {
+            for next in state.losing(from: loss.earliest) {
+                if self.place(in: next, placed: placed, &search) { return true }
             }
         }
         return false

@@ -66,6 +66,26 @@ struct HistoryState {
         return [next]
     }
 
+    /// The states in which this one can be left by the loss of one thing, at `time` or later.
+    func losing(from time: Int64) -> [HistoryState] {
+        let held = self.summary
+        var losses: [(inout LeaseModel) -> Void] = []
+        if held.token != nil { losses.append { $0.loseLease(of: Self.key) } }
+        if !held.waiters.isEmpty { losses.append { $0.loseWaiters(of: Self.key) } }
+        if held.last != nil { losses.append { $0.forgetReuse(of: Self.key) } }
+        for token in held.kept.keys { losses.append { $0.forgetOutcome(of: Self.key, token: token) } }
+        return losses.map { lose in
+            var next = self
+            lose(&next.model)
+            next.clock = max(self.clock, time)
+            let left = next.summary
+            if left.token == nil { next.expiry = nil }
+            if left.last == nil { next.reuseUntil = nil }
+            next.keptUntil = self.keptUntil.filter { left.kept[$0.key] != nil }
+            return next
+        }
+    }
+
     // MARK: - The passing of time
 
     private struct Aged {

@@ -10,6 +10,7 @@ public final class LeaseHistory: Sendable {
     private struct State {
         var lines: [HistoryLine] = []
         var sequences: [String: Int] = [:]
+        var losses: [HistoryWindow] = []
     }
 
     /// The time of an event, in nanoseconds.
@@ -63,7 +64,24 @@ public final class LeaseHistory: Sendable {
     /// whose fate is unknown may have been carried out at any time, or never.
     public func violations() -> [String] {
         let keys = Dictionary(grouping: self.records, by: \.key)
-        return keys.keys.sorted().compactMap { HistoryCheck(key: $0, records: keys[$0] ?? []).violation() }
+        let losses = self.state.withLock { $0.losses }
+        return keys.keys.sorted().compactMap {
+            HistoryCheck(key: $0, records: keys[$0] ?? [], losses: losses).violation()
+        }
+    }
+
+    /// Notes that the store may lose data from now on, any of what it holds at any time, until ``endLoss()``: it is emptied, evicts
+    /// keys, or restarts without its data.
+    public func beginLoss() {
+        self.state.withLock { $0.losses.append(HistoryWindow(earliest: self.now(), latest: .max)) }
+    }
+
+    /// Notes that the store keeps again what it holds.
+    public func endLoss() {
+        self.state.withLock { state in
+            guard let last = state.losses.indices.last, state.losses[last].latest == .max else { return }
+            state.losses[last].latest = self.now()
+        }
     }
 
     // MARK: - Recording

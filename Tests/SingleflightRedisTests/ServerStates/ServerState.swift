@@ -29,6 +29,15 @@ struct ServerState: Sendable, CustomTestStringConvertible {
         case worker
     }
 
+    /// What becomes of what the server holds.
+    enum Memory: Sendable {
+        case isKept
+        /// Any of it can be lost, for as long as the state lasts.
+        case isLost
+        /// It is gone, and comes back: no history is checked, for its model knows of no such thing.
+        case comesBack
+    }
+
     /// What the callers are to get while the server stays in the state; any of each list will do.
     struct Answers: Sendable {
         /// Of a call that comes meanwhile, for a key that nobody leads.
@@ -41,6 +50,7 @@ struct ServerState: Sendable, CustomTestStringConvertible {
 
     var name: String
     var login = Login.anyone
+    var memory = Memory.isKept
     /// Lines of the server's configuration.
     var configuration: [String] = []
     /// Prepares the server, which is well then.

@@ -40,5 +40,6 @@ struct ServerStateTests {
         #expect(trial.recovery < .seconds(2) + Self.slack)
         #expect(trial.leftBehind == [])
         #expect(trial.stillInFlight == 0)
+        #expect(trial.violations == [], "\(state.name), \(stay)")
     }
 }

@@ -19,6 +19,7 @@ extension ServerStates {
         ),
         ServerState(
             name: "busy with a script that has written, until it is killed",
+            memory: .isLost,
             configuration: ["busy-reply-threshold 20"],
             strike: { stage in
                 stage.occupy(["EVAL", "redis.call('SET', 'x', 1, 'PX', 1000) while true do end", "0"])

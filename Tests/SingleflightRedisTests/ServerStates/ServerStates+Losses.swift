@@ -6,6 +6,7 @@ extension ServerStates {
     static let losses: [ServerState] = [
         ServerState(
             name: "was emptied, FLUSHALL",
+            memory: .isLost,
             strike: { try await $0.ask("FLUSHALL") },
             heal: { _ in },
             brief: .emptied,
@@ -13,6 +14,7 @@ extension ServerStates {
         ),
         ServerState(
             name: "the lease was deleted, DEL",
+            memory: .isLost,
             strike: { stage in
                 for name in try await stage.ask("KEYS sf1:*").array ?? [] {
                     try await stage.ask("DEL \(name.string ?? "")")
@@ -24,6 +26,7 @@ extension ServerStates {
         ),
         ServerState(
             name: "databases were exchanged, SWAPDB",
+            memory: .comesBack,
             strike: { try await $0.ask("SWAPDB 0 1") },
             heal: { try await $0.ask("SWAPDB 0 1") },
             // The lease is back before it would have ended, and nobody renews it any more.
@@ -32,6 +35,7 @@ extension ServerStates {
         ),
         ServerState(
             name: "is down",
+            memory: .isLost,
             strike: { await $0.redis.kill() },
             heal: { try await $0.redis.restart() },
             brief: .init(
@@ -43,6 +47,7 @@ extension ServerStates {
         ),
         ServerState(
             name: "was restarted without its data",
+            memory: .isLost,
             strike: { try await $0.redis.restart() },
             heal: { _ in },
             brief: .emptied,

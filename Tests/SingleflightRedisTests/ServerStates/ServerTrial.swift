@@ -1,6 +1,7 @@
 import HiredisClient
 import PrivateRedis
 import SingleflightRedis
+import SingleflightTestKit
 
 /// Three calls on a server that is brought into a state and out of it: what each got, after how long.
 struct ServerTrial: Sendable {
@@ -28,6 +29,8 @@ struct ServerTrial: Sendable {
     var leftBehind: [String]
     /// Flights that somebody still waits for in one of the processes.
     var stillInFlight: Int
+    /// What no store that keeps its promises could have answered to both processes.
+    var violations: [String]
 
     /// The leader lost its lease, or the follower was told that it cannot ask, before the state could come about: the machine
     /// was too busy for a lease of two seconds.
@@ -56,11 +59,15 @@ struct ServerTrial: Sendable {
             try await ServerStage.with(redis, stay: stay) { stage in
                 try await state.prepare(stage)
                 let url = stage.url(state.login)
-                return try await TrialProcess.with(url, "one") { one in
-                    try await TrialProcess.with(url, "two") { two in
-                        try await Self.run(state, stage, one, two)
+                let history = LeaseHistory()
+                var trial = try await TrialProcess.with(url, "one", history) { one in
+                    try await TrialProcess.with(url, "two", history) { two in
+                        try await Self.run(state, stage, one, two, history)
                     }
                 }
+                // With what both do when they shut down.
+                trial.violations = state.memory == .comesBack ? [] : history.violations()
+                return trial
             }
         }
     }
@@ -69,7 +76,8 @@ struct ServerTrial: Sendable {
         _ state: ServerState,
         _ stage: ServerStage,
         _ one: TrialProcess,
-        _ two: TrialProcess
+        _ two: TrialProcess,
+        _ history: LeaseHistory
     ) async throws -> ServerTrial {
         try await one.untilSubscribed()
         try await two.untilSubscribed()
@@ -95,6 +103,7 @@ struct ServerTrial: Sendable {
             }
         }
 
+        if state.memory == .isLost { history.beginLoss() }
         try await state.strike(stage)
         let struck = ContinuousClock.now
         let newcomer = await Self.newcomer(one, expected: state.answers(stage.stay).newcomer)
@@ -113,6 +122,7 @@ struct ServerTrial: Sendable {
 
         try await state.heal(stage)
         let healed = ContinuousClock.now
+        history.endLoss()
         try await one.untilServed()
         try await two.untilServed()
         let recovery = ContinuousClock.now - healed
@@ -124,7 +134,8 @@ struct ServerTrial: Sendable {
             follower: Told(answer: followerTold.answer, after: followerTold.at - struck),
             recovery: recovery,
             leftBehind: try await Self.leftBehind(stage),
-            stillInFlight: one.group.inFlight + two.group.inFlight
+            stillInFlight: one.group.inFlight + two.group.inFlight,
+            violations: []
         )
     }
 
@@ -169,6 +180,7 @@ struct TrialProcess: Sendable {
     static func with<Result: Sendable>(
         _ url: String,
         _ label: String,
+        _ history: LeaseHistory,
         _ body: (TrialProcess) async throws -> Result
     ) async throws -> Result {
         let configuration = RedisLeaseStoreConfiguration(
@@ -183,7 +195,8 @@ struct TrialProcess: Sendable {
                 retention: .seconds(3),
                 unavailable: .fail
             )
-            let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
+            let recorded = RecordingLeaseStore(store, in: history)
+            let group = try DistributedGroup<String, String>("pages", store: recorded, configuration: configuration)
             return try await body(TrialProcess(store: store, group: group))
         }
     }
