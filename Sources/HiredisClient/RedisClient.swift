@@ -174,6 +174,11 @@ package final class RedisClient: Sendable {
             break
         case .wake:
             eventLoop.execute { self.awake() }
+        case .write:
+            // Elsewhere the event loop has been told to look at the queue, which answers what cannot be written, too.
+            guard eventLoop.inEventLoop, let connection = connection.keeper.value.connection, connection.canWrite
+            else { return }
+            write(to: connection)
         case .refuse(let error):
             eventLoop.execute { completion(.failure(error)) }
         }
