@@ -1,15 +1,15 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model servers hostile fuzz sanitize \
-	storm chaos soak lint format clean swift dependencies
+.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model servers hostile fuzz fuzzers \
+	sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
 # Further arguments: of the demo, of every `swift build` and `swift test`.
 ARGS ?=
 SWIFTFLAGS ?=
 # Tests that keep all processors busy by themselves: beside them, leases of a second would run out in the others.
-HEAVY := FaultMatrixTests|ServerStateTests|HostileServerTests|SingleflightSimulationTests|StormTests|HerdTests
+HEAVY := FaultMatrixTests|SingleflightRedisTests.ModelTests|ServerStateTests|HostileServerTests|SingleflightSimulationTests|StormTests|HerdTests
 # Of `make simulate`: how many seeds and from which on, or the one to replay.
 SEEDS ?= 10000
 FIRST ?= 1
@@ -89,6 +89,9 @@ hostile: dependencies ## 20 000 sessions with servers that answer with anything 
 
 fuzz: dependencies ## fuzz what reads bytes from elsewhere (SECONDS=60 for each; HARNESS=RESP INPUT=file: replay)
 	scripts/fuzz $(if $(INPUT),--replay $(HARNESS) $(INPUT),$(SECONDS) $(HARNESS))
+
+fuzzers: dependencies ## plant bugs in a copy of the sources, and see the harnesses find each (SECONDS=60 for each at most)
+	scripts/check-fuzzers $(SECONDS)
 
 sanitize: dependencies ## run tests under ThreadSanitizer and AddressSanitizer (SANITIZER=thread: one of them)
 	scripts/sanitize $(SANITIZER)

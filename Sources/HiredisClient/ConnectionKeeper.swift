@@ -66,6 +66,11 @@ final class ConnectionKeeper {
         return closed
     }
 
+    /// Closes the connection, if it is usable, as if it had been lost for `reason`: another is made.
+    func drop(_ reason: RedisClientError) {
+        connection?.close(reason)
+    }
+
     // MARK: Waiting for the connection
 
     /// Resumes the waiter when connected; or after `limit`, or if the credentials are refused, with the reason why not.

@@ -45,6 +45,12 @@ package final class InboxSubscription: Sendable {
         connection.start(self)
     }
 
+    /// Gives the connection up, and makes another: whoever has learned elsewhere that its server is of no use any more says so,
+    /// because on a subscribed connection the server does not. On the event loop only.
+    func reconnect(_ reason: RedisClientError) {
+        connection.keeper.value.drop(reason)
+    }
+
     /// Closes the connection and returns when it is closed. Idempotent and terminal.
     package func shutdown() async {
         await connection.shutDown()

@@ -2,33 +2,48 @@
 ///
 /// It is a task-local value, so child tasks and tasks made by an operation inherit it. The innermost flight is stored
 /// in place; only nested flights cost an allocation.
+///
+/// Outside of all flights it is ``outside`` and not nil: an optional would be copied by the runtime's generic code.
 @usableFromInline
 struct FlightPath: Sendable {
     /// Where the current path is bound. Written out, as the macro's projection could not be inlined.
-    @usableFromInline static let local = TaskLocal<FlightPath?>(wrappedValue: nil)
+    @usableFromInline static let local = TaskLocal<FlightPath>(wrappedValue: .outside)
+
+    /// The path of code that runs on behalf of no flight. Shards are numbered from 1.
+    @inlinable
+    static var outside: FlightPath { FlightPath(shard: 0, flight: FlightID(slot: 0, serial: 0)) }
 
     /// The path of the code that asks.
     @inlinable
-    static var current: FlightPath? { self.local.get() }
+    static var current: FlightPath { self.local.get() }
 
-    private final class Outer: Sendable {
-        let path: FlightPath
+    @usableFromInline
+    final class Outer: Sendable {
+        @usableFromInline let path: FlightPath
 
+        @inlinable
         init(_ path: FlightPath) {
             self.path = path
         }
     }
 
-    private let shard: UInt64
-    private let flight: FlightID
-    private let outer: Outer?
+    @usableFromInline let shard: UInt64
+    @usableFromInline let flight: FlightID
+    @usableFromInline let outer: Outer?
 
-    /// The path of an operation of `flight`, called from where `outer` was current.
-    @usableFromInline
-    init(shard: UInt64, flight: FlightID, outer: FlightPath?) {
+    @inlinable
+    init(shard: UInt64, flight: FlightID) {
         self.shard = shard
         self.flight = flight
-        self.outer = outer.map(Outer.init)
+        self.outer = nil
+    }
+
+    /// The path of an operation of `flight`, called from where `outer` was current.
+    @inlinable
+    init(shard: UInt64, flight: FlightID, outer: FlightPath) {
+        self.shard = shard
+        self.flight = flight
+        self.outer = outer.shard == 0 ? nil : Outer(outer)
     }
 
     /// Whether code on this path would wait for itself if it waited for `flight`. Linear in the depth of the nesting.

@@ -43,6 +43,13 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
         return true
     }
 
+    /// Whether only its leader has touched the flight, which has not ended, and nothing is kept for anybody.
+    @inlinable
+    var isUntouched: Bool {
+        guard case .computing = self.phase else { return false }
+        return self.seats.issued == 0 && self.work == nil
+    }
+
     // MARK: Subscribers
 
     /// Adds a subscriber; nil if `limit` subscribers beside the leader's own are there already.

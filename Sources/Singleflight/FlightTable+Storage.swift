@@ -72,10 +72,17 @@ extension FlightTable {
         if self.slots[slot].isOpen { self.close(slot) }
         guard case .spent(let outcome) = settlement else { return }
         remains.outcome = outcome
-        remains.key = self.slots[slot].vacate(next: self.firstFree)
+        remains.key = self.free(slot)
+    }
+
+    /// Makes a slot ready for another flight. Returns the key of the one that was there.
+    @inlinable
+    mutating func free(_ slot: Int) -> Key? {
+        let key = self.slots[slot].vacate(next: self.firstFree)
         self.firstFree = slot
         self.usedCount -= 1
         if self.usedCount == 0, self.slots.count > Self.keptSlots { self.releaseMemory() }
+        return key
     }
 
     /// How many slots an empty table keeps for the flights to come.

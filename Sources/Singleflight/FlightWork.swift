@@ -81,14 +81,14 @@ extension Shard {
         _ key: Key,
         hash: Int,
         limit: Int?,
-        path: FlightPath?,
+        path: FlightPath,
         work make: () -> Made
     ) -> (Table.Entrance, Made?) {
         let priority = Task.currentPriority.rawValue
         var remains = Table.Remains()
         return self.table.withLock { table in
             let entrance = table.enter(key, hash: hash, leaderSubscribes: true, limit: limit) { flight in
-                path?.contains(shard: self.number, flight: flight) ?? false
+                path.contains(shard: self.number, flight: flight)
             }
             switch entrance {
             case .leads(let flight, _):

@@ -87,16 +87,22 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             return await shard.lead(flight, path: path, operation)
         case .leads(let flight, let seat?):
             let endsWhenAbandoned = policy == .whenAbandoned
-            let known = await shard.launch(flight, seat, path: path, endsWhenAbandoned: endsWhenAbandoned, operation)
-            if let known { return known }
-            return await shard.outcome(flight, seat)
+            return await shard.launch(flight, seat, path: path, endsWhenAbandoned: endsWhenAbandoned, operation)
         case .subscribed(let flight, let seat):
             return await shard.outcome(flight, seat)
         case .reentrant:
-            return .canceled(.refused(GroupError(.reentrantCall, key: key)))
+            return .canceled(self.refusal(.reentrantCall, key))
         case .full:
-            return .canceled(.refused(GroupError(.tooManyWaiters, key: key, limit: limit)))
+            return .canceled(self.refusal(.tooManyWaiters, key))
         }
+    }
+
+    /// Not inlined, as all that a call seldom does: what it needs would lie in the frame of each caller that waits.
+    @inline(never)
+    @inlinable
+    func refusal(_ code: GroupError.Code, _ key: Key) -> CancellationReason {
+        let limit = code == .tooManyWaiters ? self.configuration.maximumWaitersPerKey : nil
+        return .refused(GroupError(code, key: key, limit: limit))
     }
 
     /// Joins the running flight for `key`, or else starts one that the caller brings to its end by hand.

@@ -19,26 +19,30 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     // MARK: Callers
 
     /// See ``FlightTable/enter(_:hash:leaderSubscribes:limit:isInside:)``.
+    @inline(never)
     @inlinable
     func enter(
         _ key: Key,
         hash: Int,
         leaderSubscribes: Bool,
         limit: Int?,
-        path: FlightPath?
+        path: FlightPath
     ) -> Table.Entrance {
         self.table.withLock { table in
             table.enter(key, hash: hash, leaderSubscribes: leaderSubscribes, limit: limit) { flight in
-                path?.contains(shard: self.number, flight: flight) ?? false
+                path.contains(shard: self.number, flight: flight)
             }
         }
     }
 
     /// Waits for the outcome of a subscription, which is over afterwards.
+    ///
+    /// Never inlined, and neither is what else a call is made of: a waiting caller would hold the frame of all of it. It
+    /// did, and so took two slabs of the task's allocator beside the first, of 1 KiB each; now it takes one.
+    @inline(never)
     @inlinable
     nonisolated(nonsending) func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
-        if let outcome = self.collect(flight, seat) { return outcome }
-        return await withTaskCancellationHandler {
+        await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
                 await withTaskPriorityEscalationHandler {
                     await withContinuation { self.wait(flight, seat, $0) }
@@ -104,20 +108,20 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     // MARK: The leader
 
-    /// Runs the operation in a task of its own, which completes the flight. Returns the outcome for the leader's seat if
-    /// it is known then, without suspension.
+    /// Runs the operation in a task of its own, which completes the flight, and waits for the outcome in the leader's seat.
     ///
     /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must not
     /// be an actor's: hence not on the caller's executor.
     @concurrent
+    @inline(never)
     @inlinable
     func launch(
         _ flight: FlightID,
         _ seat: SeatID,
-        path: FlightPath?,
+        path: FlightPath,
         endsWhenAbandoned: Bool,
         _ operation: @escaping @Sendable () async throws -> Value
-    ) async -> Outcome<Value>? {
+    ) async -> Outcome<Value> {
         let task: Task<Void, Never>
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             task = Task.immediate {
@@ -128,15 +132,19 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
                 self.complete(flight, await self.result(flight, path: path, operation), leaderLeaves: true)
             }
         }
+        // An operation that has not suspended is over by now: to attach its task first would cost a lock more.
+        if let outcome = self.collect(flight, seat) { return outcome }
         self.attach(flight, .task(task), endsWhenAbandoned: endsWhenAbandoned, priority: Task.currentPriority.rawValue)
-        return self.collect(flight, seat)
+        return await self.outcome(flight, seat)
     }
 
     /// Runs the operation in the caller's task, and completes the flight.
+    @concurrent
+    @inline(never)
     @inlinable
-    nonisolated(nonsending) func lead(
+    func lead(
         _ flight: FlightID,
-        path: FlightPath?,
+        path: FlightPath,
         _ operation: @Sendable () async throws -> Value
     ) async -> Outcome<Value> {
         let result = await self.result(flight, path: path, operation)
@@ -144,28 +152,31 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             self.leaderLeaves(flight)
             return .canceled(.callerCancelled)
         }
-        let isShared = self.complete(flight, result, leaderLeaves: true) ?? false
+        let isShared = self.completeAndLeave(flight, result)
         return .complete(Completion(result: result, isShared: isShared, role: .leader))
     }
 
     /// Runs the operation on behalf of the flight.
     ///
-    /// This and its callers keep to the executor they are called on: each change of executor, even to the same one, costs
-    /// 15 ns, and in a task that was started by `Task.immediate` 50 ns.
+    /// Bound to no actor, like its callers, and part of them: so the compiler sees that most changes of executor are
+    /// none. One that it does not see costs 10 ns, and 45 ns in a task that `Task.immediate` has started.
+    @concurrent
+    @inline(__always)
     @inlinable
-    nonisolated(nonsending) func result(
+    func result(
         _ flight: FlightID,
-        path: FlightPath?,
+        path: FlightPath,
         _ operation: @Sendable () async throws -> Value
     ) async -> Result<Value, any Error> {
-        let inner = FlightPath(shard: self.number, flight: flight, outer: path)
-        return await FlightPath.local.withValue(inner) {
+        let operation = { @concurrent () async -> Result<Value, any Error> in
             do {
                 return .success(try await operation())
             } catch {
                 return .failure(error)
             }
         }
+        let inner = FlightPath(shard: self.number, flight: flight, outer: path)
+        return await FlightPath.local.withValue(inner, operation: operation, isolation: nil)
     }
 
     @inlinable
@@ -193,6 +204,14 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return completion.isShared
     }
 
+    /// Publishes the result of a leader that does not come back. Returns whether it is shared.
+    @inlinable
+    func completeAndLeave(_ flight: FlightID, _ result: Result<Value, any Error>) -> Bool {
+        var remains = Table.Remains()
+        if self.table.withLock({ $0.endUntouched(flight, &remains) }) { return false }
+        return self.complete(flight, result, leaderLeaves: true) ?? false
+    }
+
     @inlinable
     func cancel(_ flight: FlightID, _ reason: CancellationReason) -> Bool {
         var remains = Table.Remains()
@@ -215,7 +234,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     @inlinable
     static func resume(_ departure: Table.Flight.Departure) {
-        for case .waiting(_, let role, let continuation) in departure.seats {
+        for case .waiting(_, let continuation, let role) in departure.seats {
             continuation.resume(returning: departure.outcome.seen(as: role))
         }
     }

@@ -23,7 +23,8 @@ public struct DistributedGroupConfiguration: Sendable {
     public var leaseDuration: Duration
     /// How long the store remembers an expired lease, so that those who waited learn of it. 100 ms to 24 h.
     public var grace: Duration
-    /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h.
+    /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h; never less than such a process may
+    /// take to ask, which is a lease, a tenth of it or half a second if that is less, and two of the store's command timeouts.
     public var retention: Duration
     /// What becomes of a flight whose leader is lost.
     public var leaderLoss: LeaderLossPolicy
@@ -109,7 +110,7 @@ public struct DistributedGroupConfiguration: Sendable {
         if let maximumWaitersPerKey {
             try check(maximumWaitersPerKey > 0, "maximumWaitersPerKey is \(maximumWaitersPerKey), not positive")
         }
-        return FlightTerms(
+        var terms = FlightTerms(
             lease: LeaseTerms(
                 duration: self.leaseDuration,
                 grace: self.grace,
@@ -124,5 +125,7 @@ public struct DistributedGroupConfiguration: Sendable {
             reuseFailures: self.reuseFailures,
             progressInterval: self.progressInterval
         )
+        terms.retain(atLeast: terms.minimumRetention)
+        return terms
     }
 }

@@ -76,7 +76,8 @@ public enum DistributedCancellation: Hashable, Sendable, CustomStringConvertible
     case abandoned
     /// Somebody ended the flight from outside, or its leader did for a reason of its own.
     case revoked(by: String, reason: String)
-    /// The store has lost the flight: it restarted without its data, was flushed, or evicted it.
+    /// The store has lost the flight: it restarted without its data, was flushed, or evicted it; or this process could not ask for the
+    /// outcome as long as it was kept.
     case storeLostFlight
     /// This caller's task was canceled; the flight goes on for the others.
     case callerCancelled

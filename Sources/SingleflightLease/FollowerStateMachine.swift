@@ -131,7 +131,7 @@ package struct FollowerStateMachine: Sendable {
                 sentAt: now,
                 isSent: true,
                 lastSentAt: now,
-                backoff: self.retryBackoff,
+                backoff: self.terms.followerBackoff,
                 giveUpAt: giveUpAt
             )
         )
@@ -315,7 +315,7 @@ package struct FollowerStateMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
-        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.retryBackoff)
+        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.terms.followerBackoff)
         self.state = .waiting(waiting)
         for announcement in entering.early where announcement.token == token {
             let actions = self.announced(announcement, now: now, using: &generator)
@@ -431,7 +431,7 @@ package struct FollowerStateMachine: Sendable {
         case .success(.running(let remaining)):
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
             waiting.leftToOthersUntil = nil
-            waiting.backoff = self.retryBackoff
+            waiting.backoff = self.terms.followerBackoff
             if mustPollAgain {
                 return self.poll(waiting)
             }
@@ -565,22 +565,14 @@ package struct FollowerStateMachine: Sendable {
 
     // MARK: - Delays
 
-    private var retryBackoff: Backoff {
-        Backoff(first: .milliseconds(10), limit: self.terms.commandTimeout / 2)
-    }
-
     /// By then those who can have asked, and entered; the store still knows of the lease.
     private var timeToTakeOver: Duration {
-        min(self.pollSpread + self.terms.commandTimeout, self.terms.lease.grace / 2)
-    }
-
-    private var pollSpread: Duration {
-        min(.milliseconds(500), self.terms.lease.duration / 10)
+        min(self.terms.pollSpread + self.terms.commandTimeout, self.terms.lease.grace / 2)
     }
 
     /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
     private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
         // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one too many.
-        return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.pollSpread, using: &generator))
+        return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.terms.pollSpread, using: &generator))
     }
 }

@@ -57,6 +57,12 @@ struct BenchCommand: AsyncParsableCommand {
     )
     var quick = false
 
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("With --budgets: these parts instead of all.", valueName: "part")
+    )
+    var only: [BudgetSuite.Part] = []
+
     @Flag(help: "Measure how cost grows with callers, keys, processes and payload, for the plots in docs/.")
     var scaling = false
 
@@ -139,6 +145,7 @@ struct BenchCommand: AsyncParsableCommand {
         }
         let suite = BudgetSuite(
             isQuick: quick,
+            parts: only.isEmpty ? Set(BudgetSuite.Part.allCases) : Set(only),
             redis: redis,
             baselines: baselines,
             progress: ProgressLine(terminal: color.terminal(.error))
@@ -170,3 +177,5 @@ struct BenchCommand: AsyncParsableCommand {
         }
     }
 }
+
+extension BudgetSuite.Part: ExpressibleByArgument {}

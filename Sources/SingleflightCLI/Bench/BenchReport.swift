@@ -126,7 +126,8 @@ struct BenchReport: Codable, Sendable {
     let machine: Machine
     let isQuick: Bool
     let rows: [BenchRow]
-    let local: LocalFigures
+    /// Nil if that part was left out.
+    let local: LocalFigures?
     let client: [ClientBench.Figures]
     /// Everything else that was measured, by name.
     let further: [String: Double]

@@ -5,7 +5,13 @@ import SingleflightRedis
 ///
 /// Parts take turns on one private Redis; nothing is measured while something else is.
 struct BudgetSuite {
+    /// What can be measured by itself.
+    enum Part: String, CaseIterable {
+        case local, client, flights, wakeUps = "wake-ups", herd, blocking, takeover
+    }
+
     let isQuick: Bool
+    let parts: Set<Part>
     let redis: BenchRedis
     let baselines: Baselines?
     let progress: ProgressLine
@@ -21,26 +27,24 @@ struct BudgetSuite {
         var rows: [BenchRow] = []
         var further: [String: Double] = [:]
 
-        progress.note("the local group", style: .dim)
-        let local = try await localFigures()
-        rows += Self.rows(of: local)
-        noise.sample()
-        progress.note("the Redis client", style: .dim)
-        let client = try await measureClient(&rows)
-        noise.sample()
-        progress.note("flights, end to end", style: .dim)
-        try await measureFlights(&rows, &further)
-        noise.sample()
-        progress.note("wake-ups in other processes", style: .dim)
-        try await measureWakeUps(&rows, &further)
-        noise.sample()
-        progress.note("herds", style: .dim)
-        try await measureHerd(&rows)
-        noise.sample()
-        progress.note("a hundred waiting processes, memory, takeover", style: .dim)
-        try await measureBlocking(&rows)
-        try await measureTakeover(&rows)
-        noise.sample()
+        var local: LocalFigures?
+        var client: [ClientBench.Figures] = []
+        for part in Part.allCases where parts.contains(part) {
+            progress.note(part.title, style: .dim)
+            switch part {
+            case .local:
+                let figures = try await localFigures()
+                rows += Self.rows(of: figures)
+                local = figures
+            case .client: client = try await measureClient(&rows)
+            case .flights: try await measureFlights(&rows, &further)
+            case .wakeUps: try await measureWakeUps(&rows, &further)
+            case .herd: try await measureHerd(&rows)
+            case .blocking: try await measureBlocking(&rows)
+            case .takeover: try await measureTakeover(&rows)
+            }
+            noise.sample()
+        }
 
         return BenchReport(
             machine: BenchReport.Machine(noise),
@@ -318,5 +322,19 @@ struct BudgetSuite {
         }
         let lease = BenchSettings.lease / .milliseconds(1)
         rows.append(.atMost(lease + 200, "takeover after SIGKILL, lease 1 s", slowest, "ms"))
+    }
+}
+
+extension BudgetSuite.Part {
+    fileprivate var title: String {
+        switch self {
+        case .local: "the local group"
+        case .client: "the Redis client"
+        case .flights: "flights, end to end"
+        case .wakeUps: "wake-ups in other processes"
+        case .herd: "herds"
+        case .blocking: "a hundred waiting processes, memory"
+        case .takeover: "takeover"
+        }
     }
 }

@@ -73,7 +73,8 @@ struct RevokeCommand: AsyncParsableCommand {
                 token: found.lease.token,
                 by: Self.user,
                 reason: reason,
-                retention: .seconds(10)
+                // Whoever misses the announcement asks when the lease would have run out.
+                retention: max(.seconds(10), found.lease.duration * 2)
             )
             let reply = try await store.result { store, reply in store.revoke(request, reply: reply) }.get()
             guard case .revoked(let token, let waiters) = reply else {

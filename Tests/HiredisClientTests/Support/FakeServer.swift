@@ -9,6 +9,8 @@ final class FakeServer: Sendable {
     enum Reaction: Sendable {
         case reply(String)
         case replyAndClose(String)
+        /// The first text, then the second over and over, for as long as the client takes it, or until it took very much.
+        case replyWithoutEnd(String, String)
         case silence
     }
 
@@ -22,6 +24,7 @@ final class FakeServer: Sendable {
         let connections = Mutex(0)
         let commands = Mutex<[[String]]>([])
         let resets = Mutex(0)
+        let endlessBytes = Mutex(0)
     }
 
     init(_ respond: @escaping Respond) async throws {
@@ -40,6 +43,11 @@ final class FakeServer: Sendable {
                             return respond(index, command) ?? FakeServer.courtesy(command)
                         } onReset: {
                             recorder.resets.withLock { $0 += 1 }
+                        } onEndless: { count in
+                            recorder.endlessBytes.withLock { bytes in
+                                bytes += count
+                                return bytes < FakeServer.mostEndlessBytes
+                            }
                         }
                     )
                 }
@@ -59,6 +67,12 @@ final class FakeServer: Sendable {
 
     /// How many connections the client ended by a reset.
     var resetCount: Int { recorder.resets.withLock { $0 } }
+
+    /// What was sent of replies without end, in bytes.
+    var endlessBytes: Int { recorder.endlessBytes.withLock { $0 } }
+
+    /// Where a reply without end ends all the same, by closing the connection.
+    static let mostEndlessBytes = 64 << 20
 
     /// Every command received so far, on all connections, in order.
     var commands: [[String]] { recorder.commands.withLock { $0 } }
@@ -82,10 +96,30 @@ final class FakeServer: Sendable {
         private var reader = RESPReader()
         private let react: ([String]) -> Reaction
         private let onReset: () -> Void
+        /// Hears how many bytes are sent of a reply without end; whether to go on.
+        private let onEndless: (Int) -> Bool
+        private var endless: ByteBuffer?
 
-        init(_ react: @escaping ([String]) -> Reaction, onReset: @escaping () -> Void) {
+        init(
+            _ react: @escaping ([String]) -> Reaction,
+            onReset: @escaping () -> Void,
+            onEndless: @escaping (Int) -> Bool
+        ) {
             self.react = react
             self.onReset = onReset
+            self.onEndless = onEndless
+        }
+
+        func channelWritabilityChanged(context: ChannelHandlerContext) {
+            goOn(context)
+        }
+
+        private func goOn(_ context: ChannelHandlerContext) {
+            guard let endless else { return }
+            while context.channel.isActive, context.channel.isWritable {
+                guard onEndless(endless.readableBytes) else { return context.close(promise: nil) }
+                context.writeAndFlush(NIOAny(endless), promise: nil)
+            }
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -104,6 +138,10 @@ final class FakeServer: Sendable {
                 case .replyAndClose(let text):
                     context.writeAndFlush(NIOAny(ByteBuffer(string: text)), promise: nil)
                     return context.close(promise: nil)
+                case .replyWithoutEnd(let start, let rest):
+                    context.writeAndFlush(NIOAny(ByteBuffer(string: start)), promise: nil)
+                    endless = ByteBuffer(string: rest)
+                    goOn(context)
                 case .silence:
                     break
                 }

@@ -1,4 +1,5 @@
 import Foundation
+import PrivateRedis
 import SingleflightRedis
 import Testing
 
@@ -171,6 +172,23 @@ extension ProcessSuites {
                 #expect(report.leader == "the test")
                 #expect(report.by.contains("@"))
                 await flight.call.value
+            }
+        }
+
+        /// It was kept for ten seconds, however long the lease: who missed the announcement asked when it was gone.
+        @Test("a revocation is kept for longer than the lease that it ends")
+        func retention() async throws {
+            try await ExecStage.with { stage in
+                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60))
+                let flight = await lead(
+                    try DistributedGroup<String, [UInt8]>("blobs", store: stage.store, configuration: configuration)
+                )
+                #expect(try await stage.start(["revoke", "job", "--yes"]).result.status == 0)
+                await flight.call.value
+                let script = "return redis.call('PTTL', redis.call('KEYS', '*:done:blobs:job:*')[1])"
+                let reply = try await stage.redis.command("EVAL", script, "0")
+                let left = try #require(Int(reply.filter(\.isNumber)), "\(reply)")
+                #expect(left > 60_000)
             }
         }
 

@@ -33,6 +33,19 @@ struct LogTests {
         #expect(line.metadata["sf_key"] == nil)
     }
 
+    @Test("a call whose flight was canceled is told with the reason")
+    func canceled() async throws {
+        let a = try self.process("a")
+        let leader = a.call(self.work)
+        await self.work.untilStarted()
+        a.cutOff()
+        self.cluster.clock.advance(by: .seconds(3))
+        _ = await leader.value
+        let line = try #require(self.observed.log.lines.first { $0.message == "call ended" })
+        #expect(line.metadata["sf_outcome"] == "canceled")
+        #expect(line.metadata["sf_reason"] == "lease-expired")
+    }
+
     @Test("of one flight nothing is told above debug level, even if its lease is lost")
     func quiet() async throws {
         let a = try self.process("a")

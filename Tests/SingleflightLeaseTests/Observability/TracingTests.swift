@@ -99,6 +99,19 @@ struct TracingTests {
         #expect(span.status?.code == .error)
     }
 
+    @Test("a caller that leaves by its own wish has a span that tells so, and of no error")
+    func left() async throws {
+        let a = try self.process("a", self.here)
+        let call = a.call(self.work)
+        await self.work.untilStarted()
+        call.cancel()
+        _ = await call.value
+        let span = try #require(self.here.tracer.finishedSpans.first)
+        #expect(span.attributes.get("sf.outcome") == .string("left"))
+        #expect(span.attributes.get("sf.reason") == .string("caller-canceled"))
+        #expect(span.status == nil)
+    }
+
     @Test("the operation runs within the span of the call that started it, which is a child of the caller's")
     func operation() async throws {
         let tracer = self.here.tracer

@@ -11,6 +11,7 @@ struct HostileSession: Sendable {
     private static let patience = Duration.seconds(60)
 
     let seed: UInt64
+    let ends: HostileEnds
 
     /// What went wrong; empty if nothing did.
     func run(on server: HostileServer) async throws -> [String] {
@@ -34,14 +35,14 @@ struct HostileSession: Sendable {
         )
         let asksLikeATool = Int.random(in: 0..<8, using: &random) == 0
         let life = Task { try await store.run() }
-        var problems = await Self.inTime("the requests") { await Self.requests(store, seed: self.seed) }
+        var problems = await Self.inTime("the requests") { await Self.requests(store, self.ends) }
         problems += await Self.inTime("the calls") {
             async let one = group.run("front", waitingAtMost: .milliseconds(60)) { _ in "value" }
             async let two = group.run("front", waitingAtMost: .milliseconds(80)) { flight in
                 _ = try? await flight.fence()
                 return "value"
             }
-            _ = await (one, two)
+            for outcome in await [one, two] { self.ends.call(outcome) }
             return []
         }
         if asksLikeATool {
@@ -57,7 +58,7 @@ struct HostileSession: Sendable {
     }
 
     /// One request of every kind, all at once.
-    private static func requests(_ store: RedisLeaseStore, seed: UInt64) async -> [String] {
+    private static func requests(_ store: RedisLeaseStore, _ ends: HostileEnds) async -> [String] {
         guard let key = try? FlightKey(group: "pages", bytes: Array("front".utf8)) else { return ["no key"] }
         let enter = EnterRequest.make(key, lease: .milliseconds(200))
         let token = enter.token
@@ -92,8 +93,10 @@ struct HostileSession: Sendable {
                 tasks.addTask {
                     do {
                         try await request()
+                        ends.request(nil)
                         return []
                     } catch let error as LeaseStoreError {
+                        ends.request(error)
                         return error.message.utf8.count <= 4_096
                             ? [] : ["a message of \(error.message.utf8.count) bytes"]
                     } catch {

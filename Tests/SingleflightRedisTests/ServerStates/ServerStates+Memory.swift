@@ -10,13 +10,13 @@ extension ServerStates {
                 strike: { try await $0.ask("CONFIG SET maxmemory 1") },
                 heal: { try await $0.ask("CONFIG SET maxmemory 0") },
                 brief: .init(
-                    newcomer: [.failed(.unavailable, "OOM", "maxmemory")],
+                    newcomer: [.failed(.unavailable, "OOM", "raise maxmemory")],
                     leader: [.value],
                     follower: [.value]
                 ),
                 // What keeps a flight going, and what ends it, may run all the same.
                 lasting: .init(
-                    newcomer: [.failed(.unavailable, "OOM", "maxmemory")],
+                    newcomer: [.failed(.unavailable, "OOM", "raise maxmemory")],
                     leader: [.value],
                     follower: [.value]
                 )
@@ -33,7 +33,7 @@ extension ServerStates {
     private static func evicting(_ policy: String) -> ServerState {
         let gone: ExpectedAnswer = .canceled(.storeLostFlight)
         let answers = ServerState.Answers(
-            newcomer: [.value, .canceled(.leaseLost), .failed(.unavailable, "OOM", "maxmemory")],
+            newcomer: [.value, .canceled(.leaseLost), .failed(.unavailable, "OOM", "raise maxmemory")],
             leader: [.value, .canceled(.leaseLost)],
             follower: [.value, gone]
         )

@@ -34,7 +34,7 @@ extension ServerStates {
                 try await stage.ask("INFO persistence") { $0.contains("rdb_last_bgsave_status:err") }
             },
             heal: { try await $0.ask("CONFIG SET stop-writes-on-bgsave-error no") },
-            unserved: .failed(.unavailable, "MISCONF", "disk")
+            unserved: .failed(.unavailable, "MISCONF", "see its log")
         ),
         ServerState(
             name: "a node of a cluster that has lost its slots",
@@ -54,5 +54,5 @@ extension ServerStates {
         ),
     ]
 
-    private static let down: ExpectedAnswer = .failed(.unavailable, "CLUSTERDOWN", "cluster")
+    private static let down: ExpectedAnswer = .failed(.unavailable, "CLUSTERDOWN", "CLUSTER INFO")
 }

@@ -5,7 +5,8 @@ import Synchronization
 /// Sends random requests to stores on a real Redis and to a ``LeaseModel``, one after the other, and compares.
 ///
 /// Nothing expires by itself meanwhile: leases last ten minutes, and expire by being handed over. So every answer is
-/// determined but for the remaining times, of which only the sign is compared.
+/// determined but for the remaining times, of which only the sign is compared. Its keys are its own, so others can go on
+/// beside it.
 final class ModelComparison {
     /// What a process heard, in order.
     private final class Heard: Sendable {
@@ -20,6 +21,8 @@ final class ModelComparison {
     private let stores: [RedisLeaseStore]
     private let heard: [Heard]
     private let registrations: [InboxRegistration]
+    /// Named for the seed.
+    private let group: String
     private let keys: [FlightKey]
     private var model = LeaseModel()
     private var expected: [InboxID: [FlightKey: [Announcement]]] = [:]
@@ -32,9 +35,11 @@ final class ModelComparison {
 
     init(stores: [RedisLeaseStore], keyCount: Int, seed: UInt64) async throws {
         for store in stores { try await store.untilSubscribed() }
-        let keys = try (0..<keyCount).map { try FlightKey(group: "model", bytes: Array("key {\($0)} %".utf8)) }
+        let group = "model-\(seed)"
+        let keys = try (0..<keyCount).map { try FlightKey(group: group, bytes: Array("key {\($0)} %".utf8)) }
         let heard = stores.map { _ in Heard() }
         self.stores = stores
+        self.group = group
         self.keys = keys
         self.heard = heard
         self.random = .seeded(seed)
@@ -82,7 +87,7 @@ final class ModelComparison {
 
     /// Waits for a last announcement. Those to one inbox arrive in order: whatever is not there by then never comes.
     private func untilHeard(_ heard: Heard, _ store: RedisLeaseStore) async throws {
-        let key = try FlightKey(group: "last", bytes: [])
+        let key = try FlightKey(group: self.group, bytes: Array("last".utf8))
         let (arrival, continuation) = AsyncStream.makeStream(of: Void.self)
         let registration = store.listen(for: key) { _ in continuation.finish() }
         let terms = LeaseTerms(duration: Self.long, grace: Self.long, retention: Self.long, leaderLoss: .cancel)
@@ -105,7 +110,8 @@ final class ModelComparison {
 
     private func perform(on store: RedisLeaseStore, _ key: FlightKey) async throws -> (String, String, String) {
         let (now, inbox) = (self.now, store.inbox)
-        let policy: LeaderLossPolicy = self.pick(2) == 0 ? .cancel : .takeOver(attempts: 2)
+        // Few takeovers, so that their end is reached.
+        let policy: LeaderLossPolicy = self.pick(2) == 0 ? .cancel : .takeOver(attempts: 1 + self.pick(2))
         let terms = LeaseTerms(
             duration: Self.long,
             grace: Self.long,
@@ -194,8 +200,10 @@ final class ModelComparison {
         return token
     }
 
+    /// Often the current one: otherwise what takes several requests about it in a row is hardly ever reached.
     private func token(of key: FlightKey) -> LeaseToken {
-        self.tokens[key]?.randomElement(using: &self.random) ?? self.newToken(of: key)
+        if self.pick(2) == 0, let current = self.model.inspect(key, now: self.now).lease?.token { return current }
+        return self.tokens[key]?.randomElement(using: &self.random) ?? self.newToken(of: key)
     }
 
     private func pick(_ count: Int) -> Int {

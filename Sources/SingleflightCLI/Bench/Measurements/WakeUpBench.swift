@@ -20,6 +20,9 @@ struct WakeUpBench {
             for follower in workers.dropFirst() { try follower.send(.follow(key: key)) }
             try await redis.untilWaiting(workers.count - 1, on: key, namespace: namespace)
             try workers[0].send(.finish)
+            // Nobody but the flight is to be at work. The reports wait for its end by themselves.
+            try await Task.sleep(for: .milliseconds(workers.count > 2 ? 10 : 2))
+            for worker in workers { try worker.send(.report) }
             guard case .led = try await workers[0].answer() else { throw BenchWorkerHandle.outOfTurn }
             var latest: Int64 = 0
             for follower in workers.dropFirst() {

@@ -1,4 +1,5 @@
-/// What a benchmark's worker is told to do, one line each. It does one after the other, but for ``finish``.
+/// What a benchmark's worker is told to do, one line each. It does one after the other; ``lead(key:payload:)`` and
+/// ``follow(key:)`` go on beside what comes after them.
 enum BenchOrder: Codable, Sendable {
     /// Uncontended flights of an empty operation: so many callers at once, each after each with a key of its own.
     case flights(callers: Int, seconds: Double, payload: Int)
@@ -12,6 +13,9 @@ enum BenchOrder: Codable, Sendable {
     case finish
     /// Waits for the result of `key`; runs the operation only if it takes over.
     case follow(key: String)
+    /// Says how the last ``lead(key:payload:)`` or ``follow(key:)`` went, once it has ended. It is not said by itself:
+    /// a process that speaks takes the time of others that are to be measured.
+    case report
 }
 
 /// What a worker says.

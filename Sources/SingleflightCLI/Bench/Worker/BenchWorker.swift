@@ -6,6 +6,8 @@ import Synchronization
 final class BenchWorker: Sendable {
     let answer: @Sendable (BenchAnswer) -> Void
     private let group: DistributedGroup<String, [UInt8]>
+    /// What was begun last.
+    private let flight = Mutex<Task<BenchAnswer, Never>?>(nil)
     private let finishing: AsyncStream<Void>
     private let finish: AsyncStream<Void>.Continuation
 
@@ -25,13 +27,20 @@ final class BenchWorker: Sendable {
         case .herd(let round, let callers, let keys, let start):
             await herd(round: round, callers: callers, keys: keys, start: start)
         case .lead(let key, let payload):
-            // In a task of its own: the order to finish comes on the same line.
-            Task { await lead(key, payload: payload) }
+            begin { await self.lead(key, payload: payload) }
         case .finish:
             finish.yield()
         case .follow(let key):
-            Task { await follow(key) }
+            begin { await self.follow(key) }
+        case .report:
+            guard let flight = flight.withLock({ $0 }) else { return answer(.failed("there is no flight")) }
+            answer(await flight.value)
         }
+    }
+
+    private func begin(_ body: @escaping @Sendable () async -> BenchAnswer) {
+        let task = Task(operation: body)
+        flight.withLock { $0 = task }
     }
 
     // MARK: Flights
@@ -42,14 +51,14 @@ final class BenchWorker: Sendable {
         let cpu = ProcessTime.now
         var total = FlightCount()
         await withTaskGroup(of: FlightCount.self) { [group] tasks in
-            let value = [UInt8](repeating: 0, count: payload)
+            let (value, process) = ([UInt8](repeating: 0, count: payload), getpid())
             for caller in 0..<callers {
                 tasks.addTask {
                     var count = FlightCount()
                     var time = MonotonicTime.now
                     while time < end {
                         count.flights += 1
-                        let key = "\(getpid()):\(caller):\(count.flights)"
+                        let key = "\(process):\(caller):\(count.flights)"
                         do {
                             _ = try await group.value(key) { _ in value }
                         } catch {
@@ -137,26 +146,26 @@ final class BenchWorker: Sendable {
 
     // MARK: One flight
 
-    private func lead(_ key: String, payload: Int) async {
+    private func lead(_ key: String, payload: Int) async -> BenchAnswer {
         let outcome = await group.run(key) { [answer, finishing] _ in
             answer(.leading)
             for await _ in finishing { break }
             return StampedPayload.make(bytes: payload)
         }
-        if case .complete(let completion) = outcome, completion.role == .leader { return answer(.led) }
-        answer(.failed("the leader got \(outcome)"))
+        if case .complete(let completion) = outcome, completion.role == .leader { return .led }
+        return .failed("the leader got \(outcome)")
     }
 
-    private func follow(_ key: String) async {
+    private func follow(_ key: String) async -> BenchAnswer {
         let outcome = await group.run(key) { [answer] _ in
             answer(.tookOver(.now))
             return StampedPayload.make(bytes: 100)
         }
         let arrived = MonotonicTime.now
         guard case .complete(let completion) = outcome, case .success(let bytes) = completion.result else {
-            return answer(.failed("a follower got \(outcome)"))
+            return .failed("a follower got \(outcome)")
         }
-        answer(.followed(handedOver: StampedPayload.time(of: bytes), arrived: arrived))
+        return .followed(handedOver: StampedPayload.time(of: bytes), arrived: arrived)
     }
 }
 

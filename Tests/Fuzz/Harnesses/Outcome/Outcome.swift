@@ -96,6 +96,14 @@ private func checkReason(_ input: inout Input) {
     expect(!readBy.contains(where: \.isNewline), "a line break in who revoked")
     expect(by.contains(where: \.isNewline) || Array(by.utf8) == Array(readBy.utf8), "revoked by somebody else")
 
+    // As another client may write it: whatever is no line feed is part of the line.
+    let line = String(decoding: by.utf8.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+    if case .revoked(let by, let read) = CanceledFlight(wireForm: "revoked\n\(line)\n\(reason)") {
+        expect(by.utf8.elementsEqual(line.utf8) && read.utf8.elementsEqual(reason.utf8), "another revocation")
+    } else {
+        expect(false, "a revocation by \(line.debugDescription) of another client is read as something else")
+    }
+
     // Other clients' bytes: three lines, by line feeds alone.
     let foreign = String(decoding: input.bytes, as: UTF8.self)
     let lines = foreign.utf8.split(separator: UInt8(ascii: "\n"), maxSplits: 2, omittingEmptySubsequences: false)

@@ -12,6 +12,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         if let url = try? RedisURL(text) {
             checkUsable(url)
             checkRoundTrip(url)
+            checkLogin(url, Array(text.utf8))
         }
     } else {
         var url = RedisURL(endpoint: .tcp(host: "localhost", port: input.number(1...65_535)))
@@ -41,10 +42,21 @@ private func checkUsable(_ url: RedisURL) {
     switch url.endpoint {
     case .tcp(let host, let port):
         expect(!host.isEmpty, "an empty host")
+        // What stands before an at sign is credentials, however many there are: in a host they would be shown.
+        expect(!host.utf8.contains { "@/?#".utf8.contains($0) }, "host \(host)")
         expect((1...65_535).contains(port), "port \(port)")
     case .unixSocket(let path):
         expect(path.utf8.first == UInt8(ascii: "/") && path != "/", "path \(path)")
     }
+}
+
+/// What stands behind a colon in a login is a password, whatever it joins with: as part of the user it would be shown.
+private func checkLogin(_ url: RedisURL, _ bytes: [UInt8]) {
+    guard let scheme = bytes.firstRange(of: Array("://".utf8)) else { return expect(false, "no scheme") }
+    let authority = bytes[scheme.upperBound...].prefix { !"/?#".utf8.contains($0) }
+    guard let at = authority.lastIndex(of: UInt8(ascii: "@")) else { return }
+    guard authority[..<at].contains(UInt8(ascii: ":")) else { return }
+    expect(url.password != nil, "a password was read as a part of the user")
 }
 
 private func checkRoundTrip(_ url: RedisURL) {
