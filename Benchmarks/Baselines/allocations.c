@@ -1,4 +1,5 @@
-// Counts heap allocations and what the heap holds: loaded by LD_PRELOAD, read by `singleflight bench`.
+// Counts heap allocations and what the heap holds: loaded by LD_PRELOAD and read by `singleflight bench`, or linked into
+// the benchmarks beside this folder.
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <stdatomic.h>

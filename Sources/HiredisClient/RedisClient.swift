@@ -37,7 +37,7 @@ package final class RedisClient: Sendable {
         var timer: Scheduled<Void>?
         var timerDeadline = NIODeadline.distantFuture
         /// Memory of the last batch, for the one after the next.
-        var spare = ByteBuffer()
+        var spare = SubmissionQueue<Completion>.Spare()
     }
 
     package init(
@@ -174,6 +174,11 @@ package final class RedisClient: Sendable {
             break
         case .wake:
             eventLoop.execute { self.awake() }
+        case .write:
+            // Elsewhere the event loop has been told to look at the queue, which answers what cannot be written, too.
+            guard eventLoop.inEventLoop, let connection = connection.keeper.value.connection, connection.canWrite
+            else { return }
+            write(to: connection)
         case .refuse(let error):
             eventLoop.execute { completion(.failure(error)) }
         }
@@ -202,19 +207,24 @@ package final class RedisClient: Sendable {
 
     private func write(to connection: RedisConnection) {
         var spare = loopState.value.spare
-        loopState.value.spare = ByteBuffer()
+        loopState.value.spare = SubmissionQueue.Spare()
         // Keeps the memory if the channel has let go of it, otherwise starts afresh.
-        spare.clear()
-        let batch = queue.withLock { $0.takeAll(spare: spare) }
+        spare.bytes.clear()
+        var batch = queue.withLock { $0.takeAll(spare: spare) }
         guard !batch.submissions.isEmpty else { return }
         connection.write(batch.bytes, batch.submissions, earliest: batch.earliest)
-        if batch.bytes.capacity <= RedisClient.largestSpare {
-            loopState.value.spare = batch.bytes
+        if batch.bytes.capacity <= RedisClient.largestSpareBytes {
+            loopState.value.spare.bytes = batch.bytes
+        }
+        if batch.submissions.count <= RedisClient.largestSpareCount {
+            batch.submissions.removeAll(keepingCapacity: true)
+            loopState.value.spare.submissions = batch.submissions
         }
     }
 
-    /// A burst of large commands must not hold its memory for ever.
-    private static let largestSpare = 1 << 20
+    /// A burst of large commands, or of many, must not hold its memory for ever.
+    private static let largestSpareBytes = 1 << 20
+    private static let largestSpareCount = 1 << 12
 
     private func answerExpired(_ keeper: ConnectionKeeper) {
         let now = eventLoop.now

@@ -28,6 +28,8 @@ struct SubmissionQueue<Completion> {
     enum SubmitAction {
         case none
         case wake
+        /// There is as much as is worth writing at once: see to it now, if that is possible.
+        case write
         case refuse(RedisClientError)
     }
 
@@ -41,10 +43,14 @@ struct SubmissionQueue<Completion> {
         let byteCount = command.encode(into: &bytes)
         submissions.append(Submission(completion: completion, deadline: deadline, byteCount: byteCount))
         earliest = min(earliest, deadline)
-        if isWakeScheduled { return .none }
+        if isWakeScheduled { return submissions.count % Self.worthWriting == 0 ? .write : .none }
         isWakeScheduled = true
         return .wake
     }
+
+    /// The server has so many to do while the answers to the others are still being looked at: with all of them in one piece
+    /// at the end, server and client would wait for one another.
+    private static var worthWriting: Int { 64 }
 
     /// The event loop looks at the queue: from here on, a submission must wake it again.
     mutating func awoke() {
@@ -56,11 +62,17 @@ struct SubmissionQueue<Completion> {
         submissions.isEmpty ? nil : earliest
     }
 
+    /// Memory of an earlier batch, empty.
+    struct Spare {
+        var bytes = ByteBuffer()
+        var submissions: [Submission<Completion>] = []
+    }
+
     /// Takes everything, leaving `spare` as the memory to go on with.
-    mutating func takeAll(spare: ByteBuffer = ByteBuffer()) -> Batch {
+    mutating func takeAll(spare: Spare = Spare()) -> Batch {
         let batch = Batch(bytes: bytes, submissions: submissions, earliest: earliest)
-        bytes = spare
-        submissions = []
+        bytes = spare.bytes
+        submissions = spare.submissions
         earliest = .distantFuture
         return batch
     }
@@ -94,3 +106,4 @@ struct SubmissionQueue<Completion> {
 }
 
 extension SubmissionQueue: Sendable where Completion: Sendable {}
+extension SubmissionQueue.Spare: Sendable where Completion: Sendable {}

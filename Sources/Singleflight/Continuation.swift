@@ -1,13 +1,13 @@
 // The state machine resumes every waiter exactly once; debug builds check it at each continuation, release builds don't
 // pay for it (an allocation and a tenth of the time of a wait).
 #if DEBUG
-    @usableFromInline typealias Continuation<T> = CheckedContinuation<T, Never>
+    @usableFromInline package typealias Continuation<T> = CheckedContinuation<T, Never>
 #else
-    @usableFromInline typealias Continuation<T> = UnsafeContinuation<T, Never>
+    @usableFromInline package typealias Continuation<T> = UnsafeContinuation<T, Never>
 #endif
 
 @inlinable
-nonisolated(nonsending) func withContinuation<T: Sendable>(_ body: (Continuation<T>) -> Void) async -> T {
+nonisolated(nonsending) package func withContinuation<T: Sendable>(_ body: (Continuation<T>) -> Void) async -> T {
     #if DEBUG
         await withCheckedContinuation(body)
     #else

@@ -91,10 +91,18 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         case .subscribed(let flight, let seat):
             return await shard.outcome(flight, seat)
         case .reentrant:
-            return .canceled(.refused(GroupError(.reentrantCall, key: key)))
+            return .canceled(self.refusal(.reentrantCall, key))
         case .full:
-            return .canceled(.refused(GroupError(.tooManyWaiters, key: key, limit: limit)))
+            return .canceled(self.refusal(.tooManyWaiters, key))
         }
+    }
+
+    /// Not inlined, as all that a call seldom does: what it needs would lie in the frame of each caller that waits.
+    @inline(never)
+    @inlinable
+    func refusal(_ code: GroupError.Code, _ key: Key) -> CancellationReason {
+        let limit = code == .tooManyWaiters ? self.configuration.maximumWaitersPerKey : nil
+        return .refused(GroupError(code, key: key, limit: limit))
     }
 
     /// Joins the running flight for `key`, or else starts one that the caller brings to its end by hand.

@@ -31,20 +31,46 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
         public var description: String { self.base.rawValue }
     }
 
+    /// What an error carries is kept aside: an ``Outcome`` may hold one, and so is two words instead of seven. Outcomes
+    /// are passed in registers then, and a suspended caller has room for several in its frames.
+    private final class Storage: Sendable {
+        let code: Code
+        let key: String
+        let limit: Int?
+
+        init(code: Code, key: String, limit: Int?) {
+            self.code = code
+            self.key = key
+            self.limit = limit
+        }
+    }
+
+    private let storage: Storage
+
     /// What kind of error it is.
-    public let code: Code
+    public var code: Code { self.storage.code }
 
     /// The key as text, shortened to 200 characters.
-    public let key: String
+    public var key: String { self.storage.key }
 
     /// The bound that was reached, for ``Code-swift.struct/tooManyWaiters``.
-    public let limit: Int?
+    public var limit: Int? { self.storage.limit }
 
     @usableFromInline
     init(_ code: Code, key: some Any, limit: Int? = nil) {
-        self.code = code
-        self.key = String(String(describing: key).prefix(200))
-        self.limit = limit
+        self.storage = Storage(code: code, key: String(String(describing: key).prefix(200)), limit: limit)
+    }
+
+    /// Whether both say the same of the same key.
+    public static func == (left: GroupError, right: GroupError) -> Bool {
+        left.code == right.code && left.key == right.key && left.limit == right.limit
+    }
+
+    /// Hashes what ``==(_:_:)`` compares.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(self.code)
+        hasher.combine(self.key)
+        hasher.combine(self.limit)
     }
 
     /// A sentence that names the key.

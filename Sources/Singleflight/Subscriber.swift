@@ -53,7 +53,8 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
             return .canceled(reason)
         case .seated(let flight, let seat):
             guard !self.isAwaited.exchange(true, ordering: .relaxed) else { return .canceled(.left) }
-            let outcome = await self.shard.outcome(flight, seat)
+            let known = self.shard.collect(flight, seat)
+            let outcome = if let known { known } else { await self.shard.outcome(flight, seat) }
             self.isOver.store(true, ordering: .relaxed)
             return outcome
         }

@@ -125,7 +125,7 @@ public struct DistributedGroupConfiguration: Sendable {
             reuseFailures: self.reuseFailures,
             progressInterval: self.progressInterval
         )
-        terms.lease.retention = max(terms.lease.retention, terms.minimumRetention)
+        terms.retain(atLeast: terms.minimumRetention)
         return terms
     }
 }

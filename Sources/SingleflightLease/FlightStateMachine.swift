@@ -253,7 +253,8 @@ package struct FlightStateMachine: Sendable {
 
     /// Where a machine has ended and something may still be held, the flight goes on until that is handed back.
     private mutating func ended(_ actions: [FlightAction]) -> [FlightAction] {
-        guard actions.last == .finish else { return actions }
+        // Matched, not compared: a comparison copies the action.
+        guard case .finish? = actions.last else { return actions }
         let debt: HandBackStateMachine.Debt?
         let isReleasing: Bool
         switch self.phase {

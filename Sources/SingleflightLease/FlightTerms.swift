@@ -1,17 +1,25 @@
 /// The durations and rules of a group's flights, as the state machines need them. Checked when the group is made.
 package struct FlightTerms: Hashable, Sendable {
-    package var lease: LeaseTerms
+    package private(set) var lease: LeaseTerms
     /// The time before a lease's end at which its leader stops believing in it: room for a clock that runs differently.
     package var margin: Duration
     /// How long an operation may lead before it counts as hung.
     package var maximumFlight: Duration
     /// The time within which the store answers.
-    package var commandTimeout: Duration
+    package let commandTimeout: Duration
     /// How long a value, and how long a failure, may be used again.
     package var reuse: Duration
     package var reuseFailures: Duration
     /// How often a renewal may come early to tell of progress.
     package var progressInterval: Duration
+
+    // What follows from them is kept: a division of durations takes as long as an allocation.
+
+    /// Three renewals fit into a lease, so that two may fail.
+    package let renewalInterval: Duration
+    /// The delays between attempts of a leader's requests, and of a follower's.
+    package let leaderBackoff: Backoff
+    package let followerBackoff: Backoff
 
     package init(
         lease: LeaseTerms,
@@ -23,6 +31,9 @@ package struct FlightTerms: Hashable, Sendable {
         progressInterval: Duration = .seconds(1)
     ) {
         self.lease = lease
+        self.renewalInterval = lease.duration / 3
+        self.leaderBackoff = Backoff(first: .milliseconds(20), limit: lease.duration / 10)
+        self.followerBackoff = Backoff(first: .milliseconds(10), limit: commandTimeout / 2)
         self.margin = margin
         self.maximumFlight = maximumFlight
         self.commandTimeout = commandTimeout
@@ -31,8 +42,10 @@ package struct FlightTerms: Hashable, Sendable {
         self.progressInterval = progressInterval
     }
 
-    /// Three renewals fit into a lease, so that two may fail.
-    package var renewalInterval: Duration { self.lease.duration / 3 }
+    /// Outcomes are kept for at least so long.
+    package mutating func retain(atLeast time: Duration) {
+        self.lease.retention = max(self.lease.retention, time)
+    }
 
     /// Followers ask about a lease that was not renewed within so long after its end, not all at the same instant.
     package var pollSpread: Duration { min(.milliseconds(500), self.lease.duration / 10) }

@@ -133,7 +133,7 @@ package struct FollowerStateMachine: Sendable {
                 sentAt: now,
                 isSent: true,
                 lastSentAt: now,
-                backoff: self.retryBackoff,
+                backoff: self.terms.followerBackoff,
                 giveUpAt: giveUpAt
             )
         )
@@ -318,11 +318,12 @@ package struct FollowerStateMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
+        let backoff = self.terms.followerBackoff
         if let expired = entering.expired {
             // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a result.
-            return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: self.retryBackoff))
+            return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff))
         }
-        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.retryBackoff)
+        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
         self.state = .waiting(waiting)
         for announcement in entering.early where announcement.token == token {
             let actions = self.announced(announcement, now: now, using: &generator)
@@ -439,7 +440,7 @@ package struct FollowerStateMachine: Sendable {
             waiting.later = nil
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
             waiting.leftToOthersUntil = nil
-            waiting.backoff = self.retryBackoff
+            waiting.backoff = self.terms.followerBackoff
             if mustPollAgain {
                 return self.poll(waiting)
             }
@@ -582,10 +583,6 @@ package struct FollowerStateMachine: Sendable {
     }
 
     // MARK: - Delays
-
-    private var retryBackoff: Backoff {
-        Backoff(first: .milliseconds(10), limit: self.terms.commandTimeout / 2)
-    }
 
     /// By then those who can have asked, and entered; the store still knows of the lease.
     private var timeToTakeOver: Duration {

@@ -69,7 +69,7 @@ package struct LeaderStateMachine: Sendable {
             tooLongAt: now.advanced(by: terms.maximumFlight),
             nextRenewal: grant.sentAt.advanced(by: terms.renewalInterval),
             toldAt: grant.sentAt,
-            backoff: Self.retryBackoff(terms),
+            backoff: terms.leaderBackoff,
             isAbandoned: grant.isAbandoned
         )
         self.state = grant.isAbandoned ? .confirming(leading) : .leading(leading)
@@ -163,7 +163,7 @@ package struct LeaderStateMachine: Sendable {
             switch reply {
             case .success(.renewed(let waiters)):
                 leading.renewals += 1
-                leading.backoff = Self.retryBackoff(self.terms)
+                leading.backoff = self.terms.leaderBackoff
                 leading.deadline = max(leading.deadline, self.terms.deadline(sentAt: sentAt))
                 leading.nextRenewal = sentAt.advanced(by: self.terms.renewalInterval)
                 leading.mayBeAwaited = waiters > 0
@@ -360,7 +360,7 @@ package struct LeaderStateMachine: Sendable {
                 outcome: outcome,
                 mustResolve: !leading.isAbandoned,
                 override: override,
-                backoff: Self.retryBackoff(self.terms),
+                backoff: self.terms.leaderBackoff,
                 verdictBy: now.advanced(by: self.terms.commandTimeout),
                 giveUpAt: leaseEnd.advanced(by: self.terms.lease.grace)
             )
@@ -454,9 +454,5 @@ package struct LeaderStateMachine: Sendable {
         case .ended:
             return []
         }
-    }
-
-    private static func retryBackoff(_ terms: FlightTerms) -> Backoff {
-        Backoff(first: .milliseconds(20), limit: terms.lease.duration / 10)
     }
 }

@@ -36,7 +36,7 @@ final class LocalFlight: FlightOwner, FlightWork {
         var hasOperation = false
         var task: Task<Void, Never>?
         /// The operation's task, while it waits for the lease.
-        var start: CheckedContinuation<LocalGrant?, Never>?
+        var start: Continuation<LocalGrant?>?
         /// The highest priority of those who wait, if the operation's task does not have it by itself.
         var priority: TaskPriority?
 
@@ -51,10 +51,12 @@ final class LocalFlight: FlightOwner, FlightWork {
         var loss: OperationLoss?
         var onAbandoned: (@Sendable () -> Void)?
         var onLost: [@Sendable () -> Void] = []
+
+        /// Unlike a comparison with nil, it does not copy the outcome.
+        var hasEnded: Bool { if case .some = self.ended { true } else { false } }
     }
 
     let key: Key
-    private let coder: PayloadCoder<Value>
     private let reader: ResolutionReader<Value>
     /// Whether ``offer(_:)`` can be of use.
     private let isStartedByHand: Bool
@@ -68,7 +70,6 @@ final class LocalFlight: FlightOwner, FlightWork {
         coordinationWithoutLease: Coordination = .degraded
     ) {
         self.key = key
-        self.coder = coder
         self.isStartedByHand = isByHand
         self.reader = ResolutionReader(coder: coder, coordinationWithoutLease: coordinationWithoutLease)
         // An operation that is offered later must be as urgent as the caller that began the flight.
@@ -157,7 +158,7 @@ final class LocalFlight: FlightOwner, FlightWork {
 
     /// Waits until it is known whether the operation is to run.
     private func granted() async -> LocalGrant? {
-        await withCheckedContinuation { continuation in
+        await withContinuation { continuation in
             let decided: LocalGrant?? = self.state.withLock { state in
                 switch state.phase {
                 case .undecided, .following:
@@ -197,7 +198,7 @@ final class LocalFlight: FlightOwner, FlightWork {
             return true
         }
         // Outside of the lock: it is the user's code, and can be long.
-        let encoded = self.coder.encode(result, trace: self.state.withLock { $0.observer }?.trace)
+        let encoded = self.reader.coder.encode(result, trace: self.state.withLock { $0.observer }?.trace)
         guard self.take(encoded.local) else { return false }
         driver.operationFinished(encoded.outcome)
         return true
@@ -265,7 +266,7 @@ final class LocalFlight: FlightOwner, FlightWork {
         if let driver = grant.driver {
             driver.leaderLeaves(reason: reason)
         } else {
-            let end = reason.map { DistributedCancellation.revoked(by: self.coder.label, reason: $0) }
+            let end = reason.map { DistributedCancellation.revoked(by: self.reader.coder.label, reason: $0) }
             self.endWithoutLease(with: .canceled(end ?? .leaderLeft))
         }
         return true
@@ -449,14 +450,14 @@ final class LocalFlight: FlightOwner, FlightWork {
     }
 
     private func end(with local: LocalResolution<Value>) {
-        let leader = self.state.withLock { $0.ended == nil ? $0.leader : nil }
+        let leader = self.state.withLock { $0.hasEnded ? nil : $0.leader }
         self.endOperation()
         // Only who leads by hand can subscribe after the end.
         let isShared =
             self.isStartedByHand ? leader?.publish(.success(local)) : leader?.publishAndLeave(.success(local))
         let ended = EndedFlight(resolution: local, isShared: isShared ?? false)
         let (observers, feeds) = self.state.withLock { state in
-            guard state.ended == nil else { return ([@Sendable (EndedFlight<Value>) -> Void](), [ProgressFeed]()) }
+            guard !state.hasEnded else { return ([@Sendable (EndedFlight<Value>) -> Void](), [ProgressFeed]()) }
             state.ended = ended
             defer {
                 state.observers = [:]
@@ -555,7 +556,7 @@ private enum LeadStep {
     /// Nothing: the flight is past that.
     case none
     /// Begin to work. The operation's task, if it waits, is resumed, with the grant unless somebody works by hand.
-    case begin(CheckedContinuation<LocalGrant?, Never>?, LocalGrant?)
+    case begin(Continuation<LocalGrant?>?, LocalGrant?)
     /// Hand the grant back: there is nobody to do the work.
     case giveUp
 }
@@ -563,7 +564,7 @@ private enum LeadStep {
 extension LocalFlight: ProgressSource {
     func attach(_ feed: ProgressFeed) {
         let (progress, isOver, driver) = self.state.withLock { state in
-            guard state.ended == nil else { return (state.progress, true, FlightDriver?.none) }
+            guard !state.hasEnded else { return (state.progress, true, FlightDriver?.none) }
             state.feeds[ObjectIdentifier(feed)] = feed
             // What was said before this process began to wait is in the lease's record only.
             if case .following = state.phase, state.progress == nil { return (nil, false, state.driver) }

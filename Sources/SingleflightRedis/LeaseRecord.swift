@@ -51,21 +51,21 @@ struct LeaseRecord {
         }
 
         /// Written by hand: an encoder costs more than all the rest of an uncontended flight, twice over.
-        fileprivate func write(into text: inout String) {
-            text += "{\"label\":"
-            text += self.label.jsonQuoted
-            text += ",\"startedAt\":"
-            text += String(self.startedAt)
-            text += ",\"renewals\":"
-            text += String(self.renewals)
-            if let fraction { text += ",\"fraction\":\(fraction)" }
-            if let message { text += ",\"message\":\(message.jsonQuoted)" }
+        fileprivate func write(into bytes: inout [UInt8]) {
+            bytes.append(text: "{\"label\":")
+            bytes.append(text: self.label.jsonQuoted)
+            bytes.append(text: ",\"startedAt\":")
+            bytes.append(text: String(self.startedAt))
+            bytes.append(text: ",\"renewals\":")
+            bytes.append(text: String(self.renewals))
+            if let fraction { bytes.append(text: ",\"fraction\":\(fraction)") }
+            if let message { bytes.append(text: ",\"message\":\(message.jsonQuoted)") }
             if let trace {
                 let fields = trace.sorted { $0.key < $1.key }.map { "\($0.key.jsonQuoted):\($0.value.jsonQuoted)" }
-                text += ",\"trace\":{\(fields.joined(separator: ","))}"
+                bytes.append(text: ",\"trace\":{\(fields.joined(separator: ","))}")
             }
-            if let key { text += ",\"key\":\(key.jsonQuoted)" }
-            text += "}"
+            if let key { bytes.append(text: ",\"key\":\(key.jsonQuoted)") }
+            bytes.append(text: "}")
         }
     }
 
@@ -78,17 +78,17 @@ struct LeaseRecord {
 
     private static let fixedLength = 83
 
-    var text: String {
-        var text = ""
+    var bytes: [UInt8] {
+        var bytes: [UInt8] = []
         // Room for a label of usual length; one allocation instead of one for each part.
-        text.reserveCapacity(Self.fixedLength + 128)
-        text += self.token.description
-        text += self.inbox.description
-        text += Self.padded(self.duration.milliseconds, to: 8)
-        text += Self.padded(self.grace.milliseconds, to: 8)
-        text += Self.padded(Int64(self.attempt), to: 3)
-        self.note.write(into: &text)
-        return text
+        bytes.reserveCapacity(Self.fixedLength + 128)
+        bytes.append(text: self.token.description)
+        bytes.append(text: self.inbox.description)
+        bytes.append(number: self.duration.milliseconds, width: 8)
+        bytes.append(number: self.grace.milliseconds, width: 8)
+        bytes.append(number: Int64(self.attempt), width: 3)
+        self.note.write(into: &bytes)
+        return bytes
     }
 
     init(token: LeaseToken, inbox: InboxID, duration: Duration, grace: Duration, attempt: Int, note: Note) {
@@ -114,10 +114,20 @@ struct LeaseRecord {
         self.attempt = Int(attempt)
         self.note = Note(json: bytes[Self.fixedLength...])
     }
+}
 
-    private static func padded(_ number: Int64, to width: Int) -> String {
+extension [UInt8] {
+    /// A string that lies in memory as UTF-8 is copied in one piece; the elements of its view are not.
+    fileprivate mutating func append(text: String) {
+        var text = text
+        text.withUTF8 { self.append(contentsOf: $0) }
+    }
+
+    /// With zeros in front. A number that needs more digits than that gets them.
+    fileprivate mutating func append(number: Int64, width: Int) {
         let digits = String(number)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        self.append(contentsOf: repeatElement(UInt8(ascii: "0"), count: Swift.max(0, width - digits.utf8.count)))
+        self.append(text: digits)
     }
 }
 

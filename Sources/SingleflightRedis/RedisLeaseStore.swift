@@ -178,7 +178,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             attempt: 0,
             note: request.note,
             key: names.isDigest ? request.key : nil
-        ).text
+        ).bytes
         let now = self.clock.now
         let entering = Entering(
             request: request,
@@ -193,7 +193,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             return self.enterIfValid(entering, reply: reply)
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
-        let acquire = RedisCommand("SET", names.lease, .string(record), "NX", "PX", .integer(keyLife))
+        let acquire = RedisCommand("SET", names.lease, .bytes(record), "NX", "PX", .integer(keyLife))
         self.submit(reply) { done in
             self.client.send(acquire, timeout: self.commandTimeout) { result in
                 switch result {
@@ -215,7 +215,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private struct Entering {
         var request: EnterRequest
         var names: Keyspace.Names
-        var record: String
+        var record: [UInt8]
         /// Until then the server may carry it out.
         var validUntil: LeaseInstant
         var answerBy: LeaseInstant
@@ -236,7 +236,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             LeaseScripts.enter,
             keys: [names.lease, names.wait, names.done, names.last],
             arguments: [
-                .string(request.token.description), .string(entering.record), .string(self.inbox.description),
+                .string(request.token.description), .bytes(entering.record), .string(self.inbox.description),
                 .integer(request.terms.duration.milliseconds), .integer(request.terms.grace.milliseconds),
                 policy.letter, policy.attempts, .integer(request.terms.retention.milliseconds),
                 request.terms.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil)),
@@ -274,7 +274,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             LeaseScripts.renew,
             keys: [names.lease, names.wait],
             arguments: [
-                .string(request.token.description), .string(record.text), .integer(keyLife),
+                .string(request.token.description), .bytes(record.bytes), .integer(keyLife),
                 .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply

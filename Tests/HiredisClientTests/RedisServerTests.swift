@@ -1,5 +1,6 @@
 import HiredisClient
 import Logging
+import NIOCore
 import PrivateRedis
 import Testing
 
@@ -20,6 +21,23 @@ import Testing
                 }
                 #expect(right == 10_000)
             }
+        }
+    }
+
+    @Test("commands that are sent in one go on the event loop are answered in their order, each with its own reply")
+    func inOneGo() async throws {
+        try await withServer { _, client in
+            let (replies, continuation) = AsyncStream.makeStream(of: String?.self)
+            client.eventLoop.execute {
+                for index in 0..<1_000 {
+                    client.send(RedisCommand("ECHO", .integer(Int64(index)))) { result in
+                        continuation.yield(try? result.get().string)
+                    }
+                }
+            }
+            var heard: [String?] = []
+            for await reply in replies.prefix(1_000) { heard.append(reply) }
+            #expect(heard == (0..<1_000).map { "\($0)" })
         }
     }
 

@@ -50,6 +50,23 @@ import Testing
         #expect(String(buffer: batch.bytes) == "*2\r\n$3\r\nGET\r\n$1\r\n1\r\n*2\r\n$3\r\nGET\r\n$1\r\n3\r\n")
     }
 
+    @Test("the event loop is woken once, and every 64 commands it is worth writing without waiting for that")
+    func worthWriting() {
+        var queue = SubmissionQueue<Int>(maximumCount: 1_000, maximumBytes: 100_000)
+        func submitted(_ count: Int) -> [String] {
+            (0..<count).map {
+                "\(queue.submit(RedisCommand("PING"), deadline: Self.time(10), completion: $0))"
+            }
+        }
+        let once = submitted(130)
+        #expect(once.indices.filter { once[$0] == "wake" } == [0])
+        #expect(once.indices.filter { once[$0] == "write" } == [63, 127])
+        _ = queue.takeAll()
+        #expect(submitted(64).last == "write")
+        queue.awoke()
+        #expect(submitted(1) == ["wake"])
+    }
+
     @Test("after a shutdown everything is refused, and what waited is handed out")
     func shutdown() {
         var queue = SubmissionQueue<Int>(maximumCount: 10, maximumBytes: 1_000)

@@ -143,7 +143,7 @@ struct FlightStateTests {
     static func text(_ departure: Machine.Departure?) -> String {
         guard let departure else { return "no" }
         let waiters = departure.seats.compactMap { seat -> String? in
-            guard case .waiting(_, _, let waiter) = seat else { return nil }
+            guard case .waiting(_, let waiter, _) = seat else { return nil }
             return waiter
         }
         return "resume[\(waiters.joined())]" + (departure.work == nil ? "" : " drop")

@@ -104,7 +104,7 @@ struct FlightTableModelTests {
 
         mutating func step(_ step: Int) {
             let key = Int.random(in: 0..<4, using: &self.random)
-            switch Int.random(in: 0..<12, using: &self.random) {
+            switch Int.random(in: 0..<13, using: &self.random) {
             case 0, 1, 2: self.enter(key)
             case 3: self.forget(key)
             case 4, 5: self.onSeat { $0.wait($1, $2) }
@@ -113,6 +113,7 @@ struct FlightTableModelTests {
             case 8: self.onFlight { $0.attach($1) }
             case 9: self.onFlight { $0.end($1, with: "complete") }
             case 10: self.onFlight { $0.end($1, with: "leader left") }
+            case 11: self.onFlight { $0.endUntouched($1) }
             default: self.onFlight { $0.subscribe($1) }
             }
             let open = self.flights.filter(\.isOpen)
@@ -238,10 +239,20 @@ struct FlightTableModelTests {
             }
             self.flights[index].end = end
             self.flights[index].isOpen = false
-            for case .waiting(_, _, let waiter) in departure?.seats ?? [] {
+            for case .waiting(_, let waiter, _) in departure?.seats ?? [] {
                 self.resumed[waiter, default: 0] += 1
             }
             for case (let seat, _?) in flight.seats { self.flights[index].seats[seat] = nil }
+        }
+
+        mutating func endUntouched(_ index: Int) {
+            let flight = self.flights[index]
+            let isUntouched = flight.end == nil && !flight.hadSeats && flight.work == nil
+            #expect(self.table.endUntouched(flight.id, &self.remains) == isUntouched)
+            guard isUntouched else { return }
+            self.flights[index].end = "complete"
+            self.flights[index].isOpen = false
+            self.flights[index].isLed = false
         }
 
         mutating func subscribe(_ index: Int) {

@@ -201,6 +201,23 @@ struct GroupTests {
         #expect(await leader.value == .value(7, shared: true, .leader))
         #expect(await patient.value == .value(7, shared: true, .subscriber))
     }
+
+    @Test("refusals are equal if they say the same of the same key")
+    func refusals() {
+        let refusal = GroupError(.tooManyWaiters, key: "key", limit: 1)
+        #expect(refusal == GroupError(.tooManyWaiters, key: "key", limit: 1))
+        #expect(refusal.hashValue == GroupError(.tooManyWaiters, key: "key", limit: 1).hashValue)
+        #expect(refusal != GroupError(.tooManyWaiters, key: "key", limit: 2))
+        #expect(refusal != GroupError(.tooManyWaiters, key: "other", limit: 1))
+        #expect(refusal != GroupError(.leaderLeft, key: "key", limit: 1))
+    }
+
+    @Test("what a call hands about is small: an outcome fits into registers, and a seat into three words")
+    func sizes() {
+        #expect(MemoryLayout<Outcome<Int>>.size <= 16)
+        #expect(MemoryLayout<Outcome<String>>.size <= 32)
+        #expect(MemoryLayout<Seats<UnsafeContinuation<Outcome<Int>, Never>>.Seat>.stride == 24)
+    }
 }
 
 extension Result where Failure == any Error {

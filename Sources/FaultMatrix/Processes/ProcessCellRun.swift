@@ -71,7 +71,7 @@ struct ProcessCellRun: Sendable {
         try await self.strike(worker, proxy)
         if self.cell.point == .leave, let inbox = worker.inbox {
             let isGone = await within(Self.limit) {
-                let waiting = try? await other.store.untilAwaited(group: self.groupName, key: "key") { waiters in
+                let waiting: Void? = try? await other.store.untilAwaited(group: self.groupName, key: "key") { waiters in
                     !waiters.contains { $0.description == inbox }
                 }
                 return waiting != nil

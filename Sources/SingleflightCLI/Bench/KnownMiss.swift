@@ -17,28 +17,8 @@ struct KnownMiss {
     static let all = [
         KnownMiss(
             name: "local call, .withLeader",
-            bound: 8,
-            reason: "half of it is the task: changes of executor, the task-local that tells re-entrancy, cancellation"
-        ),
-        KnownMiss(
-            name: "local call, default",
-            bound: 2,
-            reason: "more than half of it is the start of a task, which the naive actor pays, too"
-        ),
-        KnownMiss(
-            name: "memory of a waiting caller, beside its task",
-            bound: 2500,
-            reason: "the frames down to the continuation take two more slabs from the task's allocator"
-        ),
-        KnownMiss(
-            name: "10000 callers of one key",
-            bound: 6000,
-            reason: "so many tasks do not fit into the caches; it varies by several times from run to run"
-        ),
-        KnownMiss(
-            name: "100000 callers of one key",
-            bound: 6000,
-            reason: "as above"
+            bound: 3.6,
+            reason: "half of it is the task: the task-local that tells re-entrancy, changes of executor, cancellation"
         ),
         KnownMiss(
             name: "flights, 256 keys",

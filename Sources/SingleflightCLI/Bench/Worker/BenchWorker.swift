@@ -51,14 +51,14 @@ final class BenchWorker: Sendable {
         let cpu = ProcessTime.now
         var total = FlightCount()
         await withTaskGroup(of: FlightCount.self) { [group] tasks in
-            let value = [UInt8](repeating: 0, count: payload)
+            let (value, process) = ([UInt8](repeating: 0, count: payload), getpid())
             for caller in 0..<callers {
                 tasks.addTask {
                     var count = FlightCount()
                     var time = MonotonicTime.now
                     while time < end {
                         count.flights += 1
-                        let key = "\(getpid()):\(caller):\(count.flights)"
+                        let key = "\(process):\(caller):\(count.flights)"
                         do {
                             _ = try await group.value(key) { _ in value }
                         } catch {

@@ -36,7 +36,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         }
     var bytes = [UInt8(ascii: "1"), kind]
     bytes += Array("\(token)\(time) \(attempt) \(waiters) \(Keyspace.announcedName(of: key))\n".utf8)
-    bytes += Array(record.text.utf8.dropFirst(83)) + Array("\n".utf8) + detail
+    bytes += Array(record.bytes.dropFirst(83)) + Array("\n".utf8) + detail
 
     guard let event = LeaseEvent(bytes: bytes) else {
         expect(false, "not understood: \(String(decoding: bytes, as: UTF8.self))")
