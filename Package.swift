@@ -204,7 +204,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "SoakTests", dependencies: ["SingleflightCLI", "SoakTool"], swiftSettings: settings),
+        .testTarget(
+            name: "SoakTests",
+            dependencies: ["SingleflightCLI", "SingleflightRedis", "SingleflightTestKit", "SoakTool"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",

@@ -74,7 +74,8 @@ public enum DistributedCancellation: Hashable, Sendable, CustomStringConvertible
     case leaderLeft
     /// Nobody waited for the flight any more, here or elsewhere, before this caller asked how it ended.
     case abandoned
-    /// Somebody ended the flight from outside, or its leader did for a reason of its own.
+    /// Somebody ended the flight from outside, or its leader did for a reason of its own. A leader that does not hear of it learns it
+    /// from the store's next answer, to a renewal or its result, as long as the outcome is kept; after that it is ``leaseLost``.
     case revoked(by: String, reason: String)
     /// The store has lost the flight: it restarted without its data, was flushed, or evicted it; or this process could not ask for the
     /// outcome as long as it was kept.
