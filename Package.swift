@@ -99,7 +99,7 @@ let package = Package(
         .executableTarget(
             name: "SoakTool",
             dependencies: [
-                "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "SingleflightTestKit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -170,8 +170,8 @@ package struct LeaderStateMachine: Sendable {
                 if leading.isAbandoned, waiters == 0, !leading.isReleasing {
                     return self.releaseUnlessAwaited(leading)
                 }
-            case .success(.lost):
-                return self.lose(leading, because: nil)
+            case .success(.lost(let reason)):
+                return self.lose(leading, because: Self.told(reason))
             case .success(.expired):
                 return self.lose(leading, because: .leaseExpired)
             case .failure:
@@ -220,6 +220,12 @@ package struct LeaderStateMachine: Sendable {
         case .confirming, .completing, .ended:
             return []
         }
+    }
+
+    /// A revocation is told as such, whether its announcement comes first or the store's answer. Whatever else ended the flight, this
+    /// process knows enough: it lost its lease.
+    private static func told(_ reason: CanceledFlight?) -> CanceledFlight? {
+        if case .revoked = reason { reason } else { nil }
     }
 
     /// - Parameter reason: the flight's end as far as it is known.
@@ -382,8 +388,8 @@ package struct LeaderStateMachine: Sendable {
                 return self.end(completing, with: .led(self.token, .accepted(waiters: waiters), attempt: self.attempt))
             case .success(.duplicate):
                 return self.end(completing, with: .led(self.token, .accepted(waiters: nil), attempt: self.attempt))
-            case .success(.stale):
-                return self.end(completing, with: .leaseLost(self.token, nil))
+            case .success(.stale(_, let reason)):
+                return self.end(completing, with: .leaseLost(self.token, Self.told(reason)))
             case .success(.unknown):
                 guard completing.mayHaveExecuted else {
                     return self.end(completing, with: .leaseLost(self.token, nil))

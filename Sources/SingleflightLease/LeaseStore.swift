@@ -261,8 +261,8 @@ public struct RenewRequest: Sendable {
 public enum RenewReply: Hashable, Sendable {
     /// The lease lasts for its duration again; so many processes wait for it.
     case renewed(waiters: Int)
-    /// The lease is held under another token, or not at all.
-    case lost
+    /// The lease is held under another token, or not at all; why the flight was canceled, if it was, as long as that is kept.
+    case lost(reason: CanceledFlight? = nil)
     /// The lease ran out before the request came, though nobody noticed yet. It stays expired.
     case expired
 }
@@ -297,8 +297,9 @@ public enum CompleteReply: Hashable, Sendable {
     case accepted(waiters: Int)
     /// The outcome stands already: the request is a repetition.
     case duplicate
-    /// The lease is no longer held under the token, and the flight ended otherwise or was taken over: the result is refused.
-    case stale(current: LeaseToken?)
+    /// The lease is no longer held under the token, and the flight ended otherwise or was taken over: the result is refused. Why it
+    /// was canceled, if it was.
+    case stale(current: LeaseToken?, reason: CanceledFlight? = nil)
     /// The lease is no longer held under the token, and the store does not know how the flight ended. To the first
     /// sending of the request that means refused; to a repetition it can also mean that the first was accepted and nobody waited.
     case unknown(current: LeaseToken?)

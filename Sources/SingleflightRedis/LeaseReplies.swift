@@ -52,6 +52,11 @@ struct ScriptReply {
         try self.string(index).isEmpty ? nil : try self.token(index)
     }
 
+    /// Why a flight was canceled, if it says so.
+    func optionalReason(_ index: Int) throws(LeaseStoreError) -> CanceledFlight? {
+        self.field(index) == nil ? nil : CanceledFlight(wireForm: try self.string(index))
+    }
+
     /// The rest of a lease: it has eight digits in the lease record.
     func milliseconds(_ index: Int) throws(LeaseStoreError) -> Duration {
         .milliseconds(try self.integer(index, 0...99_999_999))
@@ -110,7 +115,7 @@ extension ScriptReply {
     func renewReply() throws(LeaseStoreError) -> RenewReply {
         switch self.word {
         case "OK": .renewed(waiters: try self.count(0))
-        case "LOST": .lost
+        case "LOST": .lost(reason: try self.optionalReason(0))
         case "EXPIRED": .expired
         default: throw self.unexpected
         }
@@ -120,7 +125,7 @@ extension ScriptReply {
         switch self.word {
         case "OK": .accepted(waiters: try self.count(0))
         case "DUP": .duplicate
-        case "STALE": .stale(current: try self.optionalToken(0))
+        case "STALE": .stale(current: try self.optionalToken(0), reason: try self.optionalReason(1))
         case "UNKNOWN": .unknown(current: try self.optionalToken(0))
         default: throw self.unexpected
         }

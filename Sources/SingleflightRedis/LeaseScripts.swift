@@ -102,6 +102,14 @@ package enum LeaseScripts {
 
         """
 
+    /// `canceled(kept)`: the reason, if a stored outcome is a cancellation, for a leader that comes after it.
+    private static let canceled = """
+        local function canceled(kept)
+          if kept and string.sub(kept, 1, 1) == 'c' then return string.sub(kept, 2) end
+        end
+
+        """
+
     private static func script(allowsOutOfMemory: Bool = true, _ parts: String...) -> RedisScript {
         RedisScript((allowsOutOfMemory ? "#!lua flags=allow-oom\n" : "#!lua\n") + parts.joined())
     }
@@ -164,16 +172,17 @@ package enum LeaseScripts {
         """
     )
 
-    /// KEYS lease wait. ARGV token record lease+grace news-or-empty channels events. News go only to so many as they can go along
+    /// KEYS lease wait done. ARGV token record lease+grace news-or-empty channels events. News go only to so many as they can go along
     /// with: a hint would make each of the others poll.
     static let renew = script(
         record,
+        canceled,
         left,
         event,
         tell,
         """
         local lease = read_lease()
-        if not lease or lease.token ~= ARGV[1] then return {'LOST'} end
+        if not lease or lease.token ~= ARGV[1] then return {'LOST', canceled(redis.call('GET', KEYS[3] .. ARGV[1]))} end
         if left(lease) <= 0 then return {'EXPIRED'} end
         redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
         local waiters = redis.call('SCARD', KEYS[2])
@@ -191,6 +200,7 @@ package enum LeaseScripts {
     /// only, and a failure itself if it is short.
     package static let complete = script(
         record,
+        canceled,
         event,
         decide,
         """
@@ -202,7 +212,7 @@ package enum LeaseScripts {
           local current = lease and lease.token or ''
           if not kept then return {'UNKNOWN', current} end
           local decided = string.sub(kept, 1, 1)
-          if decided == 'c' or decided == 's' then return {'STALE', current} end
+          if decided == 'c' or decided == 's' then return {'STALE', current, canceled(kept)} end
           return {'DUP'}
         end
         local waiters = redis.call('SCARD', KEYS[2])

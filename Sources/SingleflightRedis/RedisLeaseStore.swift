@@ -272,7 +272,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
         self.evaluate(
             LeaseScripts.renew,
-            keys: [names.lease, names.wait],
+            keys: [names.lease, names.wait, names.done],
             arguments: [
                 .string(request.token.description), .bytes(record.bytes), .integer(keyLife),
                 .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,

@@ -54,6 +54,12 @@ public struct LeaseModel: Sendable {
             }
         }
 
+        /// Why a flight was canceled, if it was, and that is kept.
+        func reason(of token: LeaseToken) -> CanceledFlight? {
+            guard case .outcome(.canceled(let reason)) = self.kept[token]?.record else { return nil }
+            return reason
+        }
+
         mutating func register(_ inbox: InboxID) {
             if !self.waiters.contains(inbox), self.waiters.count < LeaseModel.maximumWaiters {
                 self.waiters.append(inbox)
@@ -242,7 +248,9 @@ public struct LeaseModel: Sendable {
     /// See `LeaseStore.renew`.
     public mutating func renew(_ request: RenewRequest, now: LeaseInstant) -> RenewReply {
         self.withEntry(request.key, now: now) { entry, announce in
-            guard var lease = entry.lease, lease.token == request.token else { return .lost }
+            guard var lease = entry.lease, lease.token == request.token else {
+                return .lost(reason: entry.reason(of: request.token))
+            }
             guard lease.expiry > now else { return .expired }
             lease.duration = request.terms.duration
             lease.expiry = now.advanced(by: request.terms.duration)
@@ -263,7 +271,8 @@ public struct LeaseModel: Sendable {
         self.withEntry(request.key, now: now) { entry, announce in
             guard let lease = entry.lease, lease.token == request.token else {
                 switch entry.kept[request.token]?.record {
-                case .outcome(.canceled), .superseded: return .stale(current: entry.lease?.token)
+                case .outcome(.canceled), .superseded:
+                    return .stale(current: entry.lease?.token, reason: entry.reason(of: request.token))
                 case .outcome: return .duplicate
                 case nil: return .unknown(current: entry.lease?.token)
                 }

@@ -62,7 +62,7 @@ extension LeaseStoreConformance {
             let listener = b.listen()
             _ = try await a.enter(token)
             try await b.follow(token)
-            try expectEqual(try await a.renew(run.token(), news: FlightProgress(fraction: 0.5)), .lost, "the renewal")
+            try expectEqual(try await a.renew(run.token(), news: FlightProgress(fraction: 0.5)), .lost(), "the renewal")
             try expectEqual(try await a.complete(token, .value([1])), .accepted(waiters: 1), "the completion")
             let announcement = await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .outcome(.value([1]))), "the first news")
@@ -126,7 +126,7 @@ extension LeaseStoreConformance {
             try expectEqual(try await b.enter(next, .long(policy)), .lead(attempt: 1), "the takeover")
             try expectEqual(try await c.poll(token, policy), .superseded(by: next), "the other's poll")
             try expectEqual(try await c.inspect().waiters, [c.store.inbox], "the waiters")
-            try expectEqual(try await a.renew(token), .lost, "the lost leader's renewal")
+            try expectEqual(try await a.renew(token), .lost(), "the lost leader's renewal")
             let listener = c.listen()
             try expectEqual(try await b.complete(next, .value([1])), .accepted(waiters: 1), "the completion")
             let announcement = await listener.next()
@@ -146,7 +146,7 @@ extension LeaseStoreConformance {
             await run.fixture.advance(by: .milliseconds(2200))
             try expectEqual(try await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
             try expectEqual(try await b.poll(token, policy), .gone, "the poll")
-            try expectEqual(try await a.renew(token), .lost, "the renewal")
+            try expectEqual(try await a.renew(token), .lost(), "the renewal")
             try expectEqual(try await a.complete(token, .value([1])), .unknown(current: nil), "the completion")
             try expectEqual(try await b.enter(run.token(), .long(policy)), .lead(attempt: 0), "the next flight")
         },
@@ -194,7 +194,7 @@ extension LeaseStoreConformance {
             try expectEqual(try await a.renew(token), .renewed(waiters: 1), "the renewal after that")
             _ = try await b.leave(token)
             try expectEqual(try await a.release(token, .unlessAwaited), .released(waiters: 0), "while nobody waits")
-            try expectEqual(try await a.renew(token), .lost, "the renewal after that")
+            try expectEqual(try await a.renew(token), .lost(), "the renewal after that")
         },
         Case("a release that cancels tells those who wait that the leader shut down") { run in
             try await Self.canceling(run, .cancelWaiters, .leaderShutDown)

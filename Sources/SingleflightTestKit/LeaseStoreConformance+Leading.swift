@@ -57,10 +57,10 @@ extension LeaseStoreConformance {
         },
         Case("a renewal under a token that holds no lease is lost") { run in
             let a = try await run.process("a")
-            try expectEqual(try await a.renew(run.token()), .lost, "renewing nothing")
+            try expectEqual(try await a.renew(run.token()), .lost(), "renewing nothing")
             let token = run.token()
             _ = try await a.enter(token)
-            try expectEqual(try await a.renew(run.token()), .lost, "renewing under another token")
+            try expectEqual(try await a.renew(run.token()), .lost(), "renewing under another token")
             try expectEqual(try await a.inspect().lease?.token, token, "the holder after that")
         },
         Case("an expired lease that nobody claimed is not renewed, and stays expired") { run in
@@ -140,7 +140,8 @@ extension LeaseStoreConformance {
             _ = try await a.enter(canceled, .short())
             await run.expire()
             _ = try await b.poll(canceled)
-            try expectEqual(try await a.complete(canceled, .value([1])), .stale(current: nil), "after the cancellation")
+            let refused = CompleteReply.stale(current: nil, reason: .leaseExpired)
+            try expectEqual(try await a.complete(canceled, .value([1])), refused, "after the cancellation")
             _ = try await a.enter(takenOver, .short(.takeOver(attempts: 1)))
             await run.expire()
             _ = try await b.enter(next, .long(.takeOver(attempts: 1)))
@@ -177,7 +178,8 @@ extension LeaseStoreConformance {
             try expectEqual(try await a.revoke(run.token()), .nothing, "revoking another token")
             try expectEqual(try await a.renew(token), .renewed(waiters: 0), "the holder's renewal")
             try expectEqual(try await a.revoke(token), .revoked(token, waiters: 0), "revoking the token")
-            try expectEqual(try await a.renew(token), .lost, "the renewal after that")
+            let revoked = CanceledFlight.revoked(by: "ops", reason: "stuck\nfor 100 %")
+            try expectEqual(try await a.renew(token), .lost(reason: revoked), "the renewal after that")
         },
     ]
 
@@ -194,6 +196,9 @@ extension LeaseStoreConformance {
             try expectEqual(announcement, Announcement(token: token, news: .outcome(outcome)), "the announcement")
         }
         try expectEqual(try await b.poll(token), .done(outcome), "the poll")
-        try expectEqual(try await a.complete(token, .value([])), .stale(current: nil), "the leader's completion")
+        let reason = CanceledFlight.revoked(by: "ops", reason: "stuck\nfor 100 %")
+        try expectEqual(try await a.renew(token), .lost(reason: reason), "the leader's renewal")
+        let refused = CompleteReply.stale(current: nil, reason: reason)
+        try expectEqual(try await a.complete(token, .value([])), refused, "the leader's completion")
     }
 }

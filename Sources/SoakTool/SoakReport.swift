@@ -24,6 +24,9 @@ struct SoakReport: Codable {
     var troubles: [String: Int] = [:]
     var scans = 0
     var keysScanned = 0
+    /// Of the histories that were checked.
+    var requestsChecked = 0
+    var keysChecked = 0
     /// In seconds.
     var oldestCall = 0.0
     var flatness: [Flatness] = []
@@ -47,6 +50,12 @@ struct SoakReport: Codable {
         self.violations += ledger.violations
     }
 
+    mutating func add(_ verdict: SoakHistory.Verdict) {
+        self.requestsChecked += verdict.requests
+        self.keysChecked += verdict.keys
+        self.violations += verdict.violations
+    }
+
     /// For people, and for the page of figures.
     var markdown: String {
         let overlapping = self.overlaps.values.reduce(0, +)
@@ -60,6 +69,7 @@ struct SoakReport: Codable {
             "| operations | \(self.operations), of them \(self.leasedOperations) under a lease, each under one of its own |",
             "| at the same time as another of their key | \(overlapping) |",
             "| scans for keys without time to live | \(self.scans), \(self.keysScanned) keys |",
+            "| histories checked | \(self.requestsChecked) requests, of \(self.keysChecked) keys |",
         ]
         func table(_ title: String, _ counts: [String: Int]) {
             lines += ["", "| \(title) | times |", "|---|---|"]

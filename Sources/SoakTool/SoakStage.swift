@@ -28,6 +28,7 @@ final class SoakStage {
     private static let endLimit = Duration.seconds(20)
 
     private let redis: PrivateRedis
+    private let history: SoakHistory
     private var report: SoakReport
     private var random: FlightRandom
     private var ledger = OperationLedger()
@@ -40,8 +41,9 @@ final class SoakStage {
     private let events: AsyncStream<Event>.Continuation
     private var incoming: AsyncStream<Event>.Iterator
 
-    init(redis: PrivateRedis, report: SoakReport) {
+    init(redis: PrivateRedis, report: SoakReport, history: SoakHistory) {
         self.redis = redis
+        self.history = history
         self.report = report
         self.random = FlightRandom.seeded(report.seed &+ UInt64(report.chunks) &* 1_000_003)
         let (stream, continuation) = AsyncStream.makeStream(of: Event.self)
@@ -74,6 +76,7 @@ final class SoakStage {
         }
         self.judgeSizes()
         self.report.add(self.ledger)
+        self.report.add(try self.history.judge())
         self.report.chunks += 1
         return self.report
     }
@@ -84,7 +87,7 @@ final class SoakStage {
         let settings = self.report.settings
         let worker = [
             "worker", "--seed", "\(self.random.next() >> 1)", "--callers", "\(settings.callers)",
-            "--keys", "\(settings.keys)",
+            "--keys", "\(settings.keys)", "--history", "\(self.history.directory)/\(self.report.processes)",
         ]
         let environment = ["SINGLEFLIGHT_URL": self.redis.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace]
         let process = try await ChildProcess(ChildProcess.ownExecutable(), worker, environment: environment)

@@ -5,6 +5,7 @@ import NIOPosix
 import PrivateRedis
 import SingleflightCLI
 import SingleflightRedis
+import SingleflightTestKit
 
 /// Worker processes on one Redis, trouble every second, and an account of whether the promises hold: `make chaos`.
 @main
@@ -44,7 +45,10 @@ struct SoakCommand: AsyncParsableCommand {
             // DEBUG SLEEP is one of the troubles.
             let configuration = PrivateRedis.Configuration(extraLines: ["enable-debug-command yes"])
             report = try await PrivateRedis.with(configuration) { [report] redis in
-                try await SoakStage(redis: redis, report: report).run(seconds: max(Int(seconds), 1)) { self.show($0) }
+                let history = try SoakHistory(directory: self.path("history"))
+                return try await SoakStage(redis: redis, report: report, history: history).run(
+                    seconds: max(Int(seconds), 1)
+                ) { self.show($0) }
             }
             try self.keep(report)
         }
@@ -92,6 +96,7 @@ struct SoakWorkerCommand: AsyncParsableCommand {
     @Option var seed: UInt64
     @Option var callers: Int
     @Option var keys: Int
+    @Option(help: "Where to write what is asked about some of the keys.") var history: String
 
     func run() async throws {
         let parent = try await LineChannel.standardStreams()
@@ -108,7 +113,12 @@ struct SoakWorkerCommand: AsyncParsableCommand {
         (settings.callers, settings.keys) = (self.callers, self.keys)
         let store = try RedisLeaseStore(url: environment["SINGLEFLIGHT_URL"] ?? "", configuration: configuration)
         let life = Task { try await store.run() }
-        let worker = try SoakWorker(store: store, settings: settings, seed: self.seed)
+        let recorded = RecordingLeaseStore(
+            store,
+            in: try SoakHistory.writing(to: self.history),
+            where: SoakHistory.isRecorded
+        )
+        let worker = try SoakWorker(store: recorded, settings: settings, seed: self.seed)
         Self.say(.ready, to: parent)
         let reporting = MultiThreadedEventLoopGroup.singleton.next()
             .scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in

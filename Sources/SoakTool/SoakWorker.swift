@@ -19,7 +19,7 @@ final class SoakWorker: Sendable {
     private let takingOver: DistributedGroup<String, SoakValue>
     private let state = Mutex(State())
 
-    init(store: RedisLeaseStore, settings: SoakSettings, seed: UInt64) throws {
+    init(store: any LeaseStore, settings: SoakSettings, seed: UInt64) throws {
         self.settings = settings
         self.seed = seed
         func group(

@@ -90,7 +90,7 @@ struct HistoryTests {
         story.leads("a", "t1")
         story.loses(from: -1, to: 1)
         story.add("b", story.enter("t2"), .lead(attempt: 0))
-        story.add("a", story.renew("t1"), isForged ? .renewed(waiters: 0) : .lost)
+        story.add("a", story.renew("t1"), isForged ? .renewed(waiters: 0) : .lost())
         #expect(story.violations.isEmpty == !isForged)
     }
 
@@ -127,6 +127,7 @@ enum Forgery: String, CaseIterable, CustomTestStringConvertible {
     case waiterVanishes = "a waiter is not told of"
     case staleReadBack = "what was over before is seen again"
     case lateByItself = "more time is left than the lease ever had"
+    case otherReason = "a leader is told another reason than the one that was decided"
 
     var testDescription: String { self.rawValue }
 
@@ -156,7 +157,7 @@ enum Forgery: String, CaseIterable, CustomTestStringConvertible {
         case .renewedAfterLoss:
             story.leads("a", "t1")
             story.add("c", story.revoke("t1"), .revoked(token: Story.name("t1"), waiters: 0))
-            story.add("a", story.renew("t1"), isForged ? .renewed(waiters: 0) : .lost)
+            story.add("a", story.renew("t1"), isForged ? .renewed(waiters: 0) : .lost(reason: "revoked\nops\n"))
         case .canceledTooEarly:
             story.shared("t1")
             story.pass(milliseconds: isForged ? 500 : 1100)
@@ -190,6 +191,11 @@ enum Forgery: String, CaseIterable, CustomTestStringConvertible {
             story.leads("a", "t1")
             story.pass(milliseconds: 300)
             story.add("b", story.enter("t2"), .follow("t1", isForged ? 900_000_000 : 699_000_000))
+        case .otherReason:
+            story.leads("a", "t1")
+            story.add("c", story.revoke("t1"), .revoked(token: Story.name("t1"), waiters: 0))
+            let reason = isForged ? "expired" : "revoked\nops\n"
+            story.add("a", story.complete("t1", "v1"), .stale(current: nil, reason: reason))
         }
     }
 }
@@ -207,7 +213,7 @@ enum Loss: CaseIterable {
         switch self {
         case .lease:
             loses()
-            story.add("a", story.renew("t1"), .lost)
+            story.add("a", story.renew("t1"), .lost())
         case .waiters:
             loses()
             story.add("a", story.complete("t1", "v1"), .accepted(waiters: 0))

@@ -18,8 +18,8 @@ struct LeaderTableTests {
     }
 
     enum Event: String, CaseIterable {
-        case renewed, renewedUnawaited, renewalLost, renewalExpired, renewalFailed
-        case accepted, duplicate, stale, unknown, completionFailed, completionRefused
+        case renewed, renewedUnawaited, renewalLost, renewalRevoked, renewalCanceled, renewalExpired, renewalFailed
+        case accepted, duplicate, stale, staleRevoked, staleCanceled, unknown, completionFailed, completionRefused
         case released, awaited, notHeld, releaseFailed
         case canceled, value, hint, unawaited, progressNews, newsOfOther, resumed
         case timer, renewalTimer, tooLongTimer, deadlineTimer
@@ -29,6 +29,7 @@ struct LeaderTableTests {
 
     private static let unreachable = LeaseStoreError(.unavailable, "unreachable", mayHaveExecuted: true)
     private static let refused = LeaseStoreError(.refused, "refused")
+    private static let revoked = CanceledFlight.revoked(by: "ops", reason: "stuck")
 
     /// Drives a new machine into a situation, and then lets the event come.
     private func answer(_ situation: Situation, _ event: Event) -> String {
@@ -97,12 +98,16 @@ struct LeaderTableTests {
             switch event {
             case .renewed: renewal(.success(.renewed(waiters: 1)))
             case .renewedUnawaited: renewal(.success(.renewed(waiters: 0)))
-            case .renewalLost: renewal(.success(.lost))
+            case .renewalLost: renewal(.success(.lost()))
+            case .renewalRevoked: renewal(.success(.lost(reason: Self.revoked)))
+            case .renewalCanceled: renewal(.success(.lost(reason: .leaseExpired)))
             case .renewalExpired: renewal(.success(.expired))
             case .renewalFailed: renewal(.failure(Self.unreachable))
             case .accepted: completion(.success(.accepted(waiters: 2)))
             case .duplicate: completion(.success(.duplicate))
             case .stale: completion(.success(.stale(current: other)))
+            case .staleRevoked: completion(.success(.stale(current: other, reason: Self.revoked)))
+            case .staleCanceled: completion(.success(.stale(current: other, reason: .leaseExpired)))
             case .unknown: completion(.success(.unknown(current: nil)))
             case .completionFailed: completion(.failure(Self.unreachable))
             case .completionRefused: completion(.failure(Self.refused))
@@ -110,7 +115,7 @@ struct LeaderTableTests {
             case .awaited: machine.releaseReplied(.success(.awaited(waiters: 1)))
             case .notHeld: machine.releaseReplied(.success(.notHeld))
             case .releaseFailed: machine.releaseReplied(.failure(Self.unreachable))
-            case .canceled: hear(.outcome(.canceled(.revoked(by: "ops", reason: "stuck"))), me)
+            case .canceled: hear(.outcome(.canceled(Self.revoked)), me)
             case .value: hear(.outcome(.value([1])), me)
             case .hint: hear(.hint, me)
             case .unawaited: hear(.unawaited, me)
@@ -164,6 +169,8 @@ struct LeaderTableTests {
             .renewed: "wake 1010",
             .renewedUnawaited: "wake 1010",
             .renewalLost: "stop leaseLost, resolve lost -, finish",
+            .renewalRevoked: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
+            .renewalCanceled: "stop leaseLost, resolve lost -, finish",
             .renewalExpired: "stop leaseLost, resolve lost leaseExpired, finish",
             .renewalFailed: "wake 30",
             .canceled: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
@@ -198,6 +205,8 @@ struct LeaderTableTests {
             .renewed: "wake 410",
             .renewedUnawaited: "wake 1010",
             .renewalLost: "stop leaseLost, resolve lost -, finish",
+            .renewalRevoked: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
+            .renewalCanceled: "stop leaseLost, resolve lost -, finish",
             .renewalExpired: "stop leaseLost, resolve lost leaseExpired, finish",
             .renewalFailed: "wake 30",
             .canceled: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
@@ -250,6 +259,8 @@ struct LeaderTableTests {
             .renewed: "wake 1010",
             .renewedUnawaited: "release me unlessAwaited, wake 1010",
             .renewalLost: "stop leaseLost, finish",
+            .renewalRevoked: "stop leaseLost, finish",
+            .renewalCanceled: "stop leaseLost, finish",
             .renewalExpired: "stop leaseLost, finish",
             .renewalFailed: "wake 30",
             .canceled: "stop leaseLost, finish",
@@ -270,6 +281,8 @@ struct LeaderTableTests {
             .accepted: "resolve accepted 2, finish",
             .duplicate: "resolve accepted -, finish",
             .stale: "resolve lost -, finish",
+            .staleRevoked: #"resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
+            .staleCanceled: "resolve lost -, finish",
             .unknown: "resolve lost -, finish",
             .completionFailed: "wake 30",
             .completionRefused: "release me handOver, resolve unverified refused, finish",
@@ -279,6 +292,8 @@ struct LeaderTableTests {
             .accepted: "finish",
             .duplicate: "finish",
             .stale: "finish",
+            .staleRevoked: "finish",
+            .staleCanceled: "finish",
             .unknown: "finish",
             .completionFailed: "wake 30",
             .completionRefused: "release me handOver, finish",
@@ -295,6 +310,8 @@ struct LeaderTableTests {
             .accepted: "resolve accepted 2, finish",
             .duplicate: "resolve accepted -, finish",
             .stale: "resolve lost -, finish",
+            .staleRevoked: #"resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
+            .staleCanceled: "resolve lost -, finish",
             .unknown: "resolve unverified unavailable, finish",
             .completionFailed: "wake 40",
             .completionRefused: "release me handOver, resolve unverified refused, finish",
@@ -304,6 +321,8 @@ struct LeaderTableTests {
             .accepted: "finish",
             .duplicate: "finish",
             .stale: "finish",
+            .staleRevoked: "finish",
+            .staleCanceled: "finish",
             .unknown: "finish",
             .completionFailed: "wake 40",
             .completionRefused: "release me handOver, finish",
@@ -313,6 +332,8 @@ struct LeaderTableTests {
             .accepted: "resolve tooLong, finish",
             .duplicate: "resolve tooLong, finish",
             .stale: "resolve tooLong, finish",
+            .staleRevoked: "resolve tooLong, finish",
+            .staleCanceled: "resolve tooLong, finish",
             .unknown: "resolve tooLong, finish",
             .completionFailed: "wake 30",
             .completionRefused: "release me handOver, resolve tooLong, finish",

@@ -97,7 +97,7 @@ struct StateMachineModelTests {
                 actions = run.machine.pollReplied(reply(replies, &run.random), now: run.now, using: &run.random)
             case .renew:
                 let replies: [RenewReply] = [
-                    .renewed(waiters: 0), .renewed(waiters: 1), .renewed(waiters: 2), .lost, .expired,
+                    .renewed(waiters: 0), .renewed(waiters: 1), .renewed(waiters: 2), .lost(), .expired,
                 ]
                 actions = run.machine.renewReplied(reply(replies, &run.random), now: run.now, using: &run.random)
             case .complete:

@@ -71,10 +71,14 @@ struct ProcessCellRun: Sendable {
         try await self.strike(worker, proxy)
         if self.cell.point == .leave, let inbox = worker.inbox {
             let isGone = await within(Self.limit) {
-                let waiting: Void? = try? await other.store.untilAwaited(group: self.groupName, key: "key") { waiters in
-                    !waiters.contains { $0.description == inbox }
+                do {
+                    try await other.store.untilAwaited(group: self.groupName, key: "key") { waiters in
+                        !waiters.contains { $0.description == inbox }
+                    }
+                    return true
+                } catch {
+                    return false
                 }
-                return waiting != nil
             }
             if isGone != true { report.problems.append("who left is still on the waiters' list") }
         }

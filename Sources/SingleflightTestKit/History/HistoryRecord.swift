@@ -86,11 +86,11 @@ package enum HistoryReply: Hashable, Codable {
     case reuse(token: String, outcome: HistoryOutcome)
     case late
     case renewed(waiters: Int)
-    case lost
+    case lost(reason: String? = nil)
     case expired
     case accepted(waiters: Int)
     case duplicate
-    case stale(current: String?)
+    case stale(current: String?, reason: String? = nil)
     case unknown(current: String?)
     case released(waiters: Int)
     case awaited(waiters: Int)
@@ -204,7 +204,7 @@ extension HistoryReply {
         self =
             switch reply {
             case .renewed(let waiters): .renewed(waiters: waiters)
-            case .lost: .lost
+            case .lost(let reason): .lost(reason: reason?.wireForm)
             case .expired: .expired
             }
     }
@@ -214,7 +214,7 @@ extension HistoryReply {
             switch reply {
             case .accepted(let waiters): .accepted(waiters: waiters)
             case .duplicate: .duplicate
-            case .stale(let current): .stale(current: current?.description)
+            case .stale(let current, let reason): .stale(current: current?.description, reason: reason?.wireForm)
             case .unknown(let current): .unknown(current: current?.description)
             }
     }
@@ -247,7 +247,7 @@ extension HistoryReply {
         self =
             switch reply {
             case .drawn(let fence): .drawn(fence.rawValue)
-            case .lost: .lost
+            case .lost: .lost()
             }
     }
 

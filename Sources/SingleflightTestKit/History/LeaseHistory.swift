@@ -16,14 +16,17 @@ public final class LeaseHistory: Sendable {
     /// The time of an event, in nanoseconds.
     private let now: @Sendable () -> Int64
     private let onLine: (@Sendable (String) -> Void)?
+    private let keepsLines: Bool
     private let onReply: (@Sendable (_ process: String, HistoryReply) -> Void)?
     private let state = Mutex(State())
 
     /// Creates an empty history that goes by the time since the machine's start, which all of its processes share.
     ///
-    /// - Parameter onLine: gets each line as it is written; the order of the lines is that of the calls.
-    public convenience init(onLine: (@Sendable (String) -> Void)? = nil) {
-        self.init(now: { Self.sinceStart() }, onLine: onLine)
+    /// - Parameters:
+    ///   - keepsLines: whether what is recorded is kept for ``lines`` and ``violations()``; without it, it goes to `onLine` only.
+    ///   - onLine: gets each line as it is written; the order of the lines is that of the calls.
+    public convenience init(keepsLines: Bool = true, onLine: (@Sendable (String) -> Void)? = nil) {
+        self.init(now: { Self.sinceStart() }, keepsLines: keepsLines, onLine: onLine)
     }
 
     /// - Parameter onReply: hears of every answer, before the flight does.
@@ -33,10 +36,12 @@ public final class LeaseHistory: Sendable {
 
     init(
         now: @escaping @Sendable () -> Int64,
+        keepsLines: Bool = true,
         onLine: (@Sendable (String) -> Void)? = nil,
         onReply: (@Sendable (_ process: String, HistoryReply) -> Void)? = nil
     ) {
         self.now = now
+        self.keepsLines = keepsLines
         self.onLine = onLine
         self.onReply = onReply
     }
@@ -113,7 +118,7 @@ public final class LeaseHistory: Sendable {
     private func append(_ make: (inout State, Int64) -> HistoryLine) -> Int {
         self.state.withLock { state in
             let line = make(&state, self.now())
-            state.lines.append(line)
+            if self.keepsLines { state.lines.append(line) }
             // Under the lock, so that lines come out in the order in which they were made.
             if let onLine, let text = Self.text(of: line) {
                 onLine(text)

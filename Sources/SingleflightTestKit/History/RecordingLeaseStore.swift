@@ -5,12 +5,20 @@ public final class RecordingLeaseStore: LeaseStore {
     private let store: any LeaseStore
     private let history: LeaseHistory
     private let process: String
+    private let isRecorded: @Sendable (FlightKey) -> Bool
 
     /// Wraps `store`. Its inbox names the process in `history`, so that no two processes are taken for one.
-    public init(_ store: any LeaseStore, in history: LeaseHistory) {
+    ///
+    /// - Parameter isRecorded: whether what concerns a key is written down; always the same for one key.
+    public init(
+        _ store: any LeaseStore,
+        in history: LeaseHistory,
+        where isRecorded: @escaping @Sendable (FlightKey) -> Bool = { _ in true }
+    ) {
         self.store = store
         self.history = history
         self.process = store.inbox.description
+        self.isRecorded = isRecorded
     }
 
     /// The store's clock.
@@ -24,7 +32,8 @@ public final class RecordingLeaseStore: LeaseStore {
 
     /// See `LeaseStore`.
     public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
-        self.store.listen(for: key) { event in
+        guard self.isRecorded(key) else { return self.store.listen(for: key, handler) }
+        return self.store.listen(for: key) { event in
             if case .announced(let announcement) = event, case .outcome(let outcome) = announcement.news {
                 let token = announcement.token.description
                 let heard = HistoryRequest.heard(token: token, outcome: HistoryOutcome(outcome))
@@ -120,6 +129,7 @@ public final class RecordingLeaseStore: LeaseStore {
         _ convert: @escaping @Sendable (Reply) -> HistoryReply,
         _ send: (@escaping LeaseReply<Reply>) -> Void
     ) {
+        guard self.isRecorded(key) else { return send(reply) }
         let sequence = self.history.begin(self.process, key, request)
         send { result in
             let recorded: HistoryReply =

@@ -306,12 +306,13 @@ final class SimulationMonitor {
             self.require(waiters == state.waiters.count, "I7", "renew counts \(waiters) waiters")
             state.holder?.expiry = exchange.time.advanced(by: request.terms.duration)
             state.holder?.grace = request.terms.grace
-        case .lost:
+        case .lost(let reason):
             self.require(
                 state.holder?.token != request.token,
                 "I9",
                 "\(request.token.short) holds the lease that it lost"
             )
+            if let reason { self.require(reason, ends: request.token) }
         case .expired:
             let isExpired = state.holder?.token == request.token && !self.holds(request.token, state, exchange)
             self.require(isExpired, "I9", "the lease of \(request.token.short) has not expired")
@@ -350,12 +351,24 @@ final class SimulationMonitor {
             )
         case .stale, .unknown:
             self.require(state.holder?.token != token, "I6", "the result of the leader was refused")
-            if case .stale = reply {
+            if case .stale(_, let reason) = reply {
+                if let reason { self.require(reason, ends: token) }
                 // Suspended where data was lost: a failover brings a lease back whose flight had ended.
                 let isWrong = self.led[token]?.isAccepted == true && !self.isDataLost
                 self.require(!isWrong, "I6", "told that its result is stale, which was accepted")
             }
         }
+    }
+
+    /// I6: a leader that is told why its flight ended is told what was decided.
+    private func require(_ reason: CanceledFlight, ends token: LeaseToken) {
+        // Suspended where data was lost, and of a token that leads again.
+        guard let record = self.led[token], !self.isDataLost, !record.leadsAgain else { return }
+        self.require(
+            record.outcome == .canceled(reason),
+            "I6",
+            "told that its flight is \(reason), which was not decided"
+        )
     }
 
     private func released(
