@@ -65,14 +65,15 @@ struct LateRequestTests {
         let late = [c.call(self.work), d.call(self.work)]
         await self.cluster.server.untilWaiters(of: self.cluster.key, 3)
         a.cutOff()
-        let gates = (poll: RequestGate(), enterC: RequestGate(), confirm: RequestGate(), enterD: RequestGate())
+        let gates = (poll: RequestGate(), enterC: RequestGate(), confirm: RequestGate(), expiredD: RequestGate())
         b.store.onRequest { $0 == .poll ? .requestHeld(gates.poll) : .none }
         c.store.onRequest { $0 == .enter ? .requestHeld(gates.enterC) : .none }
-        d.store.onRequest { $0 == .enter ? .requestHeld(gates.enterD) : .none }
+        // Its request to lead must not be late as well, which is told by its answer.
+        d.store.onRequest { $0 == .poll ? .replyHeld(gates.expiredD) : .none }
         self.cluster.clock.advance(by: .milliseconds(3400))
         _ = await lost.value
         await gates.enterC.untilHeld()
-        await gates.enterD.untilHeld()
+        await gates.expiredD.untilHeld()
         gates.poll.open()
         await self.other.untilStarted()
         self.other.finish(.success("second"))
@@ -82,7 +83,7 @@ struct LateRequestTests {
         c.store.onRequest { $0 == .poll ? .requestHeld(gates.confirm) : .none }
         gates.enterC.open()
         await gates.confirm.untilHeld()
-        gates.enterD.open()
+        gates.expiredD.open()
         gates.confirm.open()
         for call in late {
             let completion = try await call.value.completion()
