@@ -206,7 +206,7 @@ struct FlightTable<Key: Hashable & Sendable, Value: Sendable, Waiter: Sendable, 
     /// Ends a flight that nobody has joined and whose leader does not come back, as an uncontended call does. Returns
     /// false, and changes nothing, if there is more to it: then ``complete(_:_:leaderLeaves:_:)`` must.
     ///
-    /// Nobody can ask for the outcome, so none is made, kept or settled: that was a fifth of an uncontended call.
+    /// Nobody can ask for the outcome, so none is made, kept or settled: that was an eighth of an uncontended call.
     @inlinable
     mutating func endUntouched(_ id: FlightID, _ remains: inout Remains) -> Bool {
         guard self.holds(id), self.slots[id.slot].flight.isUntouched else { return false }
