@@ -37,7 +37,7 @@ demo: dependencies ## build the tool and show it at work, on a private Redis (AR
 	.build/release/singleflight demo $(ARGS)
 
 bench: bench-tools ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
-	$(if $(QUICK),,swift package --package-path Benchmarks benchmark)
+	$(if $(QUICK),,swift package --package-path Benchmarks benchmark --no-progress)
 	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
 plots: bench-tools ## measure how cost grows, and draw docs/plots from it (some four minutes; QUICK=1 for a glance)

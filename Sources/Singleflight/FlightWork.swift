@@ -37,7 +37,7 @@ extension Group {
         let hash = key.hashValue
         let shard = self.shard(for: hash)
         let limit = self.configuration.maximumWaitersPerKey
-        let (entrance, work) = shard.enter(key, hash: hash, limit: limit, path: FlightPath.current, work: make)
+        let (entrance, work) = shard.enter(key, hash: hash, limit: limit, work: make)
         switch (entrance, work) {
         case (.leads(let flight, let seat), .some(let work)):
             let leader = Leader(key: key, shard: shard, flight: flight)
@@ -75,20 +75,19 @@ extension Leader {
 }
 
 extension Shard {
-    /// Like ``enter(_:hash:leaderSubscribes:limit:path:)``, with the flight's work, which is made if the caller leads.
+    /// Like ``enter(_:hash:leaderSubscribes:limit:)``, with the flight's work, which is made if the caller leads.
     @inlinable
     func enter<Made: FlightWork>(
         _ key: Key,
         hash: Int,
         limit: Int?,
-        path: FlightPath,
         work make: () -> Made
     ) -> (Table.Entrance, Made?) {
         let priority = Task.currentPriority.rawValue
         var remains = Table.Remains()
         return self.table.withLock { table in
             let entrance = table.enter(key, hash: hash, leaderSubscribes: true, limit: limit) { flight in
-                path.contains(shard: self.number, flight: flight)
+                FlightPath.current.contains(shard: self.number, flight: flight)
             }
             switch entrance {
             case .leads(let flight, _):

@@ -40,12 +40,14 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///   cancelled; ``GroupError`` if the group refused the call (``GroupError/Code-swift.struct/reentrantCall``,
     ///   ``GroupError/Code-swift.struct/tooManyWaiters``) or the leader went away without a result
     ///   (``GroupError/Code-swift.struct/leaderLeft``); the leader's error for ``CancellationReason/custom(_:)``.
+    @inline(__always)
     @inlinable
     nonisolated(nonsending) public func value(
         _ key: Key,
         cancellation: CancellationPolicy? = nil,
         operation: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
+        // Inlined, as a frame of its own would be held by each caller that waits: see Shard.outcome.
         switch await self.run(key, cancellation: cancellation, operation: operation) {
         case .complete(let completion): return try completion.result.get()
         case .canceled(let reason): throw reason.error(key: key)
@@ -80,14 +82,13 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         let policy = cancellation ?? self.configuration.cancellation
         let hash = key.hashValue
         let shard = self.shard(for: hash)
-        let path = FlightPath.current
         let limit = self.configuration.maximumWaitersPerKey
-        switch shard.enter(key, hash: hash, leaderSubscribes: policy != .withLeader, limit: limit, path: path) {
+        switch shard.enter(key, hash: hash, leaderSubscribes: policy != .withLeader, limit: limit) {
         case .leads(let flight, nil):
-            return await shard.lead(flight, path: path, operation)
+            return await shard.lead(flight, operation)
         case .leads(let flight, let seat?):
             let endsWhenAbandoned = policy == .whenAbandoned
-            return await shard.launch(flight, seat, path: path, endsWhenAbandoned: endsWhenAbandoned, operation)
+            return await shard.launch(flight, seat, endsWhenAbandoned: endsWhenAbandoned, operation)
         case .subscribed(let flight, let seat):
             return await shard.outcome(flight, seat)
         case .reentrant:
@@ -113,7 +114,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         let hash = key.hashValue
         let shard = self.shard(for: hash)
         let limit = self.configuration.maximumWaitersPerKey
-        switch shard.enter(key, hash: hash, leaderSubscribes: false, limit: limit, path: FlightPath.current) {
+        switch shard.enter(key, hash: hash, leaderSubscribes: false, limit: limit) {
         case .leads(let flight, _):
             return .leader(Leader(key: key, shard: shard, flight: flight))
         case .subscribed(let flight, let seat):

@@ -19,27 +19,30 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     // MARK: Callers
 
     /// See ``FlightTable/enter(_:hash:leaderSubscribes:limit:isInside:)``.
+    ///
+    /// The path of flights is asked for only if there is a flight to join, or after it was begun: so that a caller who waits
+    /// doesn't hold it.
     @inline(never)
     @inlinable
     func enter(
         _ key: Key,
         hash: Int,
         leaderSubscribes: Bool,
-        limit: Int?,
-        path: FlightPath
+        limit: Int?
     ) -> Table.Entrance {
         self.table.withLock { table in
             table.enter(key, hash: hash, leaderSubscribes: leaderSubscribes, limit: limit) { flight in
-                path.contains(shard: self.number, flight: flight)
+                FlightPath.current.contains(shard: self.number, flight: flight)
             }
         }
     }
 
     /// Waits for the outcome of a subscription, which is over afterwards.
     ///
-    /// Never inlined, and neither is what else a call is made of: a waiting caller would hold the frame of all of it. It
-    /// did, and so took two slabs of the task's allocator beside the first, of 1 KiB each; now it takes one.
-    @inline(never)
+    /// Part of its callers, and nothing else of a call is: then all that a waiting caller holds, from `run` down to its
+    /// continuation, fits into the slab that its task begins with. One frame more, and it takes another one, of 1 KiB;
+    /// with the whole of a call inlined it took two.
+    @inline(__always)
     @inlinable
     nonisolated(nonsending) func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
         await withTaskCancellationHandler {
@@ -118,18 +121,17 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     func launch(
         _ flight: FlightID,
         _ seat: SeatID,
-        path: FlightPath,
         endsWhenAbandoned: Bool,
         _ operation: @escaping @Sendable () async throws -> Value
     ) async -> Outcome<Value> {
         let task: Task<Void, Never>
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             task = Task.immediate {
-                self.complete(flight, await self.result(flight, path: path, operation), leaderLeaves: true)
+                self.complete(flight, await self.result(flight, operation), leaderLeaves: true)
             }
         } else {
             task = Task {
-                self.complete(flight, await self.result(flight, path: path, operation), leaderLeaves: true)
+                self.complete(flight, await self.result(flight, operation), leaderLeaves: true)
             }
         }
         // An operation that has not suspended is over by now: to attach its task first would cost a lock more.
@@ -144,10 +146,9 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func lead(
         _ flight: FlightID,
-        path: FlightPath,
         _ operation: @Sendable () async throws -> Value
     ) async -> Outcome<Value> {
-        let result = await self.result(flight, path: path, operation)
+        let result = await self.result(flight, operation)
         if case .failure = result, Task.isCancelled {
             self.leaderLeaves(flight)
             return .canceled(.callerCancelled)
@@ -165,7 +166,6 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func result(
         _ flight: FlightID,
-        path: FlightPath,
         _ operation: @Sendable () async throws -> Value
     ) async -> Result<Value, any Error> {
         let operation = { @concurrent () async -> Result<Value, any Error> in
@@ -175,7 +175,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
                 return .failure(error)
             }
         }
-        let inner = FlightPath(shard: self.number, flight: flight, outer: path)
+        let inner = FlightPath(shard: self.number, flight: flight, outer: FlightPath.current)
         return await FlightPath.local.withValue(inner, operation: operation, isolation: nil)
     }
 

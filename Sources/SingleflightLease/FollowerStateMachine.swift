@@ -52,6 +52,8 @@ package struct FollowerStateMachine: Sendable {
 
     private struct Waiting {
         var token: LeaseToken
+        /// The flight that this process was registered for meanwhile, if it asks about one that it waited for before.
+        var later: LeaseToken?
         /// The lease's end as the store last told it.
         var leaseEnd: LeaseInstant
         var isPolling = false
@@ -177,8 +179,9 @@ package struct FollowerStateMachine: Sendable {
                     isAbandoned: entering.isAbandoned,
                     debt: entering.mayHaveExecuted ? self.debt(of: entering) : nil
                 )
-                if attempt == 0, let expired = entering.expired {
-                    // Not a takeover: the flight that was waited for ended in the meantime, perhaps with a result.
+                if let expired = entering.expired {
+                    // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if this is a
+                    // takeover: it may be one from somebody who came too late, too, and has gone away again.
                     return .actions(self.confirm(Confirming(grant: grant, asked: expired)))
                 }
                 self.state = .granted
@@ -315,7 +318,12 @@ package struct FollowerStateMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
-        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: self.terms.followerBackoff)
+        let backoff = self.terms.followerBackoff
+        if let expired = entering.expired {
+            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a result.
+            return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff))
+        }
+        let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
         self.state = .waiting(waiting)
         for announcement in entering.early where announcement.token == token {
             let actions = self.announced(announcement, now: now, using: &generator)
@@ -351,7 +359,7 @@ package struct FollowerStateMachine: Sendable {
             return []
         case .waiting(let waiting):
             if case .outcome(let outcome) = announcement.news, announcement.token == waiting.token {
-                return self.settle(outcome, of: waiting.token)
+                return self.settle(outcome, of: waiting)
             }
             switch announcement.news {
             case .unawaited, .progress:
@@ -427,8 +435,9 @@ package struct FollowerStateMachine: Sendable {
         waiting.mustPollAgain = false
         switch reply {
         case .success(.done(let outcome)):
-            return self.settle(outcome, of: waiting.token)
+            return self.settle(outcome, of: waiting)
         case .success(.running(let remaining)):
+            waiting.later = nil
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
             waiting.leftToOthersUntil = nil
             waiting.backoff = self.terms.followerBackoff
@@ -448,9 +457,16 @@ package struct FollowerStateMachine: Sendable {
         case .success(.superseded(let token)):
             self.takeovers += 1
             waiting.token = token
+            if token == waiting.later { waiting.later = nil }
             waiting.leftToOthersUntil = nil
             return self.poll(waiting)
         case .success(.gone):
+            if let later = waiting.later {
+                // No result to be had of the earlier flight: that is what this process came back for.
+                waiting.token = later
+                waiting.later = nil
+                return self.poll(waiting)
+            }
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
             // Unreachable is not canceled: the flight may well run. Past the time for which even an expired
@@ -480,8 +496,11 @@ package struct FollowerStateMachine: Sendable {
         }
     }
 
-    private mutating func settle(_ outcome: StoredOutcome, of token: LeaseToken) -> [FlightAction] {
-        self.end(with: .followed(token, outcome, isReused: false, takeovers: self.takeovers))
+    private mutating func settle(_ outcome: StoredOutcome, of waiting: Waiting) -> [FlightAction] {
+        // Of a later flight nothing is wanted any more.
+        let leaving: [FlightAction] = waiting.later.map { [.leave($0)] } ?? []
+        return leaving
+            + self.end(with: .followed(waiting.token, outcome, isReused: false, takeovers: self.takeovers))
     }
 
     // MARK: - Time, leaving, shutting down

@@ -13,7 +13,7 @@ final class GroupCore: Sendable {
     /// The durations and rules that the group was made with.
     let configuration: DistributedGroupConfiguration
 
-    private let store: any LeaseStore
+    let store: any LeaseStore
     private let terms: FlightTerms
     private let coder: PayloadCoder<Value>
     private let tooLong: StoredOutcome
@@ -146,35 +146,22 @@ final class GroupCore: Sendable {
         feed: ProgressFeed?,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
-        let caller = self.caller(key, unavailable: unavailable)
-        let outcome = await self.run(caller, key, waitingAtMost: limit, feed: feed, operation: operation)
-        caller.call?.end(outcome)
-        return outcome
-    }
-
-    nonisolated(nonsending) private func run(
-        _ before: LocalCaller,
-        _ key: Key,
-        waitingAtMost limit: Duration?,
-        feed: ProgressFeed?,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        if Task.isCancelled { return .canceled(.callerCancelled) }
-        var caller = before
+        var caller = self.caller(key, unavailable: unavailable)
+        if Task.isCancelled { return caller.end(.canceled(.callerCancelled)) }
         let waitEnd = limit.map { caller.calledAt.advanced(by: $0) }
         if let observed {
             let call = observed.begin(key)
             defer { call.end() }
             let flight = CallObserver.within(caller.call) { self.observe(key, call, operation) }
             if let feed { flight.attach(feed) }
-            return await self.wait(alone: flight, caller, until: waitEnd)
+            return caller.end(await self.wait(alone: flight, caller, until: waitEnd))
         }
 
         let seat: Subscriber<Key, LocalResolution<Value>>
         let flight: LocalFlight
         switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: false) }) {
         case .refused(let error):
-            return .canceled(.refused(error))
+            return caller.end(.canceled(.refused(error)))
         case .subscriber(let other, let running):
             (seat, flight) = (other, running)
             CallObserver.within(caller.call) { flight.offer(operation) }
@@ -193,9 +180,11 @@ final class GroupCore: Sendable {
         let ended = await self.wait(seat, until: waitEnd)
         if let feed { flight.detach(feed) }
         if case .unavailable = ended.resolution, caller.unavailable == .runLocally {
-            return await self.runLocally(key, caller, until: waitEnd, feed: feed, operation: operation)
+            return caller.end(
+                await self.runLocally(key, caller, until: waitEnd, feed: feed, operation: operation)
+            )
         }
-        return caller.outcome(of: ended)
+        return caller.end(caller.outcome(of: ended))
     }
 
     nonisolated(nonsending) private func runLocally(
@@ -239,8 +228,7 @@ final class GroupCore: Sendable {
             calledAt: calledAt,
             isStarter: false,
             unavailable: unavailable ?? self.configuration.unavailable,
-            clock: self.store.clock,
-            label: self.store.label,
+            group: self,
             call: self.observer?.call(key, at: calledAt)
         )
     }

@@ -1,6 +1,8 @@
 /// What a flight came to, as this process's local group hands it to every caller.
+///
+/// Indirect: each waiting caller has room for it in some frames of its task, and for every caller it is copied.
 enum LocalResolution<Value: Sendable>: Sendable {
-    case finished(FinishedFlight<Value>)
+    indirect case finished(FinishedFlight<Value>)
     case canceled(DistributedCancellation)
     /// The store could not be asked, and no operation ran here.
     case unavailable(LeaseStoreError)
@@ -58,9 +60,7 @@ struct LocalCaller: Sendable {
     /// Whether its operation runs, or it works by hand, if this process leads.
     var isStarter: Bool
     var unavailable: UnavailablePolicy
-    var clock: any LeaseClock
-    /// This process's label.
-    var label: String
+    var group: GroupCore
     /// Who is told of the call, if somebody wants to know.
     var call: CallObserver?
 
@@ -69,6 +69,12 @@ struct LocalCaller: Sendable {
         var copy = self
         copy.call = nil
         return copy
+    }
+
+    /// Tells of the call's end.
+    func end<Value>(_ outcome: DistributedOutcome<Value>) -> DistributedOutcome<Value> {
+        self.call?.end(outcome)
+        return outcome
     }
 
     func outcome<Value>(of ended: EndedFlight<Value>) -> DistributedOutcome<Value> {
@@ -113,7 +119,7 @@ struct LocalCaller: Sendable {
                 role: .subscriber,
                 source: .thisProcess,
                 token: nil,
-                leader: self.label,
+                leader: self.group.store.label,
                 waited: self.waited,
                 attempts: 1,
                 coordination: .degraded
@@ -121,5 +127,5 @@ struct LocalCaller: Sendable {
         )
     }
 
-    private var waited: Duration { self.calledAt.duration(to: self.clock.now) }
+    private var waited: Duration { self.calledAt.duration(to: self.group.store.clock.now) }
 }

@@ -167,10 +167,9 @@ package struct RedisProbe: Sendable {
         var best: RedisFacts.ClockOffset?
         for _ in 0..<5 {
             let sent = wallClock()
-            let parts = try await ask("TIME").value?.array?.compactMap { $0.string.flatMap { Int64($0) } }
+            let answered = try await ask("TIME").value?.serverTime
             let received = wallClock()
-            guard let parts, parts.count == 2 else { return nil }
-            let time = Duration.seconds(parts[0]) + .microseconds(parts[1])
+            guard let time = answered else { return nil }
             let offset = RedisFacts.ClockOffset(lower: time - received, upper: time - sent)
             if let known = best, known.upper - known.lower <= offset.upper - offset.lower { continue }
             best = offset

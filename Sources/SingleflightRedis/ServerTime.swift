@@ -19,11 +19,8 @@ final class ServerTime: Sendable {
     func ask() {
         let sentAt = self.clock.now
         self.client.send(RedisCommand("TIME")) { result in
-            guard case .success(let reply) = result, let parts = reply.array, parts.count == 2,
-                let seconds = parts[0].string.flatMap({ Int64($0) }),
-                let microseconds = parts[1].string.flatMap({ Int64($0) })
-            else { return }
-            self.learn(.seconds(seconds) + .microseconds(microseconds), resolution: .microseconds(1), sentAt: sentAt)
+            guard case .success(let reply) = result, let time = reply.serverTime else { return }
+            self.learn(time, resolution: .microseconds(1), sentAt: sentAt)
         }
     }
 
@@ -40,5 +37,17 @@ final class ServerTime: Sendable {
     private func learn(_ time: Duration, resolution: Duration, sentAt: LeaseInstant) {
         let receivedAt = self.clock.now
         self.known.withLock { $0.learn(time, resolution: resolution, sentAt: sentAt, receivedAt: receivedAt) }
+    }
+}
+
+extension RESPValue {
+    /// The server's time since 1970, as `TIME` is answered; `nil` for anything else, and beyond the year 285 000, as in scripts'
+    /// answers: it is computed with in milliseconds, until it overflows.
+    var serverTime: Duration? {
+        guard let parts = self.array, parts.count == 2, let seconds = parts[0].string.flatMap({ Int64($0) }),
+            let microseconds = parts[1].string.flatMap({ Int64($0) }), (0...(1 << 53) / 1_000).contains(seconds),
+            (0..<1_000_000).contains(microseconds)
+        else { return nil }
+        return .seconds(seconds) + .microseconds(microseconds)
     }
 }

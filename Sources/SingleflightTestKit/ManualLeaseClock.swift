@@ -47,7 +47,11 @@ public final class ManualLeaseClock: LeaseClock {
 
     /// Forgets a scheduled call.
     public func cancel(_ timer: LeaseTimer) {
-        self.state.withLock { $0.timers.cancel(timer) }
+        let satisfied = self.state.withLock { state in
+            state.timers.cancel(timer)
+            return state.waiters.takeSatisfied(by: state.timers.count)
+        }
+        satisfied.resume()
     }
 
     /// Moves the clock, and makes the calls that become due on the way, those included that they schedule in turn.
@@ -61,9 +65,18 @@ public final class ManualLeaseClock: LeaseClock {
 
     /// Waits until at least `count` calls are scheduled.
     public func untilScheduled(_ count: Int = 1) async {
+        await self.until { $0 >= count }
+    }
+
+    /// Waits until no call is scheduled because the last one was canceled.
+    public func untilIdle() async {
+        await self.until { $0 == 0 }
+    }
+
+    private func until(_ condition: @escaping @Sendable (Int) -> Bool) async {
         await withCheckedContinuation { continuation in
             let satisfied = self.state.withLock { state in
-                state.waiters.add(continuation) { $0 >= count }
+                state.waiters.add(continuation, until: condition)
                 return state.waiters.takeSatisfied(by: state.timers.count)
             }
             satisfied.resume()

@@ -8,7 +8,7 @@ struct FollowerTableTests {
     /// Where the machine is when the event comes, at 20 ms.
     enum Situation: String, CaseIterable, CustomTestStringConvertible {
         case idle, entering, enteringAbandoned, enteringBackoff, enteringRepeated, enteringAfterExpiry
-        case waiting, polling, pollingTwice
+        case waiting, polling, pollingTwice, pollingEarlier
         case watching, watchingPolling, watchingExpired, watchingSettling
         case confirming, confirmingAbandoned
         case granted, ended
@@ -79,6 +79,10 @@ struct FollowerTableTests {
         case .pollingTwice:
             poll()
             sent(machine.announced(Announcement(token: leader, news: .hint), now: .at(7), using: &random))
+        case .pollingEarlier:
+            enterAgain()
+            let reply = EnterReply.follow(other, remaining: .seconds(3))
+            sent(machine.enterReplied(.success(reply), to: me, now: .at(8), using: &random))
         case .watching: follow()
         case .watchingPolling: poll()
         case .watchingExpired: enterAgain()
@@ -196,8 +200,8 @@ struct FollowerTableTests {
         ],
         .enteringAfterExpiry: [
             .lead0: "poll L",
-            .lead1: "lead me 1",
-            .follow: "wake 3021",
+            .lead1: "poll L",
+            .follow: "poll L",
             .reuse: "resolve reused O [1] 0, finish",
             .late: "resolve unavailable timedOut, finish",
             .enterFailed: "wake 25",
@@ -238,6 +242,19 @@ struct FollowerTableTests {
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
             .outcomeOfLeader: "resolve followed L [3] 0, finish",
+            .abandoned: "leave L, finish",
+            .shutDown: "leave L, resolve shutDown, finish",
+        ],
+        // Asks about L, and is registered for O.
+        .pollingEarlier: [
+            .done: "leave O, resolve followed L [2] 0, finish",
+            .running: "wake 2021",
+            .expired: "enter new",
+            .superseded: "poll O",
+            .gone: "poll O",
+            .pollFailed: "wake 25",
+            .pollShutDown: "resolve unavailable shutDown, finish",
+            .outcomeOfLeader: "leave O, resolve followed L [3] 0, finish",
             .abandoned: "leave L, finish",
             .shutDown: "leave L, resolve shutDown, finish",
         ],

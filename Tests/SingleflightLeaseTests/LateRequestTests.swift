@@ -52,6 +52,48 @@ struct LateRequestTests {
         await self.cluster.expectNothingLeft(b, c)
     }
 
+    /// It took over from the other latecomer, which handed its lease back, and ran once more: of two hundred processes on a dead
+    /// leader's key two ran the operation now and then.
+    @Test("nor if it finds the lease of another that came too late as well")
+    func twoLate() async throws {
+        let processes = try ["a", "b", "c", "d"].map { try self.cluster.process($0, Self.takeOver) }
+        let (a, b, c, d) = (processes[0], processes[1], processes[2], processes[3])
+        let lost = a.call(Work())
+        await self.cluster.server.untilLease(of: self.cluster.key, isHeld: true)
+        self.work.finish(.success("a second run"))
+        let next = b.call(self.other)
+        let late = [c.call(self.work), d.call(self.work)]
+        await self.cluster.server.untilWaiters(of: self.cluster.key, 3)
+        a.cutOff()
+        let gates = (poll: RequestGate(), enterC: RequestGate(), confirm: RequestGate(), expiredD: RequestGate())
+        b.store.onRequest { $0 == .poll ? .requestHeld(gates.poll) : .none }
+        c.store.onRequest { $0 == .enter ? .requestHeld(gates.enterC) : .none }
+        // Its request to lead must not be late as well, which is told by its answer.
+        d.store.onRequest { $0 == .poll ? .replyHeld(gates.expiredD) : .none }
+        self.cluster.clock.advance(by: .milliseconds(3400))
+        _ = await lost.value
+        await gates.enterC.untilHeld()
+        await gates.expiredD.untilHeld()
+        gates.poll.open()
+        await self.other.untilStarted()
+        self.other.finish(.success("second"))
+        #expect(try await next.value.completion().result.get() == "second")
+
+        // The lease is free: one gets it, and before it knows that it came too late the other finds it.
+        c.store.onRequest { $0 == .poll ? .requestHeld(gates.confirm) : .none }
+        gates.enterC.open()
+        await gates.confirm.untilHeld()
+        gates.expiredD.open()
+        gates.confirm.open()
+        for call in late {
+            let completion = try await call.value.completion()
+            #expect(try completion.result.get() == "second")
+            #expect(completion.role == .follower)
+        }
+        #expect(self.work.starts == 0)
+        await self.cluster.expectNothingLeft(b, c, d)
+    }
+
     @Test(
         "a follower that is about to take over is settled by the announcement that its flight was completed after all"
     )

@@ -13,11 +13,12 @@ final class BenchWorkerHandle {
         _ count: Int,
         url: String,
         namespace: String,
+        environment: [String: String] = [:],
         _ body: ([BenchWorkerHandle]) async throws -> Result
     ) async throws -> Result {
         var workers: [BenchWorkerHandle] = []
         do {
-            for _ in 0..<count { workers.append(try await start(url: url, namespace: namespace)) }
+            for _ in 0..<count { workers.append(try await start(url: url, namespace: namespace, environment)) }
             for worker in workers {
                 guard case .ready = try await worker.answer() else { throw outOfTurn }
             }
@@ -33,10 +34,16 @@ final class BenchWorkerHandle {
     /// Why a measurement cannot go on when a worker says something else than was asked of it.
     static let outOfTurn = CommandFailure("a worker answered out of turn")
 
-    private static func start(url: String, namespace: String) async throws -> BenchWorkerHandle {
-        let environment = ["SINGLEFLIGHT_URL": url, "SINGLEFLIGHT_NAMESPACE": namespace]
+    private static func start(
+        url: String,
+        namespace: String,
+        _ environment: [String: String]
+    ) async throws -> BenchWorkerHandle {
+        let place = ["SINGLEFLIGHT_URL": url, "SINGLEFLIGHT_NAMESPACE": namespace]
         let executable = try ChildProcess.ownExecutable()
-        return BenchWorkerHandle(try await ChildProcess(executable, ["bench-worker"], environment: environment))
+        return BenchWorkerHandle(
+            try await ChildProcess(executable, ["bench-worker"], environment: environment.merging(place) { $1 })
+        )
     }
 
     func send(_ order: BenchOrder) throws { process.send(try JSONText.line(order)) }

@@ -40,7 +40,9 @@ struct BudgetSuite {
             case .flights: try await measureFlights(&rows, &further)
             case .wakeUps: try await measureWakeUps(&rows, &further)
             case .herd: try await measureHerd(&rows)
-            case .blocking: try await measureBlocking(&rows)
+            case .blocking:
+                try await measureBlocking(&rows)
+                try await measureMemory(&further)
             case .takeover: try await measureTakeover(&rows)
             }
             noise.sample()
@@ -86,6 +88,7 @@ struct BudgetSuite {
             local.defaultPolicyAllocations = counted.defaultPolicyAllocations
             local.bytesPerCaller = counted.bytesPerCaller
             local.bytesPerTask = counted.bytesPerTask
+            local.bytesPerOpenFlight = counted.bytesPerOpenFlight
         }
         return local
     }
@@ -300,6 +303,22 @@ struct BudgetSuite {
         }
         rows.append(.atMost(600, "memory of a lease in Redis", Double(leaseBytes), "B", .counted))
         rows.append(.atMost(0.25, "server blocked, 100 processes wait", times.sorted()[times.count / 2], "ms"))
+    }
+
+    /// What flights under way take of a process.
+    private func measureMemory(_ further: inout [String: Double]) async throws {
+        guard let baselines else { return }
+        let bytes = try await BenchWorkerHandle.withWorkers(
+            1,
+            url: redis.url,
+            namespace: namespace,
+            environment: ["LD_PRELOAD": baselines.directory + "/allocations.so"]
+        ) { workers in
+            try workers[0].send(.open(flights: isQuick ? 2_000 : 5_000))
+            guard case .opened(let bytes) = try await workers[0].answer() else { throw BenchWorkerHandle.outOfTurn }
+            return bytes
+        }
+        if let bytes { further["distributed flight under way, its two tasks included, bytes"] = bytes }
     }
 
     private func measureTakeover(_ rows: inout [BenchRow]) async throws {

@@ -85,6 +85,7 @@ struct LocalBench {
         let waiting = isQuick ? 20_000 : 100_000
         figures.bytesPerTask = await bytesPerTask(waiting, counter)
         figures.bytesPerCaller = await bytesPerCaller(waiting, counter)
+        figures.bytesPerOpenFlight = Self.bytesPerOpenFlight(waiting, counter)
         let group = Group<String, Int>()
         func perCall(_ body: (Int) async -> Void) async -> Double {
             await body(2048)
@@ -166,6 +167,17 @@ struct LocalBench {
             leader.complete(.success(1))
             return Double(after - before) / Double(count)
         }
+    }
+
+    private static func bytesPerOpenFlight(_ count: Int, _ counter: AllocationCounter) -> Double {
+        let group = Group<String, Int>()
+        var open: [Entry<String, Int>] = []
+        open.reserveCapacity(count)
+        let before = counter.heapBytes
+        for index in 0..<count { open.append(group.entry("flight:\(index)")) }
+        let after = counter.heapBytes
+        withExtendedLifetime(open) {}
+        return Double(after - before) / Double(count)
     }
 
     /// The same tasks without the group. They wait for continuations like the group's: what checked ones allocate would

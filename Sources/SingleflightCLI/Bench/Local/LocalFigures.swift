@@ -18,6 +18,8 @@ struct LocalFigures: Codable, Sendable {
     /// Heap per waiting caller, its task included, and of a task that waits without a group; `nil` as above.
     var bytesPerCaller: Double?
     var bytesPerTask: Double?
+    /// Heap of a flight that is led by hand and that nobody waits for, its key included.
+    var bytesPerOpenFlight: Double?
 
     struct Crowd: Codable, Sendable {
         let callers: Int

@@ -7,6 +7,8 @@ enum BenchOrder: Codable, Sendable {
     case load(callers: Int, keys: Int, skew: Double, seconds: Double, payload: Int, work: Duration)
     /// All callers at once, at `start`.
     case herd(round: Int, callers: Int, keys: Int, start: MonotonicTime)
+    /// Leads so many flights at once, and says what they take of the heap.
+    case open(flights: Int)
     /// Leads `key` until it is told to finish.
     case lead(key: String, payload: Int)
     /// Ends the operation of ``lead(key:payload:)``.
@@ -24,6 +26,8 @@ enum BenchAnswer: Codable, Sendable {
     case flights(FlightCount)
     case load(LoadCount)
     case herd(runs: [String], failures: Int)
+    /// Bytes for each; `nil` where nothing counts them.
+    case opened(bytes: Double?)
     case leading
     case led
     /// When the leader handed its result over, and when this process's caller had it.

@@ -26,6 +26,8 @@ final class BenchWorker: Sendable {
             answer(.load(await load(callers, keys, seconds: seconds, payload: payload, work: work)))
         case .herd(let round, let callers, let keys, let start):
             await herd(round: round, callers: callers, keys: keys, start: start)
+        case .open(let flights):
+            answer(.opened(bytes: await open(flights)))
         case .lead(let key, let payload):
             begin { await self.lead(key, payload: payload) }
         case .finish:
@@ -142,6 +144,32 @@ final class BenchWorker: Sendable {
             for await succeeded in tasks where !succeeded { failures += 1 }
         }
         answer(.herd(runs: runs.keys, failures: failures))
+    }
+
+    private func open(_ flights: Int) async -> Double? {
+        guard let counter = AllocationCounter() else { return nil }
+        let (leading, lead) = AsyncStream.makeStream(of: Void.self)
+        return await withTaskGroup(of: Void.self) { [group] tasks in
+            let before = counter.heapBytes
+            for index in 0..<flights {
+                tasks.addTask {
+                    _ = await group.run("open:\(index)") { _ in
+                        lead.yield()
+                        // Until it is canceled.
+                        try await Task.sleep(for: .seconds(600))
+                        return []
+                    }
+                    lead.finish()
+                }
+            }
+            var led = 0
+            for await _ in leading.prefix(flights) { led += 1 }
+            let after = counter.heapBytes
+            tasks.cancelAll()
+            // One that ended by itself did not get its lease, or lost it.
+            guard led == flights else { return nil }
+            return Double(after - before) / Double(flights)
+        }
     }
 
     // MARK: One flight
