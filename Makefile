@@ -9,7 +9,7 @@ SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Bench
 ARGS ?=
 SWIFTFLAGS ?=
 # Tests that keep all processors busy by themselves: beside them, leases of a second would run out in the others.
-HEAVY := FaultMatrixTests|SingleflightRedisTests.ModelTests|ServerStateTests|HostileServerTests|SingleflightSimulationTests|StormTests|HerdTests
+HEAVY := FaultMatrixTests|ServerStateTests|HostileServerTests|SingleflightSimulationTests|StormTests|SingleflightRedisTests.(ModelTests|HerdTests|RedisHerdTests)
 # Of `make simulate`: how many seeds and from which on, or the one to replay.
 SEEDS ?= 10000
 FIRST ?= 1

@@ -107,7 +107,7 @@ struct PromiseTests {
 
     @Test("a hung operation is canceled, and everybody gets the error")
     func hung() async throws {
-        try await self.withPair({ $0.maximumFlight = .seconds(1) }) { pair in
+        try await self.withPair({ $0.maximumFlight = .seconds(3) }) { pair in
             let canceled = Gate()
             let outcomes = try await pair.outcomes(of: { _ in
                 try? await Task.sleep(for: .seconds(600))

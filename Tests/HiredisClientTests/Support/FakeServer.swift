@@ -72,7 +72,7 @@ final class FakeServer: Sendable {
     var endlessBytes: Int { recorder.endlessBytes.withLock { $0 } }
 
     /// Where a reply without end ends all the same, by closing the connection.
-    static let mostEndlessBytes = 64 << 20
+    static let mostEndlessBytes = 32 << 20
 
     /// Every command received so far, on all connections, in order.
     var commands: [[String]] { recorder.commands.withLock { $0 } }

@@ -132,6 +132,8 @@ struct HostileConnection {
             .array([.bulk("OK"), token, .integer("-9223372036854775808")]), .array([.bulk("LOST")]),
             .array([.bulk("RUN"), .integer("1")]), .array([.bulk("RUN"), .integer("-9223372036854775808")]),
             .array([.bulk("EXPIRED")]), .array([.bulk("GONE")]), .array([.bulk("STALE"), token]),
+            .array([.bulk("STALE"), token, .bulk(self.payload("c"))]),
+            .array([.bulk("LOST"), .bulk(self.payload("c"))]),
             .array([.bulk("UNKNOWN"), .bulk("")]), .array([.bulk("WAITED"), .integer("2")]), .array([.bulk("DUP")]),
             .array([.bulk(self.record(tokens)), .integer("9223372036854775807"), .array([token, token])]),
         ]

@@ -45,7 +45,8 @@ extension ServerState {
             login: login,
             strike: strike,
             heal: heal,
-            brief: Answers(newcomer: [answer], leader: [answer], follower: [.expired]),
+            // The leader hands its lease back until it may: that can be before its follower asks.
+            brief: Answers(newcomer: [answer], leader: [answer], follower: [.expired, .canceled(.leaderShutDown)]),
             lasting: .cutOff(answer)
         )
     }
