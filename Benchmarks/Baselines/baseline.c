@@ -221,6 +221,8 @@ static void run_wakeup(const char *path, long rounds, long followers, const char
             if (write(sockets[i], &round, sizeof round) != sizeof round) die("a follower is gone");
         for (long i = 0; i < followers; i++)
             if (read(sockets[i], &time, sizeof time) != sizeof time) die("a follower is gone");
+        // An operation takes a while, in which those who wait for it fall asleep, and so do processors with nothing to do.
+        usleep(2000);
         int64_t start = now(), latest = 0;
         const char *complete[] = {"EVALSHA", complete_hash, "4", lease, wait, done, last, token, "v", payload, "10000",
             "0", "sf1:in:c:"};

@@ -19,6 +19,8 @@ struct WakeUpBench {
             guard case .leading = try await workers[0].answer() else { throw BenchWorkerHandle.outOfTurn }
             for follower in workers.dropFirst() { try follower.send(.follow(key: key)) }
             try await redis.untilWaiting(workers.count - 1, on: key, namespace: namespace)
+            // As in the C reference: the time that an operation takes.
+            try await Task.sleep(for: .milliseconds(2))
             try workers[0].send(.finish)
             // Nobody but the flight is to be at work. The reports wait for its end by themselves.
             try await Task.sleep(for: .milliseconds(workers.count > 2 ? 10 : 2))
