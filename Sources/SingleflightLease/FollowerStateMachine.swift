@@ -244,7 +244,8 @@ package struct FollowerStateMachine: Sendable {
             token: entering.token,
             mode: self.terms.releaseMode,
             validUntil: entering.giveUpAt,
-            endsAt: entering.lastSentAt.advanced(by: self.terms.lease.duration)
+            endsAt: entering.lastSentAt.advanced(by: self.terms.lease.duration),
+            isRepeated: entering.lastSentAt != entering.sentAt
         )
     }
 
@@ -256,7 +257,8 @@ package struct FollowerStateMachine: Sendable {
                 token: grant.token,
                 mode: self.terms.releaseMode,
                 validUntil: grant.sentAt,
-                endsAt: grant.sentAt.advanced(by: self.terms.lease.duration)
+                endsAt: grant.sentAt.advanced(by: self.terms.lease.duration),
+                isRepeated: false
             )
         self.isReleasing = true
         return .release(grant.token, self.terms.releaseMode)

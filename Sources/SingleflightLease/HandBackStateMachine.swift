@@ -2,7 +2,8 @@
 ///
 /// Such a request may be carried out after its sender gave it up, by a server that stood still or out of some buffer. Its
 /// lease would be led by nobody. So its release is repeated: while it is not answered, and, since the request may still
-/// come, also after it was, at growing intervals, until the lease's time is over.
+/// come, also after it was, at growing intervals, until the lease's time is over. Only the release of the lease that the only
+/// request was granted ends it: if the request was repeated, each sending may be granted a lease of its own.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. The callers have been told before.
 package struct HandBackStateMachine: Sendable {
@@ -14,12 +15,21 @@ package struct HandBackStateMachine: Sendable {
         package var validUntil: LeaseInstant
         /// After that the lease has ended by itself, if it ever began when it should have.
         package var endsAt: LeaseInstant
+        /// Whether the request was sent more than once.
+        package var isRepeated: Bool
 
-        package init(token: LeaseToken, mode: ReleaseRequest.Mode, validUntil: LeaseInstant, endsAt: LeaseInstant) {
+        package init(
+            token: LeaseToken,
+            mode: ReleaseRequest.Mode,
+            validUntil: LeaseInstant,
+            endsAt: LeaseInstant,
+            isRepeated: Bool
+        ) {
             self.token = token
             self.mode = mode
             self.validUntil = validUntil
             self.endsAt = endsAt
+            self.isRepeated = isRepeated
         }
     }
 
@@ -36,7 +46,7 @@ package struct HandBackStateMachine: Sendable {
     private var state: State
     /// For requests that fail.
     private var backoff: Backoff
-    /// The time to wait after an answer that nothing is held.
+    /// The time to wait after an answer, as long as there may be something to hand back later.
     private var interval: Duration
 
     /// - Parameter isReleasing: whether a release was asked for already.
@@ -83,11 +93,9 @@ package struct HandBackStateMachine: Sendable {
         }
         let next: LeaseInstant
         switch reply {
-        case .success(.released) where now >= self.debt.validUntil, .success(.awaited):
+        case .success(.released) where !self.debt.isRepeated, .success(.awaited):
             return self.end()
-        case .success(.released):
-            next = self.debt.validUntil
-        case .success(.notHeld):
+        case .success(.released), .success(.notHeld):
             next = now.advanced(by: self.interval)
             self.interval = self.interval * 2
         case .failure(let error):

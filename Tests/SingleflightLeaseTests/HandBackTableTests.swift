@@ -5,10 +5,10 @@ import Testing
 /// What is done for a request to lead that was given up, in each situation on each event: all pairs.
 @Suite("Handing back what may be held")
 struct HandBackTableTests {
-    /// Where the machine is when the event comes, at 120 ms. The request may be carried out until 100 ms, or until 500 ms
-    /// where it says so; its lease ends at 3000 ms.
+    /// Where the machine is when the event comes, at 120 ms. The request was sent once, and may be carried out until 100 ms; where
+    /// it says so, until 500 ms, or more than once. Its lease ends at 3000 ms.
     enum Situation: String, CaseIterable {
-        case waiting, releasing, releasingStillValid, releasingAgain, ended
+        case waiting, releasing, releasingStillValid, releasingRepeated, releasingAgain, ended
     }
 
     enum Event: String, CaseIterable {
@@ -24,7 +24,8 @@ struct HandBackTableTests {
             token: me,
             mode: .handOver,
             validUntil: .at(situation == .releasingStillValid ? 500 : 100),
-            endsAt: .at(3000)
+            endsAt: .at(3000),
+            isRepeated: situation == .releasingRepeated
         )
         var machine = HandBackStateMachine(
             debt,
@@ -32,7 +33,7 @@ struct HandBackTableTests {
             commandTimeout: .milliseconds(100)
         )
         switch situation {
-        case .waiting, .releasing, .releasingStillValid: break
+        case .waiting, .releasing, .releasingStillValid, .releasingRepeated: break
         case .releasingAgain: _ = machine.enterReplied(.success(.lead(attempt: 0)))
         case .ended: _ = machine.shutDown()
         }
@@ -77,7 +78,17 @@ struct HandBackTableTests {
             .shutDown: "finish",
         ],
         .releasingStillValid: [
-            .released: "wake 500",
+            .released: "finish",
+            .awaited: "finish",
+            .notHeld: "wake 220",
+            .failed: "wake 125",
+            .refused: "finish",
+            .follow: "leave L",
+            .shutDown: "finish",
+        ],
+        .releasingRepeated: [
+            // Each sending may be granted a lease of its own.
+            .released: "wake 220",
             .awaited: "finish",
             .notHeld: "wake 220",
             .failed: "wake 125",
@@ -123,7 +134,8 @@ struct HandBackTableTests {
             token: LeaseToken(using: &random),
             mode: .cancelWaiters,
             validUntil: .at(100),
-            endsAt: .at(3000)
+            endsAt: .at(3000),
+            isRepeated: false
         )
         var machine = HandBackStateMachine(debt, isReleasing: false, commandTimeout: .milliseconds(100))
         var actions = machine.start()
