@@ -78,6 +78,8 @@ public final class SimulatedClock: LeaseClock, @unchecked Sendable {
     private let rate: Double
     /// How often it has jumped.
     package private(set) var jumps = 0
+    /// The true time at which it last did.
+    package private(set) var jumpedAt: LeaseInstant?
     private var trueBase: LeaseInstant
     private var localBase: LeaseInstant
     private var timers = TimerQueue()
@@ -122,6 +124,7 @@ public final class SimulatedClock: LeaseClock, @unchecked Sendable {
         self.localBase = self.now.advanced(by: duration)
         self.trueBase = self.scheduler.now
         self.jumps += 1
+        self.jumpedAt = self.scheduler.now
         self.wake = nil
         self.arm()
     }

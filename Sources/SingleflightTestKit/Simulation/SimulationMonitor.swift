@@ -10,7 +10,8 @@ final class SimulationMonitor {
     struct Led {
         var key: FlightKey
         var inbox: InboxID
-        /// In true time.
+        /// In true time, as all that follows.
+        var askedAt: LeaseInstant
         var grantedAt: LeaseInstant
         /// As long as that after the request, its sender takes care that nobody waits for nothing.
         var caredForUntil: LeaseInstant
@@ -265,6 +266,7 @@ final class SimulationMonitor {
                 self.led[request.token] = Led(
                     key: request.key,
                     inbox: inbox,
+                    askedAt: exchange.sentAt,
                     grantedAt: self.scheduler.now,
                     caredForUntil: exchange.sentAt.advanced(by: request.terms.duration)
                 )

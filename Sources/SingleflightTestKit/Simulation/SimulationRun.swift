@@ -362,14 +362,15 @@ final class SimulationRun {
     /// I14: a lease under which nobody works is handed back, and not left to run out, also if it was granted to a request
     /// that its sender gave up.
     ///
-    /// Suspended after faults, where clocks are wild, and for requests that are carried out when the lease which they
-    /// asked for would be over.
+    /// Suspended after faults, where clocks are wild, for requests that are carried out when the lease which they asked
+    /// for would be over, and where the sender's clock jumped since: to the sender that time is over then.
     private func checkWork(_ token: LeaseToken) {
         guard self.plan.clocks == .exact, !self.hasServerClockJumped, !self.monitor.isDataLost,
             let lease = self.monitor.record(of: token), lease.operations == 0, !lease.isHandedOver,
             lease.grantedAt < lease.caredForUntil,
             let process = self.processes.first(where: { $0.store.inbox == lease.inbox }),
-            process.machine.isAlive, !process.isShutDown, process.machine.disturbedUntil < lease.grantedAt
+            process.machine.isAlive, !process.isShutDown, process.machine.disturbedUntil < lease.grantedAt,
+            process.machine.clock.jumpedAt.map({ $0 < lease.askedAt }) ?? true
         else { return }
         self.monitor.violate("I14", "process \(process.index) lets \(token.short) run out, under which nobody works")
     }
