@@ -92,10 +92,10 @@ extension LeaseTerms {
         )
     }
 
-    /// For cases in which the lease expires.
+    /// For cases in which the lease expires. Longer than a busy machine may take between two requests.
     static func short(_ leaderLoss: LeaderLossPolicy = .cancel) -> LeaseTerms {
         LeaseTerms(
-            duration: .seconds(1),
+            duration: .seconds(3),
             grace: .seconds(30),
             retention: .seconds(30),
             leaderLoss: leaderLoss
