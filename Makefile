@@ -4,7 +4,7 @@
 .PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model servers hostile fuzz fuzzers \
 	sanitize storm chaos soak lint format clean swift dependencies
 
-SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
+SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks
 # Further arguments: of the demo, of every `swift build` and `swift test`.
 ARGS ?=
 SWIFTFLAGS ?=

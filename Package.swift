@@ -78,7 +78,12 @@ let package = Package(
         ),
 
         // Runs the test kit's simulation, many seeds or one. Not a product.
-        .executableTarget(name: "SimulationTool", dependencies: ["SingleflightTestKit"], swiftSettings: settings),
+        .executableTarget(
+            name: "SimulationTool",
+            dependencies: ["SingleflightTestKit"],
+            path: "Verification/SimulationTool",
+            swiftSettings: settings
+        ),
 
         // Harms connections to Redis at chosen frames. Not a product.
         .target(
@@ -87,6 +92,7 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
+            path: "Verification/FaultProxy",
             swiftSettings: settings
         ),
 
@@ -94,6 +100,7 @@ let package = Package(
         .executableTarget(
             name: "StormTool",
             dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
+            path: "Verification/Storm",
             swiftSettings: settings
         ),
         .executableTarget(
@@ -104,6 +111,7 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
+            path: "Verification/Soak",
             swiftSettings: settings
         ),
 
@@ -116,9 +124,15 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
+            path: "Verification/FaultMatrix",
             swiftSettings: settings
         ),
-        .executableTarget(name: "MatrixTool", dependencies: ["FaultMatrix"], swiftSettings: settings),
+        .executableTarget(
+            name: "MatrixTool",
+            dependencies: ["FaultMatrix"],
+            path: "Verification/MatrixTool",
+            swiftSettings: settings
+        ),
 
         // A redis-server of one's own, for the demo and the tests. Not a product.
         .target(name: "PrivateRedis", swiftSettings: settings),

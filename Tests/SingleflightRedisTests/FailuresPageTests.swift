@@ -30,7 +30,7 @@ struct FailuresPageTests {
     /// All of the tests' sources, those of the conformance suite, and the planted bugs.
     private static func sources() throws -> String {
         var text = ""
-        for folder in ["Tests", "Sources/SingleflightTestKit"] {
+        for folder in ["Tests", "Sources/SingleflightTestKit", "Verification"] {
             let folder = root.appending(path: folder)
             for file in try FileManager.default.subpathsOfDirectory(atPath: folder.path)
             where file.hasSuffix(".swift") || file.hasSuffix("mutants.txt") {
