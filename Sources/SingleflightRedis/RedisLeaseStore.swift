@@ -164,13 +164,28 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     // MARK: - LeaseStore
 
-    /// See `LeaseStore`.
+    /// Hands `handler` the messages of this process's inbox that are about `key`.
     public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
         self.router.listen(for: Keyspace.announcedName(of: key), handler)
     }
 
-    /// See `LeaseStore`. One native command if nobody leads; else the script, which also registers this process as a waiter.
-    public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
+    /// Sends a request on its way to Redis.
+    public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        switch request {
+        case .enter(let request): self.enter(request, reply: reply)
+        case .renew(let request): self.renew(request, reply: reply)
+        case .complete(let request): self.complete(request, reply: reply)
+        case .release(let request): self.release(request, reply: reply)
+        case .poll(let request): self.poll(request, reply: reply)
+        case .leave(let request): self.leave(request, reply: reply)
+        case .fence(let request): self.fence(request, reply: reply)
+        case .revoke(let request): self.revoke(request, reply: reply)
+        case .inspect(let request): self.inspect(request, reply: reply)
+        }
+    }
+
+    /// One native command if nobody leads; else the script, which also registers this process as a waiter.
+    private func enter(_ request: EnterRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let record = self.record(
             token: request.token,
@@ -201,7 +216,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                     done(nil)
                     self.enterIfValid(entering, reply: reply)
                 case .success(.simpleString):
-                    done(.success(.lead(attempt: 0)))
+                    done(.success(.enter(.lead(attempt: 0))))
                 case .success:
                     done(.failure(LeaseStoreError(.protocolViolation, "unexpected reply to SET NX")))
                 case .failure(let error):
@@ -223,7 +238,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         var isCorrected = false
     }
 
-    private func enterIfValid(_ entering: Entering, reply: @escaping LeaseReply<EnterReply>) {
+    private func enterIfValid(_ entering: Entering, reply: @escaping ReplyHandler<LeaseReply>) {
         let (request, names, sentAt) = (entering.request, entering.names, self.clock.now)
         let remaining = sentAt.duration(to: entering.answerBy)
         guard remaining > .zero else {
@@ -243,8 +258,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             timeout: remaining
-        ) { (answer: Result<EnterReply, LeaseStoreError>) in
-            guard case .success(.late) = answer, !entering.isCorrected, self.clock.now <= entering.validUntil else {
+        ) { answer in
+            guard case .success(.enter(.late)) = answer, !entering.isCorrected, self.clock.now <= entering.validUntil
+            else {
                 return reply(answer)
             }
             // It is not late here, and was not carried out: the server's clock was set. Now it is known how.
@@ -255,12 +271,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
             if let time = reply.serverTime {
                 self.serverTime.learn(milliseconds: time, sentAt: sentAt)
             }
-            return try reply.enterReply()
+            return .enter(try reply.enterReply())
         }
     }
 
-    /// See `LeaseStore`.
-    public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
+    private func renew(_ request: RenewRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let record = self.record(
             token: request.token,
@@ -278,11 +293,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
-        ) { reply throws(LeaseStoreError) in try reply.renewReply() }
+        ) { reply throws(LeaseStoreError) in .renew(try reply.renewReply()) }
     }
 
-    /// See `LeaseStore`.
-    public func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
+    private func complete(_ request: CompleteRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let (status, payload) = request.outcome.wireForm
         self.evaluate(
@@ -294,11 +308,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
-        ) { reply throws(LeaseStoreError) in try reply.completeReply() }
+        ) { reply throws(LeaseStoreError) in .complete(try reply.completeReply()) }
     }
 
-    /// See `LeaseStore`.
-    public func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
+    private func release(_ request: ReleaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let mode: RedisArgument =
             switch request.mode {
@@ -315,11 +328,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
-        ) { reply throws(LeaseStoreError) in try reply.releaseReply() }
+        ) { reply throws(LeaseStoreError) in .release(try reply.releaseReply()) }
     }
 
-    /// See `LeaseStore`.
-    public func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
+    private func poll(_ request: PollRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let policy = Self.policy(request.leaderLoss)
         self.evaluate(
@@ -330,42 +342,39 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
-        ) { reply throws(LeaseStoreError) in try reply.pollReply() }
+        ) { reply throws(LeaseStoreError) in .poll(try reply.pollReply()) }
     }
 
-    /// See `LeaseStore`.
-    public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
+    private func leave(_ request: LeaveRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         // Registration is per process: as long as another flight of this process waits for the key, it stays.
-        guard self.router.waitingCount(for: Keyspace.announcedName(of: key)) == 0 else {
-            return reply(.success(LeaveReply(waiters: 1)))
+        guard self.router.waitingCount(for: Keyspace.announcedName(of: request.key)) == 0 else {
+            return reply(.success(.leave(LeaveReply(waiters: 1))))
         }
-        let names = self.keyspace.names(of: key)
+        let names = self.keyspace.names(of: request.key)
         self.evaluate(
             LeaseScripts.leave,
             keys: [names.lease, names.wait],
             arguments: [.string(self.inbox.description), .string(self.keyspace.inboxPrefix), self.eventChannel],
             reply
-        ) { reply throws(LeaseStoreError) in try reply.leaveReply() }
+        ) { reply throws(LeaseStoreError) in .leave(try reply.leaveReply()) }
     }
 
-    /// See `LeaseStore`.
-    public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        let names = self.keyspace.names(of: key)
-        let partition = Keyspace.partition(of: key)
+    private func fence(_ request: FenceRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        let names = self.keyspace.names(of: request.key)
+        let partition = Keyspace.partition(of: request.key)
         self.evaluate(
             LeaseScripts.fence,
             keys: [names.lease, names.wait, names.done, names.fence],
-            arguments: [.string(token.description), .string("\(self.seenFences.greatest(of: partition))")],
+            arguments: [.string(request.token.description), .string("\(self.seenFences.greatest(of: partition))")],
             reply
         ) { reply throws(LeaseStoreError) in
             let reply = try reply.fenceReply()
             if case .drawn(let fence) = reply { self.seenFences.saw(fence, of: partition) }
-            return reply
+            return .fence(reply)
         }
     }
 
-    /// See `LeaseStore`.
-    public func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
+    private func revoke(_ request: RevokeRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
         self.evaluate(
@@ -376,12 +385,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
-        ) { reply throws(LeaseStoreError) in try reply.revokeReply() }
+        ) { reply throws(LeaseStoreError) in .revoke(try reply.revokeReply()) }
     }
 
-    /// See `LeaseStore`.
-    public func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
-        let names = self.keyspace.names(of: key)
+    private func inspect(_ request: InspectRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        let names = self.keyspace.names(of: request.key)
         self.submit(reply) { done in
             self.client.evaluate(
                 LeaseScripts.inspect,
@@ -389,20 +397,20 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 arguments: [],
                 timeout: self.commandTimeout
             ) { result in
-                done(Self.read(result) { value throws(LeaseStoreError) in try LeaseInspection(reply: value) })
+                done(Self.read(result) { value throws(LeaseStoreError) in .inspect(try LeaseInspection(reply: value)) })
             }
         }
     }
 
     // MARK: - Requests
 
-    private func evaluate<Reply: Sendable>(
+    private func evaluate(
         _ script: RedisScript,
         keys: [RedisArgument],
         arguments: [RedisArgument],
         timeout: Duration? = nil,
-        _ reply: @escaping LeaseReply<Reply>,
-        read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> Reply
+        _ reply: @escaping ReplyHandler<LeaseReply>,
+        read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> LeaseReply
     ) {
         self.submit(reply) { done in
             self.client.evaluate(
@@ -419,9 +427,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// Sends a request, unless the store is shut down, and keeps count of it until it is answered.
     ///
     /// `send` gets what it must call once: with the reply, or with `nil` if somebody else answers.
-    private func submit<Reply: Sendable>(
-        _ reply: @escaping LeaseReply<Reply>,
-        _ send: (@escaping @Sendable (Result<Reply, LeaseStoreError>?) -> Void) -> Void
+    private func submit(
+        _ reply: @escaping ReplyHandler<LeaseReply>,
+        _ send: (@escaping @Sendable (Result<LeaseReply, LeaseStoreError>?) -> Void) -> Void
     ) {
         guard self.outstanding.begin() else {
             return reply(.failure(LeaseStoreError(.shutDown, "the store is shut down")))
@@ -434,10 +442,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
-    private static func read<Reply>(
+    private static func read(
         _ result: Result<RESPValue, RedisClientError>,
-        _ body: (RESPValue) throws(LeaseStoreError) -> Reply
-    ) -> Result<Reply, LeaseStoreError> {
+        _ body: (RESPValue) throws(LeaseStoreError) -> LeaseReply
+    ) -> Result<LeaseReply, LeaseStoreError> {
         switch result {
         case .success(let value):
             do {

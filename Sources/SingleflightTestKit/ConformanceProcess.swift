@@ -28,7 +28,7 @@ struct ConformanceProcess: Sendable {
             validity: validity ?? self.store.commandTimeout,
             isRepetition: isRepetition
         )
-        return try await self.reply { self.store.enter(request, reply: $0) }
+        return try await self.store.answer(to: request).get()
     }
 
     func renew(
@@ -46,7 +46,7 @@ struct ConformanceProcess: Sendable {
             note: note ?? LeaseNote(label: self.store.label, renewals: 1),
             news: news
         )
-        return try await self.reply { self.store.renew(request, reply: $0) }
+        return try await self.store.answer(to: request).get()
     }
 
     func complete(
@@ -62,25 +62,25 @@ struct ConformanceProcess: Sendable {
             retention: retention,
             reuse: reuse
         )
-        return try await self.reply { self.store.complete(request, reply: $0) }
+        return try await self.store.answer(to: request).get()
     }
 
     func release(_ token: LeaseToken, _ mode: ReleaseRequest.Mode) async throws -> ReleaseReply {
         let request = ReleaseRequest(key: self.key, token: token, mode: mode, retention: .seconds(30))
-        return try await self.reply { self.store.release(request, reply: $0) }
+        return try await self.store.answer(to: request).get()
     }
 
     func poll(_ token: LeaseToken, _ leaderLoss: LeaderLossPolicy = .cancel) async throws -> PollReply {
         let request = PollRequest(key: self.key, token: token, leaderLoss: leaderLoss, retention: .seconds(30))
-        return try await self.reply { self.store.poll(request, reply: $0) }
+        return try await self.store.answer(to: request).get()
     }
 
     func leave(_ token: LeaseToken) async throws -> LeaveReply {
-        try await self.reply { self.store.leave(self.key, token: token, reply: $0) }
+        try await self.store.answer(to: LeaveRequest(key: self.key, token: token)).get()
     }
 
     func fence(_ token: LeaseToken) async throws -> FenceReply {
-        try await self.reply { self.store.fence(self.key, token: token, reply: $0) }
+        try await self.store.answer(to: FenceRequest(key: self.key, token: token)).get()
     }
 
     func revoke(_ token: LeaseToken?) async throws -> RevokeReply {
@@ -91,11 +91,11 @@ struct ConformanceProcess: Sendable {
             reason: "stuck\nfor 100 %",
             retention: .seconds(30)
         )
-        return try await self.reply { self.store.revoke(request, reply: $0) }
+        return try await self.store.answer(to: request).get()
     }
 
     func inspect() async throws -> LeaseInspection {
-        try await self.reply { self.store.inspect(self.key, reply: $0) }
+        try await self.store.answer(to: InspectRequest(key: self.key)).get()
     }
 
     /// Enters, and checks that it follows `token`.
@@ -105,12 +105,6 @@ struct ConformanceProcess: Sendable {
             throw ConformanceFailure("entering while a lease is held follows its token")
         }
         try expectTrue(remaining > .zero, "a lease that is followed has time left")
-    }
-
-    private func reply<Reply: Sendable>(_ send: (@escaping LeaseReply<Reply>) -> Void) async throws -> Reply {
-        try await withCheckedThrowingContinuation { continuation in
-            send { continuation.resume(with: $0) }
-        }
     }
 }
 

@@ -77,9 +77,9 @@ public final class InMemoryLeaseServer: Sendable {
     }
 
     /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a caller.
-    func perform<Reply: Sendable>(_ request: (inout LeaseModel, LeaseInstant) -> Reply) -> Reply {
+    func perform(_ request: LeaseRequest, inbox: InboxID, notAfter: LeaseInstant?) -> LeaseReply {
         let (reply, deliveries, satisfied) = self.state.withLock { state in
-            let reply = request(&state.model, self.clock.now)
+            let reply = state.model.perform(request, inbox: inbox, now: self.clock.now, notAfter: notAfter)
             let made = state.model.takeDeliveries().compactMap { delivery in
                 state.routers[delivery.inbox].map { (router: $0, delivery: delivery) }
             }

@@ -3,11 +3,8 @@ import Synchronization
 
 /// A lease store in memory: one process's view of an ``InMemoryLeaseServer``. Requests are answered before they return.
 public final class InMemoryLeaseStore: LeaseStore {
-    /// A request's name, for ``onRequest(_:)``.
-    public enum Operation: String, Sendable, CaseIterable {
-        /// The requests of `LeaseStore`.
-        case enter, renew, complete, release, poll, leave, fence, revoke, inspect
-    }
+    /// A request's kind, for ``onRequest(_:)``.
+    public typealias Operation = LeaseRequest.Kind
 
     /// What goes wrong with a request.
     public enum Fault: Sendable {
@@ -78,75 +75,29 @@ public final class InMemoryLeaseStore: LeaseStore {
         self.router.listen(for: key, handler)
     }
 
-    /// See `LeaseStore`.
-    public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
+    /// Carries out a request before it returns, unless ``onRequest(_:)`` has it go wrong.
+    public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        // Registration is per process: as long as another flight of this process waits for the key, it stays.
+        if case .leave = request, self.router.waitingCount(for: request.key) > 0 {
+            return reply(.success(.leave(LeaveReply(waiters: 1))))
+        }
         // The server's clock is the process's own.
-        let notAfter = self.clock.now.advanced(by: request.validity)
-        self.perform(.enter, reply) { model, now in
-            model.enter(request, inbox: self.inbox, now: now, notAfter: notAfter)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        self.perform(.renew, reply) { model, now in model.renew(request, now: now) }
-    }
-
-    /// See `LeaseStore`.
-    public func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
-        self.perform(.complete, reply) { model, now in model.complete(request, now: now) }
-    }
-
-    /// See `LeaseStore`.
-    public func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
-        self.perform(.release, reply) { model, now in model.release(request, now: now) }
-    }
-
-    /// See `LeaseStore`.
-    public func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
-        self.perform(.poll, reply) { model, now in model.poll(request, inbox: self.inbox, now: now) }
-    }
-
-    /// See `LeaseStore`.
-    public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        guard self.router.waitingCount(for: key) == 0 else {
-            return reply(.success(LeaveReply(waiters: 1)))
-        }
-        self.perform(.leave, reply) { model, now in model.leave(key, token: token, inbox: self.inbox, now: now) }
-    }
-
-    /// See `LeaseStore`.
-    public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        self.perform(.fence, reply) { model, now in model.fence(key, token: token, now: now) }
-    }
-
-    /// See `LeaseStore`.
-    public func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
-        self.perform(.revoke, reply) { model, now in model.revoke(request, now: now) }
-    }
-
-    /// See `LeaseStore`.
-    public func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
-        self.perform(.inspect, reply) { model, now in model.inspect(key, now: now) }
-    }
-
-    private func perform<Reply: Sendable>(
-        _ operation: Operation,
-        _ reply: @escaping LeaseReply<Reply>,
-        _ request: @escaping @Sendable (inout LeaseModel, LeaseInstant) -> Reply
-    ) {
-        switch self.fault.withLock({ $0 })(operation) {
+        let validity: Duration? = if case .enter(let request) = request { request.validity } else { nil }
+        let notAfter = validity.map { self.clock.now.advanced(by: $0) }
+        let (server, inbox) = (self.server, self.inbox)
+        let perform = { @Sendable in server.perform(request, inbox: inbox, notAfter: notAfter) }
+        switch self.fault.withLock({ $0 })(request.kind) {
         case .none:
-            reply(.success(self.server.perform(request)))
+            reply(.success(perform()))
         case .requestLost(let error):
             reply(.failure(error))
         case .replyLost(let error):
-            _ = self.server.perform(request)
+            _ = perform()
             reply(.failure(error))
         case .requestHeld(let gate):
-            gate.hold { reply(.success(self.server.perform(request))) }
+            gate.hold { reply(.success(perform())) }
         case .replyHeld(let gate):
-            let answer = self.server.perform(request)
+            let answer = perform()
             gate.hold { reply(.success(answer)) }
         }
     }

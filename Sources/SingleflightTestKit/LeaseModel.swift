@@ -153,7 +153,29 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.enter`: as a store does it, by ``acquire(_:inbox:now:)`` where that will do.
+    /// Carries out a request of any kind for the process of `inbox`.
+    ///
+    /// - Parameter notAfter: the last instant at which a request to lead may be carried out; `nil` for no limit.
+    public mutating func perform(
+        _ request: LeaseRequest,
+        inbox: InboxID,
+        now: LeaseInstant,
+        notAfter: LeaseInstant? = nil
+    ) -> LeaseReply {
+        switch request {
+        case .enter(let request): .enter(self.enter(request, inbox: inbox, now: now, notAfter: notAfter))
+        case .renew(let request): .renew(self.renew(request, now: now))
+        case .complete(let request): .complete(self.complete(request, now: now))
+        case .release(let request): .release(self.release(request, now: now))
+        case .poll(let request): .poll(self.poll(request, inbox: inbox, now: now))
+        case .leave(let request): .leave(self.leave(request.key, token: request.token, inbox: inbox, now: now))
+        case .fence(let request): .fence(self.fence(request.key, token: request.token, now: now))
+        case .revoke(let request): .revoke(self.revoke(request, now: now))
+        case .inspect(let request): .inspect(self.inspect(request.key, now: now))
+        }
+    }
+
+    /// Leads, follows or finds an outcome: as a store does it, by ``acquire(_:inbox:now:)`` where that will do.
     ///
     /// - Parameter notAfter: the last instant at which the request may be carried out; `nil` for no limit.
     public mutating func enter(
@@ -245,7 +267,7 @@ public struct LeaseModel: Sendable {
         )
     }
 
-    /// See `LeaseStore.renew`.
+    /// See `RenewRequest`.
     public mutating func renew(_ request: RenewRequest, now: LeaseInstant) -> RenewReply {
         self.withEntry(request.key, now: now) { entry, announce in
             guard var lease = entry.lease, lease.token == request.token else {
@@ -266,7 +288,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.complete`.
+    /// See `CompleteRequest`.
     public mutating func complete(_ request: CompleteRequest, now: LeaseInstant) -> CompleteReply {
         self.withEntry(request.key, now: now) { entry, announce in
             guard let lease = entry.lease, lease.token == request.token else {
@@ -290,7 +312,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.release`.
+    /// See `ReleaseRequest`.
     public mutating func release(_ request: ReleaseRequest, now: LeaseInstant) -> ReleaseReply {
         self.withEntry(request.key, now: now) { entry, announce in
             guard let lease = entry.lease, lease.token == request.token else { return .notHeld }
@@ -316,7 +338,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.poll`.
+    /// See `PollRequest`.
     public mutating func poll(_ request: PollRequest, inbox: InboxID, now: LeaseInstant) -> PollReply {
         self.withEntry(request.key, now: now) { entry, announce in
             switch entry.kept[request.token]?.record {
@@ -339,7 +361,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.leave`.
+    /// See `LeaveRequest`.
     public mutating func leave(_ key: FlightKey, token: LeaseToken, inbox: InboxID, now: LeaseInstant) -> LeaveReply {
         self.withEntry(key, now: now) { entry, announce in
             let before = entry.waiters.count
@@ -351,7 +373,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.fence`.
+    /// See `FenceRequest`.
     public mutating func fence(_ key: FlightKey, token: LeaseToken, now: LeaseInstant) -> FenceReply {
         self.withEntry(key, now: now) { entry, _ in
             guard let lease = entry.lease, lease.token == token, lease.expiry > now else { return .lost }
@@ -361,7 +383,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.revoke`.
+    /// See `RevokeRequest`.
     public mutating func revoke(_ request: RevokeRequest, now: LeaseInstant) -> RevokeReply {
         self.withEntry(request.key, now: now) { entry, announce in
             guard let lease = entry.lease, request.token == nil || request.token == lease.token else { return .nothing }
@@ -374,7 +396,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `LeaseStore.inspect`.
+    /// See `InspectRequest`.
     public mutating func inspect(_ key: FlightKey, now: LeaseInstant) -> LeaseInspection {
         self.withEntry(key, now: now) { entry, _ in
             LeaseInspection(

@@ -297,7 +297,7 @@ struct HandleTests {
                 reason: "stuck",
                 retention: .seconds(1)
             )
-            b.store.revoke(revoke) { _ in }
+            b.store.send(revoke) { _ in }
         } else {
             a.store.shutDown()
         }

@@ -79,7 +79,7 @@ struct HistoryRun {
         case 0, 1, 2, 3:
             let repeats = self.pick(6) == 0
             let token = repeats ? self.token() : self.newToken()
-            store.enter(
+            store.send(
                 EnterRequest(
                     key: self.key,
                     token: token,
@@ -91,14 +91,14 @@ struct HistoryRun {
                 reply: { _ in }
             )
         case 4:
-            store.renew(
+            store.send(
                 RenewRequest(key: self.key, token: self.token(), terms: terms, attempt: 0, note: note),
                 reply: { _ in }
             )
         case 5, 6:
             let outcome: StoredOutcome =
                 self.pick(3) == 0 ? .failure([0]) : .value([UInt8(self.pick(200)), 255])
-            store.complete(
+            store.send(
                 CompleteRequest(
                     key: self.key,
                     token: self.token(),
@@ -110,7 +110,7 @@ struct HistoryRun {
             )
         case 7:
             let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .giveUp, .handOver]
-            store.release(
+            store.send(
                 ReleaseRequest(
                     key: self.key,
                     token: self.token(),
@@ -120,7 +120,7 @@ struct HistoryRun {
                 reply: { _ in }
             )
         case 8, 9:
-            store.poll(
+            store.send(
                 PollRequest(
                     key: self.key,
                     token: self.token(),
@@ -131,13 +131,13 @@ struct HistoryRun {
             )
         case 10:
             if self.pick(2) == 0 {
-                store.leave(self.key, token: self.token(), reply: { _ in })
+                store.send(LeaveRequest(key: self.key, token: self.token()), reply: { _ in })
             } else {
-                store.fence(self.key, token: self.token(), reply: { _ in })
+                store.send(FenceRequest(key: self.key, token: self.token()), reply: { _ in })
             }
         default:
             let token = self.pick(2) == 0 ? nil : self.token()
-            store.revoke(
+            store.send(
                 RevokeRequest(
                     key: self.key,
                     token: token,

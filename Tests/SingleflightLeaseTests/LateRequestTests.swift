@@ -17,9 +17,7 @@ struct LateRequestTests {
 
     private func inspect(_ process: Process) async throws -> LeaseInspection {
         let key = self.cluster.key
-        return try await withCheckedContinuation { continuation in
-            process.store.inspect(key) { continuation.resume(returning: $0) }
-        }.get()
+        return try await process.store.answer(to: InspectRequest(key: key)).get()
     }
 
     @Test("a follower that wanted to take over does not run again if another did and completed before its request came")

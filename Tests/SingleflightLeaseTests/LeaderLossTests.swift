@@ -158,7 +158,7 @@ struct LeaderLossTests {
         let follower = b.call(self.other)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         let third = InMemoryLeaseStore(server: self.cluster.server)
-        third.revoke(
+        third.send(
             RevokeRequest(key: self.cluster.key, token: nil, by: "ops", reason: "stuck", retention: .seconds(1))
         ) { _ in }
         await self.work.untilCanceled()

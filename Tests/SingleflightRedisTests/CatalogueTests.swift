@@ -14,9 +14,7 @@ struct CatalogueTests {
 
     private static func poll(_ store: RedisLeaseStore, _ token: LeaseToken) async throws -> PollReply {
         let request = PollRequest(key: try key(), token: token, leaderLoss: .cancel, retention: .seconds(30))
-        return try await withCheckedContinuation { continuation in
-            store.poll(request) { continuation.resume(returning: $0) }
-        }.get()
+        return try await store.answer(to: request).get()
     }
 
     private static func complete(_ token: LeaseToken, _ payload: [UInt8]) throws -> CompleteRequest {

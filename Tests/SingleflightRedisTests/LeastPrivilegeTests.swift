@@ -90,9 +90,7 @@ struct LeastPrivilegeTests {
             }
             let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
             let revoke = RevokeRequest(key: key, token: nil, by: "test", reason: "why", retention: .seconds(5))
-            let reply = await withCheckedContinuation { continuation in
-                two.revoke(revoke) { continuation.resume(returning: $0) }
-            }
+            let reply = await two.answer(to: revoke)
             guard case .revoked = try reply.get(), case .canceled(.revoked(by: "test", reason: "why")) = await led
             else {
                 Issue.record("not revoked")
@@ -119,9 +117,7 @@ struct LeastPrivilegeTests {
                 note: LeaseNote(label: "a leader that never renews"),
                 validity: .seconds(1)
             )
-            let granted = await withCheckedContinuation { continuation in
-                one.enter(enter) { continuation.resume(returning: $0) }
-            }
+            let granted = await one.answer(to: enter)
             #expect(try granted.get() == .lead(attempt: 0))
             let there = try self.group(two, .takeOver(attempts: 1))
             let outcome = await there.run("front") { _ in "taken over" }
@@ -159,9 +155,7 @@ struct LeastPrivilegeTests {
                     note: LeaseNote(label: "leader"),
                     validity: .seconds(1)
                 )
-                _ = await withCheckedContinuation { continuation in
-                    leader.enter(enter) { continuation.resume(returning: $0) }
-                }
+                _ = await leader.answer(to: enter)
                 let url = redis.url.replacing("redis+unix://", with: "redis+unix://singleflight:secret@")
                 try await RedisLeaseStore.withConnection(to: url) { follower in
                     let configuration = DistributedGroupConfiguration(unavailable: .fail)

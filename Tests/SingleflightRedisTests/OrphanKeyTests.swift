@@ -29,9 +29,7 @@ struct OrphanKeyTests {
         if kind == 4 {
             let flightKey = try FlightKey(group: group.name, bytes: Array(key.utf8))
             let request = RevokeRequest(key: flightKey, token: nil, by: "ops", reason: "", retention: .seconds(30))
-            _ = await withCheckedContinuation { continuation in
-                store.revoke(request) { continuation.resume(returning: $0) }
-            }
+            _ = await store.answer(to: request)
         }
         _ = await task.value
     }

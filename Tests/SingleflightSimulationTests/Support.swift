@@ -16,45 +16,15 @@ final class EnterSpy: LeaseStore {
     var inbox: InboxID { self.store.inbox }
     var label: String { self.store.label }
 
-    func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
-        self.state.withLock { $0.append(request.isRepetition) }
-        self.store.enter(request, reply: reply)
+    func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        if case .enter(let request) = request {
+            self.state.withLock { $0.append(request.isRepetition) }
+        }
+        self.store.send(request, reply: reply)
     }
 
     func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
         self.store.listen(for: key, handler)
-    }
-
-    func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        self.store.renew(request, reply: reply)
-    }
-
-    func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
-        self.store.complete(request, reply: reply)
-    }
-
-    func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
-        self.store.release(request, reply: reply)
-    }
-
-    func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
-        self.store.poll(request, reply: reply)
-    }
-
-    func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        self.store.leave(key, token: token, reply: reply)
-    }
-
-    func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        self.store.fence(key, token: token, reply: reply)
-    }
-
-    func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
-        self.store.revoke(request, reply: reply)
-    }
-
-    func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
-        self.store.inspect(key, reply: reply)
     }
 }
 

@@ -74,12 +74,12 @@ struct WorldTests {
         store.network.replyLoss = 1
         let log = Log()
         let key = try FlightKey(group: "test", bytes: [1])
-        store.enter(try self.request(key)) { log.add(Self.describe($0)) }
+        store.send(try self.request(key)) { log.add(Self.describe($0)) }
         self.runAll()
         #expect(log.lines == ["timedOut, may have executed"])
         #expect(self.scheduler.now.sinceOrigin < .milliseconds(200))
         store.network.replyLoss = 0
-        store.inspect(key) { log.add((try? $0.get().lease) != nil ? "held" : "not held") }
+        store.send(InspectRequest(key: key)) { log.add((try? $0.get().lease) != nil ? "held" : "not held") }
         self.runAll()
         #expect(log.lines.last == "held")
     }
@@ -90,11 +90,11 @@ struct WorldTests {
         store.network.requestLoss = 1
         let log = Log()
         let key = try FlightKey(group: "test", bytes: [1])
-        store.enter(try self.request(key)) { log.add(Self.describe($0)) }
+        store.send(try self.request(key)) { log.add(Self.describe($0)) }
         self.runAll()
         #expect(log.lines == ["timedOut, may have executed"])
         store.network.requestLoss = 0
-        store.inspect(key) { log.add((try? $0.get().lease) != nil ? "held" : "not held") }
+        store.send(InspectRequest(key: key)) { log.add((try? $0.get().lease) != nil ? "held" : "not held") }
         self.runAll()
         #expect(log.lines.last == "not held")
     }

@@ -76,7 +76,7 @@ struct RevokeCommand: AsyncParsableCommand {
                 // Whoever misses the announcement asks when the lease would have run out.
                 retention: max(.seconds(10), found.lease.duration * 2)
             )
-            let reply = try await store.result { store, reply in store.revoke(request, reply: reply) }.get()
+            let reply = try await store.answer(to: request).get()
             guard case .revoked(let token, let waiters) = reply else {
                 throw CommandFailure("'\(SafeText.escape(key))' ended by itself meanwhile", status: .notFound)
             }

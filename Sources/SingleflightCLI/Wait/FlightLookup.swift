@@ -18,7 +18,7 @@ struct FlightLookup: Sendable {
     func flight(of key: String, in group: String?) async throws -> Found {
         let group = if let group { group } else { try await onlyGroup(of: key) }
         let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
-        let inspection = try await store.result { store, reply in store.inspect(flightKey, reply: reply) }.get()
+        let inspection = try await store.answer(to: InspectRequest(key: flightKey)).get()
         guard let lease = inspection.lease else { throw nobodyLeads(key) }
         return Found(key: flightKey, lease: lease, waiters: inspection.waiters.count)
     }
@@ -38,16 +38,5 @@ struct FlightLookup: Sendable {
 
     private func nobodyLeads(_ key: String) -> CommandFailure {
         CommandFailure("nobody leads '\(SafeText.escape(key))'", status: .notFound)
-    }
-}
-
-extension LeaseStore {
-    /// Sends one request and waits for its answer. Deaf to cancellation: every request is answered in time.
-    func result<Reply: Sendable>(
-        _ request: (Self, @escaping LeaseReply<Reply>) -> Void
-    ) async -> Result<Reply, LeaseStoreError> {
-        await withCheckedContinuation { continuation in
-            request(self) { continuation.resume(returning: $0) }
-        }
     }
 }

@@ -76,13 +76,13 @@ struct FlightWatch<Store: LeaseStore>: Sendable {
             leaderLoss: .takeOver(attempts: 1000),
             retention: .seconds(10)
         )
-        return await store.result { store, reply in store.poll(request, reply: reply) }
+        return await store.answer(to: request)
     }
 
     /// The leader is told if it was us that it still worked for.
     private func leave(_ token: LeaseToken, _ registration: InboxRegistration) async {
         registration.cancel()
-        _ = await store.result { store, reply in store.leave(key, token: token, reply: reply) }
+        _ = await store.answer(to: LeaveRequest(key: key, token: token))
     }
 }
 

@@ -145,7 +145,7 @@ package final class FlightDriver: Sendable {
 
     /// Reads how far the leader is from the lease's record, which tells what was announced before this process listened.
     func readProgress() {
-        self.store.inspect(self.key) { reply in
+        self.store.send(InspectRequest(key: self.key)) { reply in
             guard case .success(let inspection) = reply, let lease = inspection.lease,
                 let progress = lease.note.progress
             else { return }
@@ -158,8 +158,8 @@ package final class FlightDriver: Sendable {
         self.owner.progressed(progress)
     }
 
-    package func fence(token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        self.store.fence(self.key, token: token, reply: reply)
+    package func fence(token: LeaseToken, reply: @escaping ReplyHandler<FenceReply>) {
+        self.store.send(FenceRequest(key: self.key, token: token), reply: reply)
     }
 
     // MARK: - Acting
@@ -205,7 +205,7 @@ package final class FlightDriver: Sendable {
                 validity: self.store.clock.now.duration(to: until),
                 isRepetition: isRepetition
             )
-            self.store.enter(request) { reply in
+            self.store.send(request) { reply in
                 self.observer?.entered(reply, under: token)
                 if case .success(.lead) = reply {
                     self.state.withLock { $0.registration }?.stopWaiting()
@@ -231,7 +231,7 @@ package final class FlightDriver: Sendable {
                 note: self.note(renewals: renewals),
                 news: self.state.withLock { $0.progress == $0.storedProgress ? nil : $0.progress }
             )
-            self.store.renew(request) { reply in
+            self.store.send(request) { reply in
                 if let observer = self.observer {
                     observer.renewed(reply, of: token, before: self.state.withLock { $0.machine.leaseDeadline })
                 }
@@ -250,12 +250,12 @@ package final class FlightDriver: Sendable {
                 retention: self.terms.lease.retention,
                 reuse: self.terms.reuse(of: outcome)
             )
-            self.store.complete(request) { reply in
+            self.store.send(request) { reply in
                 self.drive { $0.machine.completeReplied(reply, now: $1, using: &$0.random) }
             }
         case .release(let token, let mode):
             let request = ReleaseRequest(key: self.key, token: token, mode: mode, retention: self.terms.lease.retention)
-            self.store.release(request) { reply in
+            self.store.send(request) { reply in
                 self.drive { $0.machine.releaseReplied(reply, now: $1, using: &$0.random) }
             }
         case .revoke(let token, let reason):
@@ -266,11 +266,11 @@ package final class FlightDriver: Sendable {
                 reason: reason,
                 retention: self.terms.lease.retention
             )
-            self.store.revoke(request) { _ in }
+            self.store.send(request) { _ in }
         case .leave(let token):
             // This flight no longer waits: the store must not count it among those that keep the process registered.
             self.state.withLock { $0.registration }?.stopWaiting()
-            self.store.leave(self.key, token: token) { _ in }
+            self.store.send(LeaveRequest(key: self.key, token: token)) { _ in }
         case .startOperation(let token):
             let now = self.store.clock.now
             self.state.withLock { $0.leadingSince = now }
@@ -294,7 +294,7 @@ package final class FlightDriver: Sendable {
             leaderLoss: leaderLoss,
             retention: self.terms.lease.retention
         )
-        self.store.poll(request) { reply in
+        self.store.send(request) { reply in
             self.observer?.polled(reply)
             self.drive { $0.machine.pollReplied(reply, now: $1, using: &$0.random) }
             if case .success(.running) = reply, self.owner.readsProgress {

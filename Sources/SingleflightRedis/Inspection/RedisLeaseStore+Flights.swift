@@ -51,7 +51,7 @@ extension RedisLeaseStore {
         var flights: [FlightInspection] = []
         for (group, tokens) in tokens.sorted(by: { $0.key < $1.key }) {
             let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
-            let inspection = try await self.inspection(of: flightKey)
+            let inspection = try await self.answer(to: InspectRequest(key: flightKey)).get()
             let outcomes = try await self.outcomes(of: flightKey, tokens: Array(tokens))
             guard inspection.lease != nil || !outcomes.isEmpty else { continue }
             flights.append(FlightInspection(key: flightKey, inspection: inspection, outcomes: outcomes))
@@ -74,12 +74,6 @@ extension RedisLeaseStore {
         default:
             return nil
         }
-    }
-
-    private func inspection(of key: FlightKey) async throws(LeaseStoreError) -> LeaseInspection {
-        try await withCheckedContinuation { continuation in
-            self.inspect(key) { continuation.resume(returning: $0) }
-        }.get()
     }
 
     private func outcomes(of key: FlightKey, tokens: [LeaseToken]) async throws(LeaseStoreError) -> [RetainedOutcome] {

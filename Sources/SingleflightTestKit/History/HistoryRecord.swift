@@ -188,7 +188,74 @@ extension ReleaseRequest.Mode {
     }
 }
 
+extension HistoryRequest {
+    /// `nil` for a request that decides nothing.
+    init?(_ request: LeaseRequest) {
+        switch request {
+        case .enter(let request):
+            self = .enter(
+                token: request.token.description,
+                terms: HistoryTerms(request.terms),
+                isRepetition: request.isRepetition
+            )
+        case .renew(let request):
+            self = .renew(
+                token: request.token.description,
+                terms: HistoryTerms(request.terms),
+                attempt: request.attempt
+            )
+        case .complete(let request):
+            self = .complete(
+                token: request.token.description,
+                outcome: HistoryOutcome(request.outcome),
+                retention: request.retention.historyNanoseconds,
+                reuse: request.reuse.historyNanoseconds
+            )
+        case .release(let request):
+            self = .release(
+                token: request.token.description,
+                mode: request.mode.historyName,
+                retention: request.retention.historyNanoseconds
+            )
+        case .poll(let request):
+            self = .poll(
+                token: request.token.description,
+                takeovers: request.leaderLoss.takeovers,
+                retention: request.retention.historyNanoseconds
+            )
+        case .leave(let request):
+            self = .leave(token: request.token.description)
+        case .fence(let request):
+            self = .fence(token: request.token.description)
+        case .revoke(let request):
+            self = .revoke(
+                token: request.token?.description,
+                by: request.by,
+                reason: request.reason,
+                retention: request.retention.historyNanoseconds
+            )
+        case .inspect:
+            return nil
+        }
+    }
+}
+
 extension HistoryReply {
+    /// `nil` for an answer that tells of no decision.
+    init?(_ reply: LeaseReply) {
+        switch reply {
+        case .enter(let reply): self.init(reply)
+        case .renew(let reply): self.init(reply)
+        case .complete(let reply): self.init(reply)
+        case .release(let reply): self.init(reply)
+        case .poll(let reply): self.init(reply)
+        case .leave(let reply): self.init(reply)
+        case .fence(let reply): self.init(reply)
+        case .revoke(let reply): self.init(reply)
+        case .inspect: return nil
+        }
+    }
+
     init(_ reply: EnterReply) {
         self =
             switch reply {

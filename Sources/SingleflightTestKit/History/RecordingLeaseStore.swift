@@ -30,7 +30,7 @@ public final class RecordingLeaseStore: LeaseStore {
     /// The store's label.
     public var label: String { self.store.label }
 
-    /// See `LeaseStore`.
+    /// Listens, and writes down every outcome that is heard of.
     public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
         guard self.isRecorded(key) else { return self.store.listen(for: key, handler) }
         return self.store.listen(for: key) { event in
@@ -43,101 +43,19 @@ public final class RecordingLeaseStore: LeaseStore {
         }
     }
 
-    /// See `LeaseStore`.
-    public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
-        let recorded = HistoryRequest.enter(
-            token: request.token.description,
-            terms: HistoryTerms(request.terms),
-            isRepetition: request.isRepetition
-        )
-        self.record(request.key, recorded, reply, HistoryReply.init) { self.store.enter(request, reply: $0) }
-    }
-
-    /// See `LeaseStore`.
-    public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        let recorded = HistoryRequest.renew(
-            token: request.token.description,
-            terms: HistoryTerms(request.terms),
-            attempt: request.attempt
-        )
-        self.record(request.key, recorded, reply, HistoryReply.init) { self.store.renew(request, reply: $0) }
-    }
-
-    /// See `LeaseStore`.
-    public func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
-        let recorded = HistoryRequest.complete(
-            token: request.token.description,
-            outcome: HistoryOutcome(request.outcome),
-            retention: request.retention.historyNanoseconds,
-            reuse: request.reuse.historyNanoseconds
-        )
-        self.record(request.key, recorded, reply, HistoryReply.init) { self.store.complete(request, reply: $0) }
-    }
-
-    /// See `LeaseStore`.
-    public func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
-        let recorded = HistoryRequest.release(
-            token: request.token.description,
-            mode: request.mode.historyName,
-            retention: request.retention.historyNanoseconds
-        )
-        self.record(request.key, recorded, reply, HistoryReply.init) { self.store.release(request, reply: $0) }
-    }
-
-    /// See `LeaseStore`.
-    public func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
-        let recorded = HistoryRequest.poll(
-            token: request.token.description,
-            takeovers: request.leaderLoss.takeovers,
-            retention: request.retention.historyNanoseconds
-        )
-        self.record(request.key, recorded, reply, HistoryReply.init) { self.store.poll(request, reply: $0) }
-    }
-
-    /// See `LeaseStore`.
-    public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        let recorded = HistoryRequest.leave(token: token.description)
-        self.record(key, recorded, reply, HistoryReply.init) { self.store.leave(key, token: token, reply: $0) }
-    }
-
-    /// See `LeaseStore`.
-    public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        let recorded = HistoryRequest.fence(token: token.description)
-        self.record(key, recorded, reply, HistoryReply.init) { self.store.fence(key, token: token, reply: $0) }
-    }
-
-    /// See `LeaseStore`.
-    public func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
-        let recorded = HistoryRequest.revoke(
-            token: request.token?.description,
-            by: request.by,
-            reason: request.reason,
-            retention: request.retention.historyNanoseconds
-        )
-        self.record(request.key, recorded, reply, HistoryReply.init) { self.store.revoke(request, reply: $0) }
-    }
-
-    /// See `LeaseStore`. Decides nothing, and is not recorded.
-    public func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
-        self.store.inspect(key, reply: reply)
-    }
-
-    private func record<Reply: Sendable>(
-        _ key: FlightKey,
-        _ request: HistoryRequest,
-        _ reply: @escaping LeaseReply<Reply>,
-        _ convert: @escaping @Sendable (Reply) -> HistoryReply,
-        _ send: (@escaping LeaseReply<Reply>) -> Void
-    ) {
-        guard self.isRecorded(key) else { return send(reply) }
-        let sequence = self.history.begin(self.process, key, request)
-        send { result in
-            let recorded: HistoryReply =
+    /// Sends the request, and writes down what it asks and how it ends. A request to inspect decides nothing, and is not recorded.
+    public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        guard self.isRecorded(request.key), let recorded = HistoryRequest(request) else {
+            return self.store.send(request, reply: reply)
+        }
+        let sequence = self.history.begin(self.process, request.key, recorded)
+        self.store.send(request) { result in
+            let end: HistoryReply? =
                 switch result {
-                case .success(let answer): convert(answer)
+                case .success(let answer): HistoryReply(answer)
                 case .failure(let error): .failed("\(error)", mayHaveExecuted: error.mayHaveExecuted)
                 }
-            self.history.end(self.process, sequence, recorded)
+            if let end { self.history.end(self.process, sequence, end) }
             reply(result)
         }
     }

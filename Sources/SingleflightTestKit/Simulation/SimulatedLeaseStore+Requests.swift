@@ -1,8 +1,19 @@
 public import SingleflightLease
 
 extension SimulatedLeaseStore {
-    /// See `LeaseStore`. As with Redis, a free lease is taken by a step that cannot tell the time.
-    public func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
+    /// Sends a request on its way. As with Redis, a free lease is taken by a step that cannot tell the time.
+    public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        switch request {
+        case .enter(let request):
+            self.enter(request) { reply($0.map { .enter($0) }) }
+        case .leave where self.isAwaited(request.key):
+            reply(.success(.leave(LeaveReply(waiters: 1))))
+        case .renew, .complete, .release, .poll, .leave, .fence, .revoke, .inspect:
+            self.perform(request, reply: reply)
+        }
+    }
+
+    private func enter(_ request: EnterRequest, reply: @escaping ReplyHandler<EnterReply>) {
         let sentAt = self.clock.now
         let (validUntil, answerBy) = (sentAt.advanced(by: request.validity), sentAt.advanced(by: self.commandTimeout))
         guard request.takesFreeLease else {
@@ -27,7 +38,7 @@ extension SimulatedLeaseStore {
         validUntil: LeaseInstant,
         answerBy: LeaseInstant,
         isCorrected: Bool = false,
-        reply: @escaping LeaseReply<EnterReply>
+        reply: @escaping ReplyHandler<EnterReply>
     ) {
         let sentAt = self.clock.now
         let notAfter = self.latestServerTime(at: validUntil)
@@ -55,78 +66,29 @@ extension SimulatedLeaseStore {
         }
     }
 
-    /// See `LeaseStore`.
-    public func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        self.perform("renew \(request.token.short)", request.key, reply) { model, now in
-            model.renew(request, now: now)
-        } exchange: {
-            .renew(request, $0)
+    /// Requests that need no more than one step of the server.
+    private func perform(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        self.perform(request.summary, request.key, reply) { model, now in
+            model.perform(request, inbox: self.inbox, now: now)
+        } exchange: { answer in
+            SimulatedExchange.Kind(request, answer, inbox: self.inbox, dueBy: nil) ?? .inspect
         }
     }
+}
 
-    /// See `LeaseStore`.
-    public func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
-        self.perform("complete \(request.token.short)", request.key, reply) { model, now in
-            model.complete(request, now: now)
-        } exchange: {
-            .complete(request, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
-        self.perform("release \(request.token.short) \(request.mode)", request.key, reply) { model, now in
-            model.release(request, now: now)
-        } exchange: {
-            .release(request, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
-        self.perform("poll \(request.token.short)", request.key, reply) { model, now in
-            model.poll(request, inbox: self.inbox, now: now)
-        } exchange: {
-            .poll(request, self.inbox, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        guard !self.isAwaited(key) else {
-            return reply(.success(LeaveReply(waiters: 1)))
-        }
-        self.perform("leave", key, reply) { model, now in
-            model.leave(key, token: token, inbox: self.inbox, now: now)
-        } exchange: {
-            .leave(self.inbox, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        self.perform("fence \(token.short)", key, reply) { model, now in
-            model.fence(key, token: token, now: now)
-        } exchange: {
-            .fence(token, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
-        self.perform("revoke \(request.token?.short ?? "any")", request.key, reply) { model, now in
-            model.revoke(request, now: now)
-        } exchange: {
-            .revoke(request, $0)
-        }
-    }
-
-    /// See `LeaseStore`.
-    public func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
-        self.perform("inspect", key, reply) { model, now in
-            model.inspect(key, now: now)
-        } exchange: { _ in
-            .inspect
+extension LeaseRequest {
+    /// For the trace of a run.
+    var summary: String {
+        switch self {
+        case .enter(let request): "enter \(request.token.short)"
+        case .renew(let request): "renew \(request.token.short)"
+        case .complete(let request): "complete \(request.token.short)"
+        case .release(let request): "release \(request.token.short) \(request.mode)"
+        case .poll(let request): "poll \(request.token.short)"
+        case .leave(let request): "leave \(request.token.short)"
+        case .fence(let request): "fence \(request.token.short)"
+        case .revoke(let request): "revoke \(request.token?.short ?? "any")"
+        case .inspect: "inspect"
         }
     }
 }

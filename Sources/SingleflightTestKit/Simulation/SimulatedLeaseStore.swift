@@ -186,7 +186,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     private func askTime() {
         let sentAt = self.clock.now
-        let reply: LeaseReply<LeaseInstant> = { answer in
+        let reply: ReplyHandler<LeaseInstant> = { answer in
             if case .success(let time) = answer {
                 self.learn(time, sentAt: sentAt)
             }
@@ -254,7 +254,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         _ name: @autoclosure @escaping () -> String,
         _ key: FlightKey,
         answerBy: LeaseInstant? = nil,
-        _ reply: @escaping LeaseReply<Reply>,
+        _ reply: @escaping ReplyHandler<Reply>,
         request: @escaping (inout LeaseModel, LeaseInstant) -> Reply,
         exchange: @escaping (Reply) -> SimulatedExchange.Kind
     ) {
@@ -295,7 +295,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     private func send<Reply: Sendable>(
         _ id: UInt64,
-        _ reply: @escaping LeaseReply<Reply>,
+        _ reply: @escaping ReplyHandler<Reply>,
         execute: @escaping (_ isLate: Bool) -> Result<Reply, LeaseStoreError>
     ) {
         guard let index = self.outstanding.firstIndex(where: { $0.id == id }) else { return }
@@ -337,7 +337,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private func received<Reply: Sendable>(
         _ id: UInt64,
         _ answer: Result<Reply, LeaseStoreError>,
-        _ reply: LeaseReply<Reply>
+        _ reply: ReplyHandler<Reply>
     ) {
         switch answer {
         case .success(let answer):

@@ -138,6 +138,26 @@ package struct SimulatedExchange {
         case fence(LeaseToken, FenceReply)
         case revoke(RevokeRequest, RevokeReply)
         case inspect
+
+        /// The exchange of a request and its answer; `nil` for an answer of another kind.
+        ///
+        /// - Parameters:
+        ///   - inbox: of the process that asked.
+        ///   - dueBy: as of ``enter(_:_:_:dueBy:)``.
+        init?(_ request: LeaseRequest, _ reply: LeaseReply, inbox: InboxID, dueBy: LeaseInstant?) {
+            switch (request, reply) {
+            case (.enter(let request), .enter(let reply)): self = .enter(request, inbox, reply, dueBy: dueBy)
+            case (.renew(let request), .renew(let reply)): self = .renew(request, reply)
+            case (.complete(let request), .complete(let reply)): self = .complete(request, reply)
+            case (.release(let request), .release(let reply)): self = .release(request, reply)
+            case (.poll(let request), .poll(let reply)): self = .poll(request, inbox, reply)
+            case (.leave, .leave(let reply)): self = .leave(inbox, reply)
+            case (.fence(let request), .fence(let reply)): self = .fence(request.token, reply)
+            case (.revoke(let request), .revoke(let reply)): self = .revoke(request, reply)
+            case (.inspect, .inspect): self = .inspect
+            default: return nil
+            }
+        }
     }
 
     package var key: FlightKey

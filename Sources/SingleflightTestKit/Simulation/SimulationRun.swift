@@ -236,7 +236,7 @@ final class SimulationRun {
                 reason: "test",
                 retention: self.plan.lease.retention
             )
-            process.machine.execute { process.store.revoke(request) { _ in } }
+            process.machine.execute { process.store.send(.revoke(request)) { _ in } }
         case .desertion:
             for caller in self.callers where self.scheduler.chance(0.7) {
                 caller.leave()

@@ -69,7 +69,36 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
         }
     }
 
-    func enter(_ request: EnterRequest, reply: @escaping LeaseReply<EnterReply>) {
+    func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        switch request {
+        case .enter(let request):
+            self.enter(request, reply: reply)
+        case .renew(let renewal):
+            self.store.send(request) { answer in
+                reply(answer)
+                switch answer {
+                case .success(.renew(.lost)), .success(.renew(.expired)): self.lostToken = renewal.token
+                default: break
+                }
+                self.process.checkLoss(self)
+            }
+        case .poll:
+            self.store.send(request) { answer in
+                // A flight that was granted a lease may still ask how the one it waited for ended.
+                if case .success(.poll(.superseded(let token))) = answer, !self.isGranted {
+                    self.follow(token)
+                }
+                reply(answer)
+            }
+        case .leave:
+            self.hasLeft = true
+            self.store.send(request, reply: reply)
+        case .complete, .release, .fence, .revoke, .inspect:
+            self.store.send(request, reply: reply)
+        }
+    }
+
+    private func enter(_ request: EnterRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         self.moveOn()
         if let token = self.enteringToken, token != request.token {
             self.monitor.violate("I1", "process \(self.process.index) asks to lead again, under another token")
@@ -77,61 +106,15 @@ final class WatchedStore: LeaseStore, @unchecked Sendable {
         self.enteringToken = request.token
         self.isGranted = false
         let validUntil = self.clock.now.advanced(by: request.validity)
-        self.store.enter(request) { answer in
+        self.store.send(.enter(request)) { answer in
             switch answer {
-            case .success(.follow(let token, _)): self.follow(token)
-            case .success(.lead): self.isGranted = true
-            case .success(.late) where self.clock.now <= validUntil: self.refusedInTime(request)
-            case .success(.reuse), .success(.late), .failure: break
+            case .success(.enter(.follow(let token, _))): self.follow(token)
+            case .success(.enter(.lead)): self.isGranted = true
+            case .success(.enter(.late)) where self.clock.now <= validUntil: self.refusedInTime(request)
+            case .success, .failure: break
             }
             reply(answer)
         }
-    }
-
-    func renew(_ request: RenewRequest, reply: @escaping LeaseReply<RenewReply>) {
-        self.store.renew(request) { answer in
-            reply(answer)
-            switch answer {
-            case .success(.lost), .success(.expired): self.lostToken = request.token
-            case .success(.renewed), .failure: break
-            }
-            self.process.checkLoss(self)
-        }
-    }
-
-    func complete(_ request: CompleteRequest, reply: @escaping LeaseReply<CompleteReply>) {
-        self.store.complete(request, reply: reply)
-    }
-
-    func release(_ request: ReleaseRequest, reply: @escaping LeaseReply<ReleaseReply>) {
-        self.store.release(request, reply: reply)
-    }
-
-    func poll(_ request: PollRequest, reply: @escaping LeaseReply<PollReply>) {
-        self.store.poll(request) { answer in
-            // A flight that was granted a lease may still ask how the one it waited for ended.
-            if case .success(.superseded(let token)) = answer, !self.isGranted {
-                self.follow(token)
-            }
-            reply(answer)
-        }
-    }
-
-    func leave(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<LeaveReply>) {
-        self.hasLeft = true
-        self.store.leave(key, token: token, reply: reply)
-    }
-
-    func fence(_ key: FlightKey, token: LeaseToken, reply: @escaping LeaseReply<FenceReply>) {
-        self.store.fence(key, token: token, reply: reply)
-    }
-
-    func revoke(_ request: RevokeRequest, reply: @escaping LeaseReply<RevokeReply>) {
-        self.store.revoke(request, reply: reply)
-    }
-
-    func inspect(_ key: FlightKey, reply: @escaping LeaseReply<LeaseInspection>) {
-        self.store.inspect(key, reply: reply)
     }
 
     /// I16: whoever is in time is not refused as late, however clocks differ; one that is set while the request is under way

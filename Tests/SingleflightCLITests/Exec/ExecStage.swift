@@ -102,9 +102,7 @@ final class ExecStage: Sendable {
         let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
         while true {
             try Task.checkCancellation()
-            let inspection = try await withCheckedContinuation { continuation in
-                store.inspect(flightKey) { continuation.resume(returning: $0) }
-            }.get()
+            let inspection = try await store.answer(to: InspectRequest(key: flightKey)).get()
             if inspection.waiters.count >= count { return }
         }
     }

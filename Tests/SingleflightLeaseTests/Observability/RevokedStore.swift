@@ -4,8 +4,6 @@ import SingleflightTestKit
 extension InMemoryLeaseStore {
     func revoked(_ key: FlightKey) async throws -> RevokeReply {
         let request = RevokeRequest(key: key, token: nil, by: "test", reason: "", retention: .seconds(1))
-        return try await withCheckedContinuation { continuation in
-            self.revoke(request) { continuation.resume(returning: $0) }
-        }.get()
+        return try await self.answer(to: request).get()
     }
 }

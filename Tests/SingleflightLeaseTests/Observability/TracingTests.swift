@@ -179,9 +179,7 @@ struct TracingTests {
         let a = try self.process("a", self.here)
         let leader = a.call(self.work)
         await self.work.untilStarted()
-        let inspection = try await withCheckedContinuation { continuation in
-            a.store.inspect(self.cluster.key) { continuation.resume(returning: $0) }
-        }.get()
+        let inspection = try await a.store.answer(to: InspectRequest(key: self.cluster.key)).get()
         self.work.finish()
         _ = await leader.value
         let span = try #require(self.span(self.here, "leader"))

@@ -66,23 +66,22 @@ struct HostileSession: Sendable {
             { _ = try await store.entered(enter) },
             {
                 let request = RenewRequest(key: key, token: token, terms: enter.terms, attempt: 0, note: enter.note)
-                _ = try await answer { store.renew(request, reply: $0) }
+                _ = try await store.answer(to: request).get()
             },
             {
                 let outcome = StoredOutcome.value([1])
                 _ = try await store.completed(.init(key: key, token: token, outcome: outcome, retention: .seconds(1)))
             },
             {
-                _ = try await answer {
-                    store.release(.init(key: key, token: token, mode: .handOver, retention: .seconds(1)), reply: $0)
-                }
+                let request = ReleaseRequest(key: key, token: token, mode: .handOver, retention: .seconds(1))
+                _ = try await store.answer(to: request).get()
             },
             {
                 let request = PollRequest(key: key, token: token, leaderLoss: .cancel, retention: .seconds(1))
-                _ = try await answer { store.poll(request, reply: $0) }
+                _ = try await store.answer(to: request).get()
             },
             { _ = try await store.left(key, token) },
-            { _ = try await answer { store.fence(key, token: token, reply: $0) } },
+            { _ = try await store.answer(to: FenceRequest(key: key, token: token)).get() },
             {
                 _ = try await store.revoked(.init(key: key, token: nil, by: "test", reason: "", retention: .seconds(1)))
             },
@@ -121,14 +120,6 @@ struct HostileSession: Sendable {
             wallClock: { .seconds(Date().timeIntervalSince1970) }
         )
         return []
-    }
-
-    private static func answer<Reply: Sendable>(
-        _ send: (@escaping LeaseReply<Reply>) -> Void
-    ) async throws -> Reply {
-        try await withCheckedContinuation { continuation in
-            send { continuation.resume(returning: $0) }
-        }.get()
     }
 
     /// What `work` finds, or that it did not end. What hangs is left behind, for nothing can end it.

@@ -35,33 +35,23 @@ struct EventReader {
 
 extension RedisLeaseStore {
     func entered(_ request: EnterRequest) async throws -> EnterReply {
-        try await withCheckedContinuation { continuation in
-            self.enter(request) { continuation.resume(returning: $0) }
-        }.get()
+        try await self.answer(to: request).get()
     }
 
     func inspected(_ key: FlightKey) async throws -> LeaseInspection {
-        try await withCheckedContinuation { continuation in
-            self.inspect(key) { continuation.resume(returning: $0) }
-        }.get()
+        try await self.answer(to: InspectRequest(key: key)).get()
     }
 
     func completed(_ request: CompleteRequest) async throws -> CompleteReply {
-        try await withCheckedContinuation { continuation in
-            self.complete(request) { continuation.resume(returning: $0) }
-        }.get()
+        try await self.answer(to: request).get()
     }
 
     func revoked(_ request: RevokeRequest) async throws -> RevokeReply {
-        try await withCheckedContinuation { continuation in
-            self.revoke(request) { continuation.resume(returning: $0) }
-        }.get()
+        try await self.answer(to: request).get()
     }
 
     func left(_ key: FlightKey, _ token: LeaseToken) async throws -> LeaveReply {
-        try await withCheckedContinuation { continuation in
-            self.leave(key, token: token) { continuation.resume(returning: $0) }
-        }.get()
+        try await self.answer(to: LeaveRequest(key: key, token: token)).get()
     }
 }
 

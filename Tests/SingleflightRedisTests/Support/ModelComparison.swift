@@ -98,10 +98,10 @@ final class ModelComparison {
             note: LeaseNote(label: store.label),
             validity: .seconds(10)
         )
-        _ = try await self.ask { store.enter(enter, reply: $0) }
+        _ = try await store.answer(to: enter).get()
         // The leader's own inbox hears of a revocation.
         let revoke = RevokeRequest(key: key, token: nil, by: "test", reason: "", retention: Self.long)
-        _ = try await self.ask { store.revoke(revoke, reply: $0) }
+        _ = try await store.answer(to: revoke).get()
         for await _ in arrival {}
         registration.cancel()
     }
@@ -128,7 +128,7 @@ final class ModelComparison {
             let note = LeaseNote(label: store.label)
             let request = EnterRequest(key: key, token: token, terms: terms, note: note, validity: .seconds(10))
             let expected = self.model.enter(request, inbox: inbox, now: now)
-            return ("enter", "\(expected.coarse)", "\(try await self.ask { store.enter(request, reply: $0) }.coarse)")
+            return ("enter", "\(expected.coarse)", "\(try await store.answer(to: request).get().coarse)")
         case 3, 4:
             let reuse: Duration = self.pick(4) == 0 ? Self.long : .zero
             let request = CompleteRequest(
@@ -139,7 +139,7 @@ final class ModelComparison {
                 reuse: reuse
             )
             let expected = self.model.complete(request, now: now)
-            return ("complete", "\(expected)", "\(try await self.ask { store.complete(request, reply: $0) })")
+            return ("complete", "\(expected)", "\(try await store.answer(to: request).get())")
         case 5:
             let note = LeaseNote(label: store.label, renewals: 1)
             let message = String(repeating: "working ", count: self.pick(20))
@@ -157,33 +157,27 @@ final class ModelComparison {
                 news: self.pick(2) == 0 ? progress : nil
             )
             let expected = self.model.renew(request, now: now)
-            return ("renew", "\(expected)", "\(try await self.ask { leader.renew(request, reply: $0) })")
+            return ("renew", "\(expected)", "\(try await leader.answer(to: request).get())")
         case 6, 7:
             let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .giveUp, .handOver, .handOver]
             let mode = modes[self.pick(modes.count)]
             let request = ReleaseRequest(key: key, token: self.token(of: key), mode: mode, retention: Self.long)
             let expected = self.model.release(request, now: now)
-            return ("release", "\(expected)", "\(try await self.ask { store.release(request, reply: $0) })")
+            return ("release", "\(expected)", "\(try await store.answer(to: request).get())")
         case 8, 9:
             let request = PollRequest(key: key, token: self.token(of: key), leaderLoss: policy, retention: Self.long)
             let expected = self.model.poll(request, inbox: inbox, now: now)
-            return ("poll", "\(expected.coarse)", "\(try await self.ask { store.poll(request, reply: $0) }.coarse)")
+            return ("poll", "\(expected.coarse)", "\(try await store.answer(to: request).get().coarse)")
         case 10:
             let token = self.token(of: key)
             let expected = self.model.leave(key, token: token, inbox: inbox, now: now)
-            return ("leave", "\(expected)", "\(try await self.ask { store.leave(key, token: token, reply: $0) })")
+            return ("leave", "\(expected)", "\(try await store.answer(to: LeaveRequest(key: key, token: token)).get())")
         default:
             let token = self.pick(2) == 0 ? nil : self.token(of: key)
             let request = RevokeRequest(key: key, token: token, by: "test", reason: "so\nthere", retention: Self.long)
             let expected = self.model.revoke(request, now: now)
-            return ("revoke", "\(expected)", "\(try await self.ask { store.revoke(request, reply: $0) })")
+            return ("revoke", "\(expected)", "\(try await store.answer(to: request).get())")
         }
-    }
-
-    private func ask<Reply: Sendable>(_ send: (@escaping LeaseReply<Reply>) -> Void) async throws -> Reply {
-        try await withCheckedContinuation { continuation in
-            send { continuation.resume(returning: $0) }
-        }.get()
     }
 
     private func outcome() -> StoredOutcome {

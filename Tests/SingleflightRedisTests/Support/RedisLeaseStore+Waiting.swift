@@ -10,9 +10,7 @@ extension RedisLeaseStore {
         let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
         let end = ContinuousClock.now + .seconds(30)
         while true {
-            let inspection = try await withCheckedContinuation { continuation in
-                self.inspect(flightKey) { continuation.resume(returning: $0) }
-            }.get()
+            let inspection = try await self.answer(to: InspectRequest(key: flightKey)).get()
             if inspection.waiters.count >= count { return }
             guard ContinuousClock.now < end else {
                 throw NobodyWaits(wanted: count, waiters: inspection.waiters.count, key: key)

@@ -95,9 +95,7 @@ extension RedisLeaseStore {
     /// What is held about a flight.
     func inspected(group: String, key: String) async throws -> LeaseInspection {
         let flight = try FlightKey(group: group, bytes: Array(key.utf8))
-        return try await withCheckedContinuation { continuation in
-            self.inspect(flight) { continuation.resume(returning: $0) }
-        }.get()
+        return try await self.answer(to: InspectRequest(key: flight)).get()
     }
 }
 

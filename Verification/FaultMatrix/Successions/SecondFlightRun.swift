@@ -140,9 +140,7 @@ struct SecondFlightRun: Sendable {
     private func revoke(_ process: CellProcess) async throws {
         let key = try FlightKey(group: self.groupName, bytes: Array("key".utf8))
         let request = RevokeRequest(key: key, token: nil, by: "matrix", reason: "cell", retention: .seconds(5))
-        _ = await withCheckedContinuation { continuation in
-            process.recorded.revoke(request) { continuation.resume(returning: $0) }
-        }
+        _ = await process.recorded.answer(to: request)
     }
 
     /// Announces something to the worker, and waits until it has come as far as the proxy: all that was announced before has, too.

@@ -1,0 +1,30 @@
+/// How far an operation has come, in its own words.
+public struct FlightProgress: Hashable, Sendable {
+    /// The share of the work that is done, from 0 to 1, if it is known.
+    public var fraction: Double?
+    /// What is being done; at most 1024 bytes of UTF-8 reach other processes, longer ones are cut.
+    public var message: String
+
+    /// Creates a report; a fraction outside 0 to 1 is clamped, one that is not a number is dropped.
+    public init(fraction: Double? = nil, message: String = "") {
+        self.fraction = fraction.flatMap { $0.isNaN ? nil : min(max($0, 0), 1) }
+        self.message = message
+    }
+
+    /// The longest message that is told to other processes, in bytes of UTF-8.
+    static let maximumMessageBytes = 1024
+
+    /// The same, with a message that is short enough to be told to other processes: cut at a character.
+    var shortened: FlightProgress {
+        guard self.message.utf8.count > Self.maximumMessageBytes else { return self }
+        var short = self
+        short.message = ""
+        var count = 0
+        for character in self.message {
+            count += character.utf8.count
+            guard count <= Self.maximumMessageBytes else { break }
+            short.message.append(character)
+        }
+        return short
+    }
+}
