@@ -58,7 +58,7 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
         switch role {
         case .leader:
             self.leaderSubscribed = true
-        case .subscriber:
+        case .subscriber, .follower:
             if let limit, self.seats.subscribers >= limit { return nil }
         }
         return self.seats.take(as: role)
@@ -187,7 +187,7 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
 
     /// Somebody ends the flight without a result. Returns the seats of all who are suspended, or nil if it had ended.
     @inlinable
-    mutating func cancel(_ reason: CancellationReason) -> Departure? {
+    mutating func cancel(_ reason: Cancellation) -> Departure? {
         self.finish(.canceled(reason))
     }
 

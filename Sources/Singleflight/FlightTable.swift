@@ -219,7 +219,7 @@ struct FlightTable<Key: Hashable & Sendable, Value: Sendable, Waiter: Sendable, 
     @inlinable
     mutating func cancel(
         _ id: FlightID,
-        _ reason: CancellationReason,
+        _ reason: Cancellation,
         _ remains: inout Remains
     ) -> Flight.Departure? {
         guard self.holds(id) else { return nil }

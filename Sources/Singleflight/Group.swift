@@ -36,10 +36,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// Like ``run(_:cancellation:operation:)``, but throws where that has no value to give.
     ///
-    /// - Throws: the operation's own error, the same for every caller; `CancellationError` if this caller's task was
-    ///   cancelled; ``GroupError`` if the group refused the call (``GroupError/Code-swift.struct/reentrantCall``,
-    ///   ``GroupError/Code-swift.struct/tooManyWaiters``) or the leader went away without a result
-    ///   (``GroupError/Code-swift.struct/leaderLeft``); the leader's error for ``CancellationReason/custom(_:)``.
+    /// - Throws: as ``Outcome/get()``. Every caller gets the operation's own error.
     @inline(__always)
     @inlinable
     nonisolated(nonsending) public func value(
@@ -48,10 +45,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         operation: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         // Inlined, as a frame of its own would be held by each caller that waits: see Shard.outcome.
-        switch await self.run(key, cancellation: cancellation, operation: operation) {
-        case .complete(let completion): return try completion.result.get()
-        case .canceled(let reason): throw reason.error(key: key)
-        }
+        try await self.run(key, cancellation: cancellation, operation: operation).get()
     }
 
     /// Joins the running flight for `key`, or else starts one with `operation`, and waits for its outcome.
@@ -78,7 +72,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         cancellation: CancellationPolicy? = nil,
         operation: @escaping @Sendable () async throws -> Value
     ) async -> Outcome<Value> {
-        if Task.isCancelled { return .canceled(.callerCancelled) }
+        if Task.isCancelled { return .canceled(.callerCanceled) }
         let policy = cancellation ?? self.configuration.cancellation
         let hash = key.hashValue
         let shard = self.shard(for: hash)
@@ -101,7 +95,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Not inlined, as all that a call seldom does: what it needs would lie in the frame of each caller that waits.
     @inline(never)
     @inlinable
-    func refusal(_ code: GroupError.Code, _ key: Key) -> CancellationReason {
+    func refusal(_ code: GroupError.Code, _ key: Key) -> Cancellation {
         let limit = code == .tooManyWaiters ? self.configuration.maximumWaitersPerKey : nil
         return .refused(GroupError(code, key: key, limit: limit))
     }

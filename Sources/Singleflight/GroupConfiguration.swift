@@ -13,7 +13,7 @@ public enum CancellationPolicy: Sendable, Hashable {
     /// The cheapest policy: no task is created. The caller that leads can leave only when its operation returns, and a
     /// waiting task of higher priority does not raise the operation's. If the operation throws while its task is
     /// cancelled, the error belongs to the leader's cancellation and is not shared: the others get
-    /// ``CancellationReason/leaderLeft``, the leader itself ``CancellationReason/callerCancelled``. A value that is
+    /// ``Cancellation/leaderLeft``, the leader itself ``Cancellation/callerCanceled``. A value that is
     /// returned despite the cancellation is shared as usual.
     case withLeader
 }

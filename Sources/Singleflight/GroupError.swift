@@ -5,9 +5,6 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
         private enum Base: String {
             case reentrantCall
             case tooManyWaiters
-            case leaderLeft
-            case subscriptionOver
-            case abandoned
         }
 
         private let base: Base
@@ -17,15 +14,6 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
 
         /// The flight already had ``GroupConfiguration/maximumWaitersPerKey`` waiting callers.
         public static let tooManyWaiters = Code(base: .tooManyWaiters)
-
-        /// The flight's leader went away, or was cancelled, without a result.
-        public static let leaderLeft = Code(base: .leaderLeft)
-
-        /// The subscription had been left, or its outcome taken, before.
-        public static let subscriptionOver = Code(base: .subscriptionOver)
-
-        /// The flight had ended because nobody waited for it any more.
-        public static let abandoned = Code(base: .abandoned)
 
         /// A short, constant text, fit for a metric's dimension.
         public var description: String { self.base.rawValue }
@@ -78,14 +66,8 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
         switch self.code {
         case .reentrantCall:
             "the operation for key '\(self.key)' asked its own group for the same key and would wait for itself"
-        case .tooManyWaiters:
-            "key '\(self.key)' already has its maximum of \(self.limit ?? 0) waiting callers"
-        case .leaderLeft:
-            "the leader of key '\(self.key)' went away without a result"
-        case .subscriptionOver:
-            "the subscription to key '\(self.key)' is over"
         default:
-            "nobody waited for key '\(self.key)' any more"
+            "key '\(self.key)' already has its maximum of \(self.limit ?? 0) waiting callers"
         }
     }
 }

@@ -4,7 +4,7 @@ public import Synchronization
 ///
 /// For work that is scheduled by hand: whoever gets a leader from ``Group/entry(_:)`` computes the value wherever it
 /// likes and calls ``complete(_:)``. If the last reference to a leader goes away before, everybody who waits gets
-/// ``CancellationReason/leaderLeft`` and the key is free again: nobody hangs.
+/// ``Cancellation/leaderLeft`` and the key is free again: nobody hangs.
 ///
 /// Safe to use from any thread. Handlers and waiting callers run outside of all locks.
 public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
@@ -57,7 +57,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Returns false, and does nothing, if the flight has ended before.
     @inlinable
     @discardableResult
-    public func cancel(_ reason: CancellationReason = .leaderLeft) -> Bool {
+    public func cancel(_ reason: Cancellation = .leaderLeft) -> Bool {
         self.shard.cancel(self.flight, reason)
     }
 

@@ -1,90 +1,41 @@
-/// How a flight ended for one caller.
+/// How a flight ended for one caller, of a local group or of a distributed one.
 public enum Outcome<Value: Sendable>: Sendable {
     /// There is a result: the operation's value or its error.
     case complete(Completion<Value>)
 
     /// No result will come, and why.
-    case canceled(CancellationReason)
-}
+    case canceled(Cancellation)
 
-/// The result of a flight, as one of its callers sees it.
-public struct Completion<Value: Sendable>: Sendable {
-    /// The operation's value, or the error it threw: the same for every caller.
-    public var result: Result<Value, any Error>
-
-    /// Whether more than one caller had the flight's result in hand or was waiting for it when it completed.
+    /// The operation's value.
     ///
-    /// Callers that left before don't count. A leader that computes without subscribing counts as one caller.
-    public var isShared: Bool
-
-    /// What this caller was.
-    public var role: Role
-
-    /// Makes a completion.
+    /// - Throws: the operation's error; where no result will come, `CancellationError` if this caller's task was canceled,
+    ///   ``GroupError`` if the group turned the caller away, the leader's own error if it ended the flight with one, and the
+    ///   ``Cancellation`` otherwise.
     @inlinable
-    public init(result: Result<Value, any Error>, isShared: Bool, role: Role) {
-        self.result = result
-        self.isShared = isShared
-        self.role = role
-    }
-}
-
-/// What a caller was in its flight.
-public enum Role: Sendable, Hashable {
-    /// The caller that started the flight.
-    case leader
-
-    /// A caller that found the flight running and waited for its outcome.
-    case subscriber
-}
-
-/// Why a caller gets no result.
-public enum CancellationReason: Sendable, CustomStringConvertible {
-    /// The leader went away, or was cancelled, without a result.
-    case leaderLeft
-
-    /// The task of this very caller was cancelled; the flight may go on for others.
-    case callerCancelled
-
-    /// This subscription was left, or its one outcome has been or is being taken by somebody else.
-    case left
-
-    /// The last caller had left, which ended the flight, before this one subscribed through the leader.
-    case abandoned
-
-    /// The group refused the caller: a re-entrant call, or too many waiting callers.
-    case refused(GroupError)
-
-    /// The leader canceled the flight for a reason of its own.
-    case custom(any Error)
-
-    /// A short text for logs.
-    public var description: String {
+    public func get() throws -> Value {
         switch self {
-        case .leaderLeft: "the leader left"
-        case .callerCancelled: "the caller was cancelled"
-        case .left: "the subscription is over"
-        case .abandoned: "nobody waited any more"
-        case .refused(let error): "refused: \(error)"
-        case .custom(let error): "canceled: \(error)"
+        case .complete(let completion): try completion.result.get()
+        case .canceled(let cancellation): throw cancellation.thrown
         }
     }
 
-    /// The error that ``Group/value(_:cancellation:operation:)`` throws for this reason.
-    @usableFromInline
-    func error(key: some Any) -> any Error {
+    /// The same outcome with another value.
+    package func map<Other: Sendable>(_ transform: (Value) throws -> Other) -> Outcome<Other> {
         switch self {
-        case .callerCancelled: CancellationError()
-        case .refused(let error): error
-        case .custom(let error): error
-        case .leaderLeft: GroupError(.leaderLeft, key: key)
-        case .left: GroupError(.subscriptionOver, key: key)
-        case .abandoned: GroupError(.abandoned, key: key)
+        case .complete(let completion):
+            .complete(
+                Completion<Other>(
+                    result: completion.result.flatMap { value in Result { try transform(value) } },
+                    isShared: completion.isShared,
+                    role: completion.role,
+                    details: completion.details
+                )
+            )
+        case .canceled(let cancellation):
+            .canceled(cancellation)
         }
     }
-}
 
-extension Outcome {
     /// The same outcome, as seen by a caller of the given role.
     @inlinable
     func seen(as role: Role) -> Outcome<Value> {
@@ -96,4 +47,54 @@ extension Outcome {
             return self
         }
     }
+}
+
+/// The result of a flight, as one of its callers sees it.
+public struct Completion<Value: Sendable>: Sendable {
+    /// What another layer knows of the flight beside its result; `nil` for a flight of a local group.
+    ///
+    /// First, so that what follows needs no padding: an outcome is copied for every caller.
+    @usableFromInline package let details: (any AnyObject & Sendable)?
+
+    /// The operation's value, or the error it threw: the same for every caller of a process.
+    public var result: Result<Value, any Error>
+
+    /// Whether more than one caller had the flight's result in hand or was waiting for it when it completed.
+    ///
+    /// Callers that left before don't count. A leader that computes without subscribing counts as one caller.
+    public var isShared: Bool
+
+    /// What this caller was.
+    public var role: Role
+
+    /// Makes a completion of a flight in this process.
+    @inlinable
+    public init(result: Result<Value, any Error>, isShared: Bool, role: Role) {
+        self.init(result: result, isShared: isShared, role: role, details: nil)
+    }
+
+    @usableFromInline
+    package init(
+        result: Result<Value, any Error>,
+        isShared: Bool,
+        role: Role,
+        details: (any AnyObject & Sendable)?
+    ) {
+        self.details = details
+        self.result = result
+        self.isShared = isShared
+        self.role = role
+    }
+}
+
+/// What a caller was in its flight.
+public enum Role: Hashable, Sendable {
+    /// The caller that started the flight, and whose operation ran.
+    case leader
+
+    /// A caller that found the flight running in its process and waited for its outcome.
+    case subscriber
+
+    /// A caller in another process than the leader's. Distributed groups only.
+    case follower
 }

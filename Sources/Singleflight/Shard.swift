@@ -73,8 +73,8 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// Whoever finds its own subscription gone was removed by its cancellation handler or by a call to `leave`.
     @inlinable
-    static var reasonOfGone: CancellationReason {
-        Task.isCancelled ? .callerCancelled : .left
+    static var reasonOfGone: Cancellation {
+        Task.isCancelled ? .callerCanceled : .left
     }
 
     @inlinable
@@ -97,7 +97,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     func cancelWait(_ flight: FlightID, _ seat: SeatID) {
         var remains = Table.Remains()
         let action = self.table.withLock { $0.cancelWait(flight, seat, &remains) }
-        action.waiter?.resume(returning: .canceled(.callerCancelled))
+        action.waiter?.resume(returning: .canceled(.callerCanceled))
         action.abandoned?.abandon()
     }
 
@@ -151,7 +151,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         let result = await self.result(flight, operation)
         if case .failure = result, Task.isCancelled {
             self.leaderLeaves(flight)
-            return .canceled(.callerCancelled)
+            return .canceled(.callerCanceled)
         }
         let isShared = self.completeAndLeave(flight, result)
         return .complete(Completion(result: result, isShared: isShared, role: .leader))
@@ -213,7 +213,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     @inlinable
-    func cancel(_ flight: FlightID, _ reason: CancellationReason) -> Bool {
+    func cancel(_ flight: FlightID, _ reason: Cancellation) -> Bool {
         var remains = Table.Remains()
         guard let departure = self.table.withLock({ $0.cancel(flight, reason, &remains) }) else { return false }
         Self.resume(departure)

@@ -8,7 +8,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     @usableFromInline
     enum Subscription: Sendable {
         case seated(FlightID, SeatID)
-        case refused(CancellationReason)
+        case refused(Cancellation)
     }
 
     /// What is being computed.
@@ -44,8 +44,8 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     /// Waits for the flight's outcome. Never hangs longer than the flight has a leader.
     ///
     /// If the awaiting task is cancelled the subscriber leaves at once and gets
-    /// ``CancellationReason/callerCancelled``, unless the outcome is there already. An outcome can be taken once: a
-    /// second call, concurrent or later, gets ``CancellationReason/left``.
+    /// ``Cancellation/callerCanceled``, unless the outcome is there already. An outcome can be taken once: a
+    /// second call, concurrent or later, gets ``Cancellation/left``.
     @inlinable
     nonisolated(nonsending) public func outcome() async -> Outcome<Value> {
         switch self.subscription {
@@ -60,7 +60,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
         }
     }
 
-    /// Stops waiting: a suspended or later call of ``outcome()`` gets ``CancellationReason/left``.
+    /// Stops waiting: a suspended or later call of ``outcome()`` gets ``Cancellation/left``.
     ///
     /// Does nothing if the outcome has been taken, or if the subscriber has left before.
     @inlinable

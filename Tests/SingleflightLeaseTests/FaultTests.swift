@@ -56,7 +56,7 @@ struct FaultTests {
     func runLocallyShared() async throws {
         let (a, clock) = (try self.cluster.process("a"), self.cluster.clock)
         a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
-        var calls: [Task<DistributedOutcome<String>, Never>] = []
+        var calls: [Task<Outcome<String>, Never>] = []
         for _ in 0..<3 {
             calls.append(await a.joinedCall(self.work, clock: clock))
         }
@@ -64,7 +64,7 @@ struct FaultTests {
         // which has a longest time of its own.
         await clock.untilScheduled(inAll: 2 * calls.count + 1)
         self.work.finish(.success("alone"))
-        var roles: [FlightRole] = []
+        var roles: [Role] = []
         for call in calls {
             let completion = try await call.value.completion()
             #expect(try completion.result.get() == "alone")
@@ -169,7 +169,7 @@ struct FaultTests {
         let follower = b.call(self.other)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         follower.cancel()
-        #expect(await follower.value.cancellation == .callerCancelled)
+        #expect(await follower.value.cancellation == .callerCanceled)
         await b.store.untilIdle()
         self.work.finish()
         #expect(try await leader.value.completion().result.get() == "value")

@@ -153,7 +153,7 @@ struct HandleTests {
         _ = await first.outcome()
         let second = try await a.leads()
         #expect(try await second.fence() > early)
-        await #expect(throws: FlightCanceledError(reason: .leaseLost)) { try await first.fence() }
+        await #expect(throws: Cancellation.leaseLost) { try await first.fence() }
         second.complete(.success("second"))
         _ = await second.outcome()
         await self.cluster.expectNothingLeft(a)
@@ -168,7 +168,7 @@ struct HandleTests {
             Issue.record("it leads")
             return
         }
-        guard case .refused(let error) = await refused.outcome().cancellation else {
+        guard let error = await refused.outcome().cancellation?.underlying as? GroupError else {
             Issue.record("not refused")
             return
         }
@@ -235,7 +235,7 @@ struct HandleTests {
         let call = b.call(self.work)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         #expect(leader.cancel(reason: "no more paper"))
-        let reason = DistributedCancellation.revoked(by: "a", reason: "no more paper")
+        let reason = Cancellation.revoked(by: "a", reason: "no more paper")
         #expect(await here.outcome().cancellation == reason)
         #expect(await call.value.cancellation == reason)
         #expect(await leader.outcome().cancellation == reason)
@@ -301,7 +301,7 @@ struct HandleTests {
         } else {
             a.store.shutDown()
         }
-        let reason: DistributedCancellation = isRevoked ? .revoked(by: "ops", reason: "stuck") : .leaderShutDown
+        let reason: Cancellation = isRevoked ? .revoked(by: "ops", reason: "stuck") : .leaderShutDown
         #expect(await leader.outcome().cancellation == reason)
         #expect(await follower.outcome().cancellation == reason)
         #expect(lost.made == 1)

@@ -18,9 +18,9 @@ struct HandleWaitingTests {
         let leader = try await a.leads()
         let follower = try await b.subscribes()
         // All wait when the first is canceled.
-        let tasks = (0..<3).map { _ in Task<DistributedOutcome<String>, Never>.atOnce { await follower.outcome() } }
+        let tasks = (0..<3).map { _ in Task<Outcome<String>, Never>.atOnce { await follower.outcome() } }
         tasks[0].cancel()
-        #expect(await tasks[0].value.cancellation == .callerCancelled)
+        #expect(await tasks[0].value.cancellation == .callerCanceled)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         leader.complete(.success("value"))
         for task in tasks[1...] {
@@ -63,7 +63,7 @@ struct HandleWaitingTests {
             Issue.record("it leads")
             return
         }
-        #expect(await subscriber.outcome().cancellation == .callerCancelled)
+        #expect(await subscriber.outcome().cancellation == .callerCanceled)
         gate.open()
         await self.cluster.server.untilLease(of: self.cluster.key, isHeld: false)
         await self.cluster.expectNothingLeft(a)
@@ -260,7 +260,7 @@ struct HandleWaitingTests {
         let a = try self.cluster.process("a", .test { $0.maximumWaitersPerKey = 1 })
         let leader = try await a.leads()
         let first = try await a.subscribes()
-        guard case .refused(let error) = await (try await a.subscribes()).outcome().cancellation else {
+        guard let error = await (try await a.subscribes()).outcome().cancellation?.underlying as? GroupError else {
             Issue.record("not refused")
             return
         }

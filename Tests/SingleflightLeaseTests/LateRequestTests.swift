@@ -169,7 +169,7 @@ struct LateRequestTests {
         let call = a.call(self.work)
         await gate.untilHeld()
         call.cancel()
-        #expect(await call.value.cancellation == .callerCancelled)
+        #expect(await call.value.cancellation == .callerCanceled)
         gate.open()
         await a.store.untilIdle()
         #expect(try await self.inspect(a).lease == nil)

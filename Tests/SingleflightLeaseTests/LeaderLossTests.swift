@@ -47,7 +47,7 @@ struct LeaderLossTests {
         _ = await leader.value
         await self.other.untilStarted()
         self.other.finish(.success("second"))
-        var roles: [FlightRole] = []
+        var roles: [Role] = []
         for call in calls {
             let completion = try await call.value.completion()
             #expect(try completion.result.get() == "second")
@@ -77,7 +77,7 @@ struct LeaderLossTests {
             process.cutOff([.renew, .complete])
         }
         self.cluster.clock.advance(by: .milliseconds(3800))
-        var reasons: [DistributedCancellation?] = []
+        var reasons: [Cancellation?] = []
         for call in calls {
             reasons.append(await call.value.cancellation)
         }

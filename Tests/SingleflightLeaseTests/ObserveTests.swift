@@ -139,7 +139,7 @@ struct ObserveTests {
         let canceled = a.call(self.work)
         await self.work.untilStarted()
         canceled.cancel()
-        #expect(await canceled.value.cancellation == .callerCancelled)
+        #expect(await canceled.value.cancellation == .callerCanceled)
         await self.work.untilCanceled()
         let group = a.group
         let other = self.other

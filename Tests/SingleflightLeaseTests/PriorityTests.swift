@@ -21,7 +21,7 @@ struct PriorityTests {
         return Task.currentPriority >= .high ? "raised" : "not raised"
     }
 
-    private func lead(_ process: Process) async -> Task<DistributedOutcome<String>, Never> {
+    private func lead(_ process: Process) async -> Task<Outcome<String>, Never> {
         let (group, work) = (process.group, self.work)
         let call = Task(priority: .low) { await group.run("key") { try await Self.raised(work, $0) } }
         await self.work.untilStarted()

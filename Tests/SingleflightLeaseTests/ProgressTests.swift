@@ -168,7 +168,7 @@ struct ProgressTests {
         let heard = Heard()
         let (late, gate) = (processes[1], RequestGate())
         late.store.onRequest { $0 == .enter ? .replyHeld(gate) : .none }
-        let call = Task<DistributedOutcome<String>, Never>.atOnce {
+        let call = Task<Outcome<String>, Never>.atOnce {
             await late.group.run("key") { progress in
                 heard.add(progress, by: "late")
             } operation: { _ in
@@ -220,7 +220,7 @@ struct ProgressTests {
         let processes = try self.processes()
         let heard = Heard()
         let work = Work()
-        func call(_ index: Int) -> Task<DistributedOutcome<String>, Never> {
+        func call(_ index: Int) -> Task<Outcome<String>, Never> {
             let process = processes[index]
             return Task {
                 await process.group.run("key") { progress in

@@ -52,7 +52,7 @@ struct Process: Sendable {
     let store: InMemoryLeaseStore
     let group: DistributedGroup<String, String>
 
-    func call(_ work: Work, unavailable: UnavailablePolicy? = nil) -> Task<DistributedOutcome<String>, Never> {
+    func call(_ work: Work, unavailable: UnavailablePolicy? = nil) -> Task<Outcome<String>, Never> {
         let group = self.group
         return Task { await group.run("key", unavailable: unavailable) { try await work.run($0) } }
     }
@@ -60,7 +60,7 @@ struct Process: Sendable {
     /// A call that has joined its flight when this returns.
     ///
     /// A call that waits for a limited time schedules the end of its wait once it has joined.
-    func joinedCall(_ work: Work, clock: ManualLeaseClock) async -> Task<DistributedOutcome<String>, Never> {
+    func joinedCall(_ work: Work, clock: ManualLeaseClock) async -> Task<Outcome<String>, Never> {
         let timers = clock.timerCount
         let group = self.group
         let task = Task { await group.run("key", waitingAtMost: .seconds(3000)) { try await work.run($0) } }
@@ -191,15 +191,15 @@ struct Failure: Error, Hashable, Codable {
     var reason = "failed"
 }
 
-extension DistributedOutcome {
+extension Outcome {
     /// The completion, or the end of the test.
-    func completion(sourceLocation: SourceLocation = #_sourceLocation) throws -> DistributedCompletion<Value> {
-        var completion: DistributedCompletion<Value>?
+    func completion(sourceLocation: SourceLocation = #_sourceLocation) throws -> Completion<Value> {
+        var completion: Completion<Value>?
         if case .complete(let found) = self { completion = found }
         return try #require(completion, "\(self)", sourceLocation: sourceLocation)
     }
 
-    var cancellation: DistributedCancellation? {
+    var cancellation: Cancellation? {
         if case .canceled(let reason) = self { reason } else { nil }
     }
 }

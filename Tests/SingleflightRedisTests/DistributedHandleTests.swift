@@ -46,11 +46,11 @@ struct DistributedHandleTests {
         return try #require(subscriber)
     }
 
-    private func canceled(_ outcome: DistributedOutcome<String>) -> DistributedCancellation? {
+    private func canceled(_ outcome: Outcome<String>) -> Cancellation? {
         if case .canceled(let reason) = outcome { reason } else { nil }
     }
 
-    private func value(_ outcome: DistributedOutcome<String>) throws -> String? {
+    private func value(_ outcome: Outcome<String>) throws -> String? {
         if case .complete(let completion) = outcome { try completion.result.get() } else { nil }
     }
 
@@ -106,7 +106,7 @@ struct DistributedHandleTests {
             let leader = try await self.leader(here)
             let far = try await self.subscriber(there)
             #expect(leader.cancel(reason: "no more paper"))
-            let reason = DistributedCancellation.revoked(by: "one", reason: "no more paper")
+            let reason = Cancellation.revoked(by: "one", reason: "no more paper")
             #expect(self.canceled(await far.outcome()) == reason)
             #expect(self.canceled(await leader.outcome()) == reason)
         }

@@ -49,7 +49,7 @@ struct FrozenServerTests {
         return start.duration(to: .now)
     }
 
-    private func expectUnavailable(_ outcome: DistributedOutcome<String>) {
+    private func expectUnavailable(_ outcome: Outcome<String>) {
         guard case .complete(let completion) = outcome else {
             Issue.record("\(outcome)")
             return

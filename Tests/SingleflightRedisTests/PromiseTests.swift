@@ -23,7 +23,7 @@ struct PromiseTests {
         func outcomes(
             of end: @escaping @Sendable (Flight<String>) async throws -> String,
             meanwhile: () async throws -> Void = {}
-        ) async throws -> (led: DistributedOutcome<String>, followed: DistributedOutcome<String>) {
+        ) async throws -> (led: Outcome<String>, followed: Outcome<String>) {
             let gate = self.gate
             async let led = self.here.run("front") { flight in
                 await gate.wait()
@@ -55,17 +55,17 @@ struct PromiseTests {
         }
     }
 
-    private func result(_ outcome: DistributedOutcome<String>) throws -> Result<String, any Error> {
+    private func result(_ outcome: Outcome<String>) throws -> Result<String, any Error> {
         var result: Result<String, any Error>?
         if case .complete(let completion) = outcome { result = completion.result }
         return try #require(result, "\(outcome)")
     }
 
-    private func code(_ outcome: DistributedOutcome<String>) throws -> DistributedGroupError.Code? {
+    private func code(_ outcome: Outcome<String>) throws -> DistributedGroupError.Code? {
         if case .failure(let error as DistributedGroupError) = try self.result(outcome) { error.code } else { nil }
     }
 
-    private func reason(_ outcome: DistributedOutcome<String>) -> DistributedCancellation? {
+    private func reason(_ outcome: Outcome<String>) -> Cancellation? {
         if case .canceled(let reason) = outcome { reason } else { nil }
     }
 

@@ -42,7 +42,7 @@ struct RedisHerdTests {
                 #expect(try await stores[0].entered(dead) == .lead(attempt: 0))
                 let runs = Gate()
                 runs.open()
-                let completions = try await withThrowingTaskGroup(of: DistributedCompletion<String>?.self) { tasks in
+                let completions = try await withThrowingTaskGroup(of: Completion<String>?.self) { tasks in
                     for store in stores {
                         let group = try self.group(store)
                         tasks.addTask {
@@ -54,7 +54,7 @@ struct RedisHerdTests {
                             return nil
                         }
                     }
-                    var completions: [DistributedCompletion<String>] = []
+                    var completions: [Completion<String>] = []
                     for try await completion in tasks {
                         if let completion { completions.append(completion) }
                     }
@@ -125,13 +125,13 @@ struct RedisHerdTests {
                 let follower = Task { await there.run(Self.key) { _ in "not run" } }
                 try await stores[0].untilWaiters(1, group: "pages", key: Self.key)
                 leader.cancel()
-                guard case .canceled(.callerCancelled) = await leader.value else {
+                guard case .canceled(.callerCanceled) = await leader.value else {
                     Issue.record("not canceled")
                     return
                 }
                 follower.cancel()
                 await canceled.wait()
-                guard case .canceled(.callerCancelled) = await follower.value else {
+                guard case .canceled(.callerCanceled) = await follower.value else {
                     Issue.record("not canceled")
                     return
                 }

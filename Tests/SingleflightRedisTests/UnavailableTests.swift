@@ -7,7 +7,7 @@ struct UnavailableTests {
     private static let commandTimeout = Duration.seconds(2)
 
     /// What a call gets from a group that has just lost its Redis.
-    private func completion(_ policy: UnavailablePolicy) async throws -> DistributedCompletion<String>? {
+    private func completion(_ policy: UnavailablePolicy) async throws -> Completion<String>? {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: Self.commandTimeout) { store, _ in
                 let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(6), unavailable: policy)

@@ -147,7 +147,7 @@ struct HandleTests {
         let subscriber = try self.group.subscriber("key")
         let waiting = caller { await subscriber.seen() }
         waiting.cancel()
-        #expect(await waiting.value == .callerCancelled)
+        #expect(await waiting.value == .callerCanceled)
         #expect(leader.subscriberCount == 0)
     }
 
@@ -162,7 +162,7 @@ struct HandleTests {
         }
         waiting.cancel()
         gate.open()
-        #expect(await waiting.value == .callerCancelled)
+        #expect(await waiting.value == .callerCanceled)
         #expect(leader.subscriberCount == 0)
     }
 

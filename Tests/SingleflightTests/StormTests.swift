@@ -44,7 +44,7 @@ struct StormTests {
         for (index, call) in callers.enumerated() {
             switch await call.value {
             case .value(7, _, _): tally.values += 1
-            case .callerCancelled where index % 2 == 1: tally.cancelled += 1
+            case .callerCanceled where index % 2 == 1: tally.cancelled += 1
             default: tally.other += 1
             }
         }

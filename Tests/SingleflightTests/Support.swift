@@ -79,7 +79,7 @@ enum Seen: Equatable {
     }
 
     static let leaderLeft = Seen(.canceled(.leaderLeft))
-    static let callerCancelled = Seen(.canceled(.callerCancelled))
+    static let callerCanceled = Seen(.canceled(.callerCanceled))
     static let left = Seen(.canceled(.left))
     static let abandoned = Seen(.canceled(.abandoned))
 

@@ -39,7 +39,7 @@ struct CallEnd: Codable, Sendable {
     /// The operations of the matrix return their process's name and their token.
     ///
     /// - Parameter hasLed: whether this caller's operation ran.
-    init(_ outcome: DistributedOutcome<String>, hasLed: Bool) {
+    init(_ outcome: Outcome<String>, hasLed: Bool) {
         self.ending = .wrong
         switch outcome {
         case .complete(let completion):
@@ -53,7 +53,7 @@ struct CallEnd: Codable, Sendable {
             case .failure(let error):
                 self.surprise = "\(error)"
             }
-        case .canceled(.callerCancelled):
+        case .canceled(.callerCanceled):
             self.ending = .left
         case .canceled(.leaseLost):
             self.ending = .leaseLost
@@ -62,7 +62,7 @@ struct CallEnd: Codable, Sendable {
         case .canceled(.supersededTooOften), .canceled(.leaderShutDown), .canceled(.leaderLeft),
             .canceled(.storeLostFlight):
             self.ending = .canceled
-        case .canceled(.revoked):
+        case .canceled(let reason) where reason.code == .revoked:
             self.ending = .revoked
         case .canceled(let reason):
             self.surprise = "\(reason)"
@@ -80,7 +80,7 @@ struct FlightJudge {
     var problems: [String] = []
 
     /// Judges what the caller of `process`, whose inbox is named, got; `nil` if it got nothing in time.
-    mutating func judge(_ end: CallEnd?, of process: Role, inbox: String?) -> Ending {
+    mutating func judge(_ end: CallEnd?, of process: ProcessPart, inbox: String?) -> Ending {
         guard let end else {
             self.problems.append("the \(process.rawValue) hangs")
             return .hanging

@@ -6,7 +6,7 @@ package enum ProtocolPoint: String, Sendable, CaseIterable {
     case acquire, enter, renew, complete, release, poll, leave, fence, subscribe, announcement
 
     /// Which of a cell's two processes sends or gets it.
-    var victim: Role {
+    var victim: ProcessPart {
         switch self {
         case .acquire, .renew, .complete, .release, .fence: .leader
         case .enter, .poll, .leave, .subscribe, .announcement: .follower
@@ -31,6 +31,6 @@ package enum ProtocolPoint: String, Sendable, CaseIterable {
 }
 
 /// What a process was meant to be in its flight when it began.
-package enum Role: String, Sendable, Codable {
+package enum ProcessPart: String, Sendable, Codable {
     case leader, follower
 }

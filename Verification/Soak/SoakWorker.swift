@@ -120,7 +120,7 @@ final class SoakWorker: Sendable {
         return SoakValue(key: plan.key, run: run, token: token, filler: String(repeating: "x", count: plan.filler))
     }
 
-    private func note(_ outcome: DistributedOutcome<SoakValue>, of plan: CallPlan) {
+    private func note(_ outcome: Outcome<SoakValue>, of plan: CallPlan) {
         let end: String
         var result: SoakFailure?
         switch outcome {

@@ -29,7 +29,7 @@ enum StormTool {
                 case .success(let value): .value(value)
                 case .failure(let error): .other("\(error)")
                 }
-            case .canceled(.callerCancelled): .callerCanceled
+            case .canceled(.callerCanceled): .callerCanceled
             case .canceled(let reason): .other("\(reason)")
             }
         } remains: {
@@ -48,7 +48,7 @@ enum StormTool {
                 case .success(let value): .value(value)
                 case .failure(let error): .other("\(error)")
                 }
-            case .canceled(.callerCancelled): .callerCanceled
+            case .canceled(.callerCanceled): .callerCanceled
             case .canceled(let reason): .other("\(reason)")
             }
         } remains: {

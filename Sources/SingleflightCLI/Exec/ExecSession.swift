@@ -175,7 +175,7 @@ final class ExecSession: Sendable {
 
     // MARK: Endings
 
-    private func status(of outcome: DistributedOutcome<CommandRecording>) throws -> Int32 {
+    private func status(of outcome: Outcome<CommandRecording>) throws -> Int32 {
         switch outcome {
         case .complete(let completion):
             switch completion.result {
@@ -219,9 +219,9 @@ final class ExecSession: Sendable {
                 "the command ended with status \(status), but Redis cannot be told: \(error.message)",
                 status: exit
             )
-        case let error as FlightCanceledError:
+        case let error as Cancellation:
             return CommandFailure(
-                "'\(SafeText.escape(configuration.key))' was canceled: \(error.reason)",
+                "'\(SafeText.escape(configuration.key))' was canceled: \(error)",
                 status: .canceled
             )
         default:

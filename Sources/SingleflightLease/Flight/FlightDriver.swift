@@ -269,7 +269,7 @@ package final class FlightDriver: Sendable {
 
     private func finish(_ state: inout State) {
         if case .none = state.ending {
-            let reason: DistributedCancellation =
+            let reason: Cancellation =
                 switch state.loss {
                 case .leaseLost: .leaseLost
                 case .shutDown: .leaderShutDown

@@ -1,4 +1,4 @@
-import Singleflight
+public import Singleflight
 
 /// Coalesces calls across processes: for each key, one caller in the whole cluster runs its operation, every other
 /// caller gets that one result.
@@ -61,21 +61,15 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
     ///
     /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    /// - Throws: what the operation threw, in this process as it is, from another as a ``RemoteFailure`` or by the group's
-    ///   ``TypedFailures``; `CancellationError` if this caller's task was canceled; ``FlightCanceledError`` if no result will come;
-    ///   `GroupError` if the caller was turned away; ``DistributedGroupError`` if the group could not pass the result on.
+    /// - Throws: as ``Outcome/get()``: what the operation threw, in this process as it is, from another as a ``RemoteFailure``
+    ///   or by the group's ``TypedFailures``; ``DistributedGroupError`` if the group could not pass the result on.
     nonisolated(nonsending) public func value(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async throws -> Value {
-        switch await self.run(key, waitingAtMost: limit, unavailable: unavailable, operation: operation) {
-        case .complete(let completion): return try completion.result.get()
-        case .canceled(.callerCancelled): throw CancellationError()
-        case .canceled(.refused(let error)): throw error
-        case .canceled(let reason): throw FlightCanceledError(reason: reason)
-        }
+        try await self.run(key, waitingAtMost: limit, unavailable: unavailable, operation: operation).get()
     }
 
     /// The outcome of `key`, with everything that is known of how it came about.
@@ -91,7 +85,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
+    ) async -> Outcome<Value> {
         let outcome = await self.core.run(
             self.core.key(key),
             waitingAtMost: limit,
@@ -99,7 +93,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         ) { flight in
             ErasedValue(try await operation(Flight(flight, key: key)))
         }
-        return DistributedOutcome(outcome)
+        return outcome.map { try $0.value() }
     }
 
     /// The outcome of `key`; meanwhile `onProgress` is told how far the operation is, wherever it runs.
@@ -114,7 +108,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         unavailable: UnavailablePolicy? = nil,
         onProgress: @escaping @Sendable (FlightProgress) -> Void,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
+    ) async -> Outcome<Value> {
         let feed = ProgressFeed()
         async let reading: Void = {
             while let progress = await feed.next() {
@@ -131,7 +125,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         }
         feed.finish()
         await reading
-        return DistributedOutcome(outcome)
+        return outcome.map { try $0.value() }
     }
 
     /// Joins the flight of `key` that runs, here or elsewhere, or else starts one that the caller brings to its end by hand.

@@ -54,17 +54,3 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         "\(self.code): \(self.message)"
     }
 }
-
-/// What ``DistributedGroup/value(_:waitingAtMost:unavailable:operation:)`` throws where no result will come.
-public struct FlightCanceledError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// Why no result will come.
-    public var reason: DistributedCancellation
-
-    /// Creates an error.
-    public init(reason: DistributedCancellation) {
-        self.reason = reason
-    }
-
-    /// Why no result will come.
-    public var description: String { "canceled: \(self.reason)" }
-}

@@ -34,29 +34,3 @@ package struct ErasedCodec: FlightCodec {
 
     package func decode(_ bytes: [UInt8]) throws -> ErasedValue { try self.decoding(bytes) }
 }
-
-extension DistributedOutcome {
-    /// The outcome as the group's callers see it.
-    init(_ outcome: DistributedOutcome<ErasedValue>) {
-        switch outcome {
-        case .complete(let completion): self = .complete(DistributedCompletion(completion))
-        case .canceled(let reason): self = .canceled(reason)
-        }
-    }
-}
-
-extension DistributedCompletion {
-    fileprivate init(_ completion: DistributedCompletion<ErasedValue>) {
-        self.init(
-            result: completion.result.flatMap { value in Result { try value.value() } },
-            isShared: completion.isShared,
-            role: completion.role,
-            source: completion.source,
-            token: completion.token,
-            leader: completion.leader,
-            waited: completion.waited,
-            attempts: completion.attempts,
-            coordination: completion.coordination
-        )
-    }
-}

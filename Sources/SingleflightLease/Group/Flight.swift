@@ -1,3 +1,5 @@
+import Singleflight
+
 /// The flight that an operation runs for, as the operation sees it.
 public struct Flight<Key: Sendable>: Sendable {
     /// What is being computed.
@@ -36,7 +38,7 @@ public struct Flight<Key: Sendable>: Sendable {
 
     /// Draws a fence under this flight's lease: greater than every fence drawn under an earlier lease of the key.
     ///
-    /// - Throws: ``FlightCanceledError`` if the lease is lost, ``DistributedGroupError`` of the code
+    /// - Throws: ``Cancellation`` if the lease is lost, ``DistributedGroupError`` of the code
     ///   ``DistributedGroupError/Code/unavailable`` if the store cannot be asked, or there is no lease.
     public func fence() async throws -> Fence {
         guard let token else {
@@ -49,7 +51,7 @@ public struct Flight<Key: Sendable>: Sendable {
         case .success(.drawn(let fence)):
             return fence
         case .success(.lost):
-            throw FlightCanceledError(reason: .leaseLost)
+            throw Cancellation.leaseLost
         case .failure(let error):
             throw DistributedGroupError(.unavailable, "no fence could be drawn: \(error)", underlying: error)
         }

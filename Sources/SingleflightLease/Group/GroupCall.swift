@@ -1,3 +1,5 @@
+import Singleflight
+
 /// One caller of a group: turns what its process knows of a flight into what this caller is told.
 struct GroupCall: Sendable {
     var calledAt: LeaseInstant
@@ -16,12 +18,12 @@ struct GroupCall: Sendable {
     }
 
     /// Tells of the call's end.
-    func end(_ outcome: DistributedOutcome<ErasedValue>) -> DistributedOutcome<ErasedValue> {
+    func end(_ outcome: Outcome<ErasedValue>) -> Outcome<ErasedValue> {
         self.observer?.end(outcome)
         return outcome
     }
 
-    func outcome(of settled: Settled) -> DistributedOutcome<ErasedValue> {
+    func outcome(of settled: Settled) -> Outcome<ErasedValue> {
         switch settled.settlement {
         case .canceled(let reason):
             return .canceled(reason)
@@ -31,14 +33,14 @@ struct GroupCall: Sendable {
             if let error = flight.unverified, self.unavailable == .fail {
                 return self.unavailable(because: error)
             }
-            let role: FlightRole =
+            let role: Role =
                 switch flight.source {
                 case .thisProcess: self.isStarter ? .leader : .subscriber
                 case .remote, .reused: .follower
                 }
             self.observer?.resumed(by: flight, as: role)
             return .complete(
-                DistributedCompletion(
+                Completion(
                     result: flight.result,
                     isShared: settled.isShared || flight.isSharedElsewhere,
                     role: role,
@@ -53,9 +55,9 @@ struct GroupCall: Sendable {
         }
     }
 
-    func unavailable(because error: LeaseStoreError) -> DistributedOutcome<ErasedValue> {
+    func unavailable(because error: LeaseStoreError) -> Outcome<ErasedValue> {
         .complete(
-            DistributedCompletion(
+            Completion(
                 result: .failure(
                     DistributedGroupError(.unavailable, "the store could not be asked: \(error)", underlying: error)
                 ),

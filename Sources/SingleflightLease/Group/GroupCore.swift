@@ -179,9 +179,9 @@ package final class GroupCore: Sendable {
         unavailable: UnavailablePolicy?,
         feed: ProgressFeed? = nil,
         operation: @escaping Operation
-    ) async -> DistributedOutcome<ErasedValue> {
+    ) async -> Outcome<ErasedValue> {
         var call = self.call(key, unavailable: unavailable)
-        if Task.isCancelled { return call.end(.canceled(.callerCancelled)) }
+        if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
         let deadline = limit.map { call.calledAt.advanced(by: $0) }
         if let observed { return await self.run(key, observedBy: observed, call, until: deadline, feed, operation) }
         switch self.join(key, isByHand: false, observer: call.observer?.flight()) {
@@ -210,7 +210,7 @@ package final class GroupCore: Sendable {
         until deadline: LeaseInstant?,
         _ feed: ProgressFeed?,
         _ operation: @escaping Operation
-    ) async -> DistributedOutcome<ErasedValue> {
+    ) async -> Outcome<ErasedValue> {
         switch self.joinLocalRun(key, isByHand: false) {
         case .refused(let error):
             return .canceled(.refused(error))
@@ -231,7 +231,7 @@ package final class GroupCore: Sendable {
         until deadline: LeaseInstant?,
         _ feed: ProgressFeed?,
         _ operation: @escaping Operation
-    ) async -> DistributedOutcome<ErasedValue> {
+    ) async -> Outcome<ErasedValue> {
         var call = before
         call.isStarter = true
         let observedCall = observed.begin(key)
@@ -266,7 +266,7 @@ package final class GroupCore: Sendable {
         switch awakening {
         case .settled(let settled): return settled
         case .left, .decode: return Settled(settlement: .canceled(.waitLimitReached), isShared: false)
-        case .canceled: return Settled(settlement: .canceled(.callerCancelled), isShared: false)
+        case .canceled: return Settled(settlement: .canceled(.callerCanceled), isShared: false)
         }
     }
 
@@ -276,7 +276,7 @@ package final class GroupCore: Sendable {
     nonisolated(nonsending) func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
         var call = self.call(key, unavailable: unavailable)
         if Task.isCancelled {
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCancelled), call.observer))
+            return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCanceled), call.observer))
         }
         if let observed {
             call.isStarter = true
@@ -317,7 +317,7 @@ package final class GroupCore: Sendable {
             // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use it.
             if call.isStarter { driver.leaderLeaves() }
             driver.leave(seat)
-            return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCancelled), call.observer))
+            return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCanceled), call.observer))
         }
     }
 

@@ -52,7 +52,7 @@ final class LeaderCore: Sendable {
         self.driver.leaderLeaves(reason: reason)
     }
 
-    nonisolated(nonsending) func outcome() async -> DistributedOutcome<ErasedValue> {
+    nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
         // The handle itself is a caller that waits: one more would make the result look shared.
         let seat = self.isSeated.load(ordering: .relaxed) ? nil : self.driver.subscribe()
         return await SubscriberCore(self.driver, seat, self.call).outcome()
@@ -90,7 +90,7 @@ final class SubscriberCore: Sendable {
 
     private let driver: FlightDriver?
     private let seat: SeatID?
-    private let ended = SharedValue<DistributedOutcome<ErasedValue>>()
+    private let ended = SharedValue<Outcome<ErasedValue>>()
     private let handler: UInt64?
     private let observer: CallObserver?
 
@@ -103,7 +103,7 @@ final class SubscriberCore: Sendable {
         self.handler = driver.onEnd { Self.settle(ended, call.outcome(of: $0), call.observer) }
     }
 
-    init(key: FlightKey, settled outcome: DistributedOutcome<ErasedValue>, _ observer: CallObserver?) {
+    init(key: FlightKey, settled outcome: Outcome<ErasedValue>, _ observer: CallObserver?) {
         self.key = key
         self.driver = nil
         self.seat = nil
@@ -113,8 +113,8 @@ final class SubscriberCore: Sendable {
     }
 
     private static func settle(
-        _ ended: SharedValue<DistributedOutcome<ErasedValue>>,
-        _ outcome: DistributedOutcome<ErasedValue>,
+        _ ended: SharedValue<Outcome<ErasedValue>>,
+        _ outcome: Outcome<ErasedValue>,
         _ observer: CallObserver?
     ) {
         if ended.set(outcome) {
@@ -126,17 +126,17 @@ final class SubscriberCore: Sendable {
         self.leave()
     }
 
-    nonisolated(nonsending) func outcome() async -> DistributedOutcome<ErasedValue> {
-        guard let driver else { return await self.ended.value() ?? .canceled(.callerCancelled) }
+    nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
+        guard let driver else { return await self.ended.value() ?? .canceled(.callerCanceled) }
         driver.raise(to: Task.currentPriority)
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             return await withTaskPriorityEscalationHandler {
-                await self.ended.value() ?? .canceled(.callerCancelled)
+                await self.ended.value() ?? .canceled(.callerCanceled)
             } onPriorityEscalated: { _, priority in
                 driver.raise(to: priority)
             }
         }
-        return await self.ended.value() ?? .canceled(.callerCancelled)
+        return await self.ended.value() ?? .canceled(.callerCanceled)
     }
 
     var progress: FlightProgressUpdates { FlightProgressUpdates(of: self) }

@@ -1,9 +1,11 @@
+package import Singleflight
+
 /// What a flight came to, as this process hands it to every local caller.
 ///
 /// Indirect: each waiting caller has room for it in some frames of its task, and for every caller it is copied.
 package enum Settlement: Sendable {
     indirect case finished(FinishedFlight)
-    case canceled(DistributedCancellation)
+    case canceled(Cancellation)
     /// The store could not be asked, and no operation ran here.
     case unavailable(LeaseStoreError)
 }
@@ -56,7 +58,7 @@ extension FlightContext {
             guard let result = handedIn else { return .canceled(.leaseLost) }
             return .finished(self.ownFlight(result, token: nil, coordination))
         case .followed(_, .canceled(let reason), _, _):
-            return .canceled(DistributedCancellation(reason))
+            return .canceled(Cancellation(reason))
         case .followed:
             return nil
         case .leaseLost(_, .some(.revoked(let by, let reason))):
@@ -100,7 +102,7 @@ extension FlightContext {
         switch outcome {
         case .value(let bytes): decoded = self.coder.decode(value: bytes)
         case .failure(let bytes): decoded = self.coder.decode(failure: bytes, token: token)
-        case .canceled(let reason): return .canceled(DistributedCancellation(reason))
+        case .canceled(let reason): return .canceled(Cancellation(reason))
         }
         return .finished(
             FinishedFlight(

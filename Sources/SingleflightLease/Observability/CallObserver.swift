@@ -1,5 +1,6 @@
 import CoreMetrics
 import Logging
+import Singleflight
 import Tracing
 
 /// Tells of one call, from its beginning to its end. Used in the caller's task, so that what is told stands in that task's
@@ -38,7 +39,7 @@ final class CallObserver: Sendable {
     }
 
     /// The caller runs again with this result.
-    func resumed(by flight: FinishedFlight, as role: FlightRole) {
+    func resumed(by flight: FinishedFlight, as role: Role) {
         if let metrics = self.group.metrics, let learnedAt = flight.learnedAt {
             metrics.woke(CallRole(role), after: learnedAt.duration(to: self.group.clock.now))
         }
@@ -49,7 +50,7 @@ final class CallObserver: Sendable {
     }
 
     /// The call ends.
-    func end(_ outcome: DistributedOutcome<some Sendable>) {
+    func end(_ outcome: Outcome<some Sendable>) {
         let wait = self.calledAt.duration(to: self.group.clock.now)
         let end = CallEnd(outcome)
         if let metrics = self.group.metrics {
@@ -73,7 +74,7 @@ final class CallObserver: Sendable {
         }
     }
 
-    private func describe(_ outcome: DistributedOutcome<some Sendable>, _ end: CallEnd, in span: any Span) {
+    private func describe(_ outcome: Outcome<some Sendable>, _ end: CallEnd, in span: any Span) {
         span.updateAttributes { attributes in
             attributes["sf.role"] = end.role.rawValue
             attributes["sf.outcome"] = end.outcome.rawValue
@@ -86,7 +87,7 @@ final class CallObserver: Sendable {
                 attributes["sf.degraded"] = completion.coordination == .degraded
                 attributes["sf.reused"] = completion.source == .reused
             case .canceled(let reason):
-                attributes["sf.reason"] = reason.word
+                attributes["sf.reason"] = reason.code.description
             }
         }
         switch outcome {
@@ -103,7 +104,7 @@ final class CallObserver: Sendable {
     }
 
     private func log(
-        _ outcome: DistributedOutcome<some Sendable>,
+        _ outcome: Outcome<some Sendable>,
         _ end: CallEnd,
         after wait: Duration,
         by logger: Logger
@@ -120,14 +121,14 @@ final class CallObserver: Sendable {
             if let token = completion.token { metadata["sf_token"] = "\(token)" }
             if let leader = completion.leader { metadata["sf_leader"] = "\(String(shown: leader.utf8))" }
         case .canceled(let reason):
-            metadata["sf_reason"] = "\(reason.word)"
+            metadata["sf_reason"] = "\(reason.code.description)"
         }
         logger.debug("call ended", metadata: metadata)
     }
 }
 
 extension CallRole {
-    init(_ role: FlightRole) {
+    init(_ role: Role) {
         switch role {
         case .leader: self = .leader
         case .subscriber: self = .subscriber
@@ -137,7 +138,7 @@ extension CallRole {
 }
 
 extension CallEnd {
-    init(_ outcome: DistributedOutcome<some Sendable>) {
+    init(_ outcome: Outcome<some Sendable>) {
         switch outcome {
         case .complete(let completion):
             switch completion.result {
@@ -148,32 +149,12 @@ extension CallEnd {
             case .failure:
                 self.init(role: CallRole(completion.role), outcome: .failure)
             }
-        case .canceled(.callerCancelled), .canceled(.waitLimitReached), .canceled(.left):
-            self.init(role: .none, outcome: .left)
-        case .canceled(.refused):
-            self.init(role: .none, outcome: .refused)
-        case .canceled:
-            self.init(role: .none, outcome: .canceled)
-        }
-    }
-}
-
-extension DistributedCancellation {
-    /// The reason in a word, without what people wrote: fit for a span or a log line.
-    fileprivate var word: String {
-        switch self {
-        case .leaseExpired: "lease-expired"
-        case .leaseLost: "lease-lost"
-        case .supersededTooOften: "superseded-too-often"
-        case .leaderShutDown: "leader-shut-down"
-        case .revoked: "revoked"
-        case .storeLostFlight: "store-lost-flight"
-        case .callerCancelled: "caller-canceled"
-        case .waitLimitReached: "wait-limit-reached"
-        case .leaderLeft: "leader-left"
-        case .abandoned: "abandoned"
-        case .left: "left"
-        case .refused: "refused"
+        case .canceled(let reason):
+            switch reason.code {
+            case .callerCanceled, .waitLimitReached, .left: self.init(role: .none, outcome: .left)
+            case .refused: self.init(role: .none, outcome: .refused)
+            default: self.init(role: .none, outcome: .canceled)
+            }
         }
     }
 }

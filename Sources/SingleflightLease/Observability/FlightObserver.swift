@@ -1,5 +1,6 @@
 import CoreMetrics
 import Logging
+import Singleflight
 import Synchronization
 
 /// Tells of one flight in this process: its driver shows it each transition and what follows from it, never under a lock.

@@ -10,7 +10,7 @@ final class HostileEnds: Sendable {
         self.add("requests " + (error.map { "\($0.code)" } ?? "answered"))
     }
 
-    func call(_ outcome: DistributedOutcome<String>) {
+    func call(_ outcome: Outcome<String>) {
         switch outcome {
         case .complete(let completion):
             switch completion.result {

@@ -75,13 +75,13 @@ enum Answer: Sendable, CustomStringConvertible {
     /// A value, of which Redis knows.
     case value
     /// No result will come.
-    case canceled(DistributedCancellation)
+    case canceled(Cancellation)
     /// The store could not be asked.
     case failed(LeaseStoreError)
     /// Anything else, which no state may lead to.
     case unexpected(String)
 
-    init(_ outcome: DistributedOutcome<String>) {
+    init(_ outcome: Outcome<String>) {
         switch outcome {
         case .canceled(let reason):
             self = .canceled(reason)
@@ -108,7 +108,7 @@ enum Answer: Sendable, CustomStringConvertible {
 
 enum ExpectedAnswer: Sendable {
     case value
-    case canceled(DistributedCancellation)
+    case canceled(Cancellation)
     /// The code, and what the message must hold: what happened, and what to do about it.
     case failed(LeaseStoreError.Code, [String])
 

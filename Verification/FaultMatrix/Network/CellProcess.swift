@@ -3,7 +3,7 @@ import SingleflightTestKit
 
 /// What stands for one process in a cell: a store of its own with two connections, and a group.
 struct CellProcess: Sendable {
-    let role: Role
+    let role: ProcessPart
     let store: RedisLeaseStore
     let group: DistributedGroup<String, String>
     /// The store as the group uses it: what is asked of it is part of the history.
@@ -11,7 +11,7 @@ struct CellProcess: Sendable {
     private let running: Task<Void, Never>
 
     init(
-        _ role: Role,
+        _ role: ProcessPart,
         url: String,
         group name: String,
         rule: MatrixCell.Rule,

@@ -107,7 +107,7 @@ struct CellRun: Sendable {
         return report
     }
 
-    private func process(_ role: Role, _ proxy: FaultProxy) throws -> CellProcess {
+    private func process(_ role: ProcessPart, _ proxy: FaultProxy) throws -> CellProcess {
         try CellProcess(
             role,
             url: role == self.cell.point.victim ? proxy.url : self.redis.url,
@@ -134,7 +134,7 @@ struct CellRun: Sendable {
     }
 
     /// The leader's operation lasts until it is told to end; a follower's, should it come to lead, no time at all.
-    private func operate(_ role: Role, _ flight: Flight<String>) async throws -> String {
+    private func operate(_ role: ProcessPart, _ flight: Flight<String>) async throws -> String {
         let token = flight.token?.description ?? "none"
         self.begun.tokens.withLock { $0.append(token) }
         guard role == .leader else { return "\(role.rawValue) \(token)" }

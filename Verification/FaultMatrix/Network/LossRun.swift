@@ -44,7 +44,7 @@ private struct LossRun {
         let proxy = try await FaultProxy(to: .unixSocket(socket), times: MatrixTimes.faults, name: ProtocolPoint.name)
         try await proxy.lose(announcements: self.share)
         let history = LeaseHistory()
-        func process(_ role: Role, _ url: String) throws -> CellProcess {
+        func process(_ role: ProcessPart, _ url: String) throws -> CellProcess {
             try CellProcess(role, url: url, group: self.name, rule: .cancel, history: history)
         }
         let leader = try process(.leader, redis.url)

@@ -36,8 +36,8 @@ struct ProcessCellRun: Sendable {
         }
     }
 
-    private var victim: Role { self.cell.point.victim }
-    private var survivor: Role { self.victim == .leader ? .follower : .leader }
+    private var victim: ProcessPart { self.cell.point.victim }
+    private var survivor: ProcessPart { self.victim == .leader ? .follower : .leader }
 
     func play() async throws -> CellReport {
         let plan = FlightWorker.Plan(group: self.groupName, rule: self.cell.rule)

@@ -14,7 +14,7 @@ struct LoadTally: Equatable, Sendable {
     /// What happened to leaders since the last ``takeEvents()``, and to how many callers it mattered.
     private var events: [String: Int] = [:]
 
-    mutating func add(_ outcome: DistributedOutcome<Int>, of key: String) {
+    mutating func add(_ outcome: Outcome<Int>, of key: String) {
         calls += 1
         switch outcome {
         case .canceled(let reason):
