@@ -1,7 +1,7 @@
 /// Names one flight within its table. A table never gives out the same identity twice, so a handle that outlives its
 /// flight can't reach the one that took its place.
 @usableFromInline
-struct FlightID: Hashable, Sendable {
+package struct FlightID: Hashable, Sendable {
     /// Where the flight is kept; reused after the flight has gone.
     @usableFromInline let slot: Int
 
@@ -9,7 +9,7 @@ struct FlightID: Hashable, Sendable {
     @usableFromInline let serial: UInt64
 
     @inlinable
-    init(slot: Int, serial: UInt64) {
+    package init(slot: Int, serial: UInt64) {
         self.slot = slot
         self.serial = serial
     }
@@ -17,7 +17,7 @@ struct FlightID: Hashable, Sendable {
 
 /// Names one subscription of a flight.
 @usableFromInline
-struct SeatID: Hashable, Sendable {
+package struct SeatID: Hashable, Sendable {
     /// Where the subscription is kept; reused after it has ended.
     @usableFromInline let index: Int
 
@@ -25,7 +25,7 @@ struct SeatID: Hashable, Sendable {
     @usableFromInline let ticket: UInt64
 
     @inlinable
-    init(index: Int, ticket: UInt64) {
+    package init(index: Int, ticket: UInt64) {
         self.index = index
         self.ticket = ticket
     }

@@ -5,9 +5,9 @@
 ///
 /// Outside of all flights it is ``outside`` and not nil: an optional would be copied by the runtime's generic code.
 @usableFromInline
-struct FlightPath: Sendable {
+package struct FlightPath: Sendable {
     /// Where the current path is bound. Written out, as the macro's projection could not be inlined.
-    @usableFromInline static let local = TaskLocal<FlightPath>(wrappedValue: .outside)
+    @usableFromInline package static let local = TaskLocal<FlightPath>(wrappedValue: .outside)
 
     /// The path of code that runs on behalf of no flight. Shards are numbered from 1.
     @inlinable
@@ -15,7 +15,7 @@ struct FlightPath: Sendable {
 
     /// The path of the code that asks.
     @inlinable
-    static var current: FlightPath { self.local.get() }
+    package static var current: FlightPath { self.local.get() }
 
     @usableFromInline
     final class Outer: Sendable {
@@ -40,7 +40,7 @@ struct FlightPath: Sendable {
 
     /// The path of an operation of `flight`, called from where `outer` was current.
     @inlinable
-    init(shard: UInt64, flight: FlightID, outer: FlightPath) {
+    package init(shard: UInt64, flight: FlightID, outer: FlightPath) {
         self.shard = shard
         self.flight = flight
         self.outer = outer.shard == 0 ? nil : Outer(outer)
@@ -48,7 +48,7 @@ struct FlightPath: Sendable {
 
     /// Whether code on this path would wait for itself if it waited for `flight`. Linear in the depth of the nesting.
     @usableFromInline
-    func contains(shard: UInt64, flight: FlightID) -> Bool {
+    package func contains(shard: UInt64, flight: FlightID) -> Bool {
         var path = self
         while true {
             if path.shard == shard, path.flight == flight { return true }

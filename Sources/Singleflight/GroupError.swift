@@ -57,7 +57,7 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
     public var limit: Int? { self.storage.limit }
 
     @usableFromInline
-    init(_ code: Code, key: some Any, limit: Int? = nil) {
+    package init(_ code: Code, key: some Any, limit: Int? = nil) {
         self.storage = Storage(code: code, key: String(String(describing: key).prefix(200)), limit: limit)
     }
 

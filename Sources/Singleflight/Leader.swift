@@ -13,8 +13,6 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     @usableFromInline let shard: Shard<Key, Value>
     @usableFromInline let flight: FlightID
-    /// Saves the deinitializer the work: that of a generic class is not specialized, and looks up types as it runs.
-    @usableFromInline let hasLeft = Atomic(false)
 
     @inlinable
     init(key: Key, shard: Shard<Key, Value>, flight: FlightID) {
@@ -25,7 +23,7 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     @inlinable
     deinit {
-        if !self.hasLeft.load(ordering: .relaxed) { self.shard.leaderLeaves(self.flight) }
+        self.shard.leaderLeaves(self.flight)
     }
 
     /// How many subscriptions of this flight have neither ended nor got their outcome; those made by ``subscribe()``

@@ -1,9 +1,9 @@
 /// The subscriptions of one flight. Taking and vacating a seat costs O(1); the memory follows the largest number of
 /// simultaneous subscribers, not the number that ever came.
 @usableFromInline
-struct Seats<Waiter: Sendable>: Sendable {
+package struct Seats<Waiter: Sendable>: Sendable {
     @usableFromInline
-    enum Seat: Sendable {
+    package enum Seat: Sendable {
         /// Free; `next` is the next free seat, or -1.
         case vacant(next: Int)
 
@@ -16,9 +16,9 @@ struct Seats<Waiter: Sendable>: Sendable {
 
     /// Somebody who has got up.
     @usableFromInline
-    struct Occupant: Sendable {
-        @usableFromInline let role: Role
-        @usableFromInline let waiter: Waiter?
+    package struct Occupant: Sendable {
+        @usableFromInline package let role: Role
+        @usableFromInline package let waiter: Waiter?
 
         @inlinable
         init(role: Role, waiter: Waiter?) {
@@ -30,20 +30,20 @@ struct Seats<Waiter: Sendable>: Sendable {
     @usableFromInline var seats: [Seat] = []
     @usableFromInline var firstVacant = -1
     /// How many seats were ever taken, which is the last ticket.
-    @usableFromInline var issued: UInt64 = 0
+    @usableFromInline package var issued: UInt64 = 0
     /// How many seats are not vacant.
-    @usableFromInline var occupied = 0
+    @usableFromInline package var occupied = 0
     /// How many seats have a waiter.
-    @usableFromInline var waiting = 0
+    @usableFromInline package var waiting = 0
     /// How many seats are occupied in the role of a subscriber.
-    @usableFromInline var subscribers = 0
+    @usableFromInline package var subscribers = 0
 
     @inlinable
-    init() {}
+    package init() {}
 
     /// Seats somebody who does not wait yet.
     @inlinable
-    mutating func take(as role: Role) -> SeatID {
+    package mutating func take(as role: Role) -> SeatID {
         self.issued += 1
         self.occupied += 1
         if role == .subscriber { self.subscribers += 1 }
@@ -60,7 +60,7 @@ struct Seats<Waiter: Sendable>: Sendable {
 
     /// Whether the seat is still the one that was taken under this identity.
     @inlinable
-    func contains(_ id: SeatID) -> Bool {
+    package func contains(_ id: SeatID) -> Bool {
         guard id.index < self.seats.count else { return false }
         switch self.seats[id.index] {
         case .vacant: return false
@@ -70,7 +70,7 @@ struct Seats<Waiter: Sendable>: Sendable {
 
     /// Suspends the occupant of a seat. Returns false if the seat is no longer its own.
     @inlinable
-    mutating func suspend(_ id: SeatID, _ waiter: Waiter) -> Bool {
+    package mutating func suspend(_ id: SeatID, _ waiter: Waiter) -> Bool {
         guard self.contains(id) else { return false }
         guard case .taken(let ticket, let role) = self.seats[id.index] else {
             preconditionFailure("a second waiter would overwrite the first")
@@ -82,7 +82,7 @@ struct Seats<Waiter: Sendable>: Sendable {
 
     /// Frees a seat, and returns who sat there; nil if the seat is no longer its own.
     @inlinable
-    mutating func vacate(_ id: SeatID) -> Occupant? {
+    package mutating func vacate(_ id: SeatID) -> Occupant? {
         guard self.contains(id) else { return nil }
         let occupant: Occupant
         switch self.seats[id.index] {
@@ -102,7 +102,7 @@ struct Seats<Waiter: Sendable>: Sendable {
     ///
     /// Usually everybody is suspended: then the seats are handed over as they are, in O(1). Else it is linear.
     @inlinable
-    mutating func vacateWaiting() -> [Seat] {
+    package mutating func vacateWaiting() -> [Seat] {
         guard self.waiting > 0 else { return [] }
         let leaving = self.seats
         if self.waiting == self.occupied {
@@ -122,9 +122,18 @@ struct Seats<Waiter: Sendable>: Sendable {
         return leaving
     }
 
+    /// Frees the seat of one who is suspended, the first by index. Linear.
+    package mutating func vacateFirstWaiting() -> Occupant? {
+        for index in self.seats.indices {
+            guard case .waiting(let ticket, _, _) = self.seats[index] else { continue }
+            return self.vacate(SeatID(index: index, ticket: ticket))
+        }
+        return nil
+    }
+
     /// Makes empty seats ready for another flight. A few seats' memory is kept, so that a recycled flight allocates none.
     @inlinable
-    mutating func reset() {
+    package mutating func reset() {
         self.seats.removeAll(keepingCapacity: self.seats.count <= 8)
         self.firstVacant = -1
         self.issued = 0

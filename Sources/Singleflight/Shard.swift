@@ -240,13 +240,13 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 }
 
-/// Numbers the shards of the process.
+/// Numbers the shards of the process, and whatever else is told apart on a ``FlightPath``.
 @usableFromInline
-enum ShardNumber {
+package enum ShardNumber {
     private static let last = Atomic<UInt64>(0)
 
     @usableFromInline
-    static func next() -> UInt64 {
+    package static func next() -> UInt64 {
         self.last.wrappingAdd(1, ordering: .relaxed).newValue
     }
 }

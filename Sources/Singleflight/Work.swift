@@ -7,16 +7,12 @@ enum Work: Sendable {
     /// Whoever scheduled the work by hand wants to know when nobody waits any more.
     case handler(@Sendable () -> Void)
 
-    /// Another layer's work.
-    case owner(any FlightWork)
-
     /// Nobody waits any more.
     @usableFromInline
     func abandon() {
         switch self {
         case .task(let task): task.cancel()
         case .handler(let handler): handler()
-        case .owner(let work): work.abandon()
         }
     }
 
@@ -30,8 +26,6 @@ enum Work: Sendable {
             }
         case .handler:
             break
-        case .owner(let work):
-            work.raise(to: TaskPriority(rawValue: priority))
         }
     }
 }

@@ -41,13 +41,14 @@ extension FlightTerms {
 struct ActionText {
     var names: [LeaseToken: String]
 
-    func text(_ actions: [FlightAction]) -> String {
-        actions.map(self.text).joined(separator: ", ")
+    /// - Parameter ends: whether the phase is over with these actions.
+    func text(_ actions: [FlightAction], ends: Bool = false) -> String {
+        (actions.map(self.text) + (ends ? ["finish"] : [])).joined(separator: ", ")
     }
 
-    func text(_ step: FollowerStateMachine.Step) -> String {
+    func text(_ step: Following.Step, ends: Bool) -> String {
         switch step {
-        case .actions(let actions): self.text(actions)
+        case .actions(let actions): self.text(actions, ends: ends)
         case .lead(let grant):
             "lead \(self.name(grant.token)) \(grant.attempt)\(grant.isAbandoned ? " abandoned" : "")"
         }
@@ -59,24 +60,29 @@ struct ActionText {
 
     private func text(_ action: FlightAction) -> String {
         switch action {
+        case .send(let request): self.text(request)
+        case .startOperation: "run"
+        case .cancelOperation(let loss): "stop \(loss)"
+        case .wake(let deadline): "wake \(Int(deadline.sinceOrigin / .milliseconds(1)))"
+        case .tell(let end): "resolve \(self.text(end))"
+        case .finish: "finish"
+        }
+    }
+
+    private func text(_ request: FlightRequest) -> String {
+        switch request {
         case .enter(let token, let isRepetition, _): (isRepetition ? "enter again " : "enter ") + self.name(token)
-        case .poll(let token): "poll \(self.name(token))"
-        case .settle(let token): "settle \(self.name(token))"
+        case .poll(let token, let mayEnd): (mayEnd ? "settle " : "poll ") + self.name(token)
         case .leave(let token): "leave \(self.name(token))"
         case .renew(let token, let attempt, let renewals): "renew \(self.name(token)) \(attempt) \(renewals)"
         case .complete(let token, let outcome): "complete \(self.name(token)) \(self.text(outcome))"
         case .release(let token, let mode): "release \(self.name(token)) \(mode)"
         case .revoke(let token, let reason): "revoke \(self.name(token)) \(reason)"
-        case .startOperation: "run"
-        case .cancelOperation(let loss): "stop \(loss)"
-        case .wake(let deadline): "wake \(Int(deadline.sinceOrigin / .milliseconds(1)))"
-        case .resolve(let resolution): "resolve \(self.text(resolution))"
-        case .finish: "finish"
         }
     }
 
-    private func text(_ resolution: FlightResolution) -> String {
-        switch resolution {
+    private func text(_ end: FlightEnd) -> String {
+        switch end {
         case .led(_, .accepted(let waiters), _): "accepted \(waiters.map { "\($0)" } ?? "-")"
         case .led(_, .unverified(let unavailable), _): "unverified \(unavailable.error.code)"
         case .followed(let token, let outcome, let isReused, let takeovers):
@@ -84,7 +90,8 @@ struct ActionText {
         case .leaseLost(_, let reason): "lost \(reason.map { "\($0)" } ?? "-")"
         case .tooLong: "tooLong"
         case .leaderLeft: "left"
-        case .leaderCanceled(_, let reason): "canceled \(reason)"
+        case .ranAlone: "ran alone"
+        case .leaderCanceled(let reason): "canceled \(reason)"
         case .gone(let token): "gone \(self.name(token))"
         case .shutDown: "shutDown"
         case .unavailable(let unavailable): "unavailable \(unavailable.error.code)"

@@ -36,97 +36,105 @@ struct FollowerTableTests {
         var random = CountingGenerator()
         let (leader, other) = (LeaseToken(using: &random), LeaseToken(using: &random))
         let watches: Set<Situation> = [.watching, .watchingPolling, .watchingExpired, .watchingSettling]
-        var machine = FollowerStateMachine(terms: .table(policy), canTakeOver: !watches.contains(situation))
+        var machine = Following(terms: .table(policy), canTakeOver: !watches.contains(situation))
         /// The token of the last `enter` that was asked for.
         var me = other
-        func sent(_ actions: [FlightAction]) {
-            for case .enter(let token, _, _) in actions { me = token }
+        func handle(_ event: FlightEvent, at milliseconds: Int) {
+            guard case .actions(let actions) = machine.handle(event, now: .at(milliseconds), using: &random) else { return }
+            for case .send(.enter(let token, _, _)) in actions { me = token }
         }
-        func sent(_ step: FollowerStateMachine.Step) {
-            if case .actions(let actions) = step { sent(actions) }
+        func entered(_ reply: Result<EnterReply, LeaseStoreError>, at milliseconds: Int) {
+            handle(.replied(reply.map { .enter($0) }, to: .enter(me, isRepetition: false, until: .at(0))), at: milliseconds)
+        }
+        func polled(_ reply: PollReply, at milliseconds: Int) {
+            handle(.replied(.success(.poll(reply)), to: .poll(leader)), at: milliseconds)
         }
         func follow() {
-            sent(machine.start(now: .at(0), using: &random))
+            handle(.start, at: 0)
             let reply = EnterReply.follow(leader, remaining: .seconds(3))
-            sent(machine.enterReplied(.success(reply), to: me, now: .at(5), using: &random))
+            entered(.success(reply), at: 5)
         }
         func poll() {
             follow()
-            sent(machine.timerFired(now: .at(6), using: &random))
+            handle(.timer, at: 6)
         }
         func enterAgain() {
             poll()
-            sent(machine.pollReplied(.success(.expired), now: .at(7), using: &random))
+            polled(.expired, at: 7)
         }
         func enterAndFail() {
-            sent(machine.start(now: .at(0), using: &random))
-            sent(machine.enterReplied(.failure(Self.unreachable), to: me, now: .at(5), using: &random))
+            handle(.start, at: 0)
+            entered(.failure(Self.unreachable), at: 5)
         }
 
         switch situation {
         case .idle: break
-        case .entering: sent(machine.start(now: .at(0), using: &random))
+        case .entering: handle(.start, at: 0)
         case .enteringAbandoned:
-            sent(machine.start(now: .at(0), using: &random))
-            sent(machine.abandoned())
+            handle(.start, at: 0)
+            handle(.abandoned, at: 5)
         case .enteringBackoff: enterAndFail()
         case .enteringRepeated:
             enterAndFail()
-            sent(machine.timerFired(now: .at(10), using: &random))
+            handle(.timer, at: 10)
         case .enteringAfterExpiry: enterAgain()
         case .waiting: follow()
         case .polling: poll()
         case .pollingTwice:
             poll()
-            sent(machine.announced(Announcement(token: leader, news: .hint), now: .at(7), using: &random))
+            handle(.heard(.announced(Announcement(token: leader, news: .hint))), at: 7)
         case .pollingEarlier:
             enterAgain()
             let reply = EnterReply.follow(other, remaining: .seconds(3))
-            sent(machine.enterReplied(.success(reply), to: me, now: .at(8), using: &random))
+            entered(.success(reply), at: 8)
         case .watching: follow()
         case .watchingPolling: poll()
         case .watchingExpired: enterAgain()
         case .watchingSettling:
             enterAgain()
-            sent(machine.timerFired(now: .at(407), using: &random))
+            handle(.timer, at: 407)
         case .confirming, .confirmingAbandoned:
             enterAgain()
-            sent(machine.enterReplied(.success(.lead(attempt: 0)), to: me, now: .at(8), using: &random))
-            if situation == .confirmingAbandoned { sent(machine.abandoned()) }
+            entered(.success(.lead(attempt: 0)), at: 8)
+            if situation == .confirmingAbandoned { handle(.abandoned, at: 5) }
         case .granted:
-            sent(machine.start(now: .at(0), using: &random))
-            sent(machine.enterReplied(.success(.lead(attempt: 0)), to: me, now: .at(5), using: &random))
+            handle(.start, at: 0)
+            entered(.success(.lead(attempt: 0)), at: 5)
         case .ended:
-            sent(machine.start(now: .at(0), using: &random))
-            sent(machine.shutDown())
+            handle(.start, at: 0)
+            handle(.heard(.shuttingDown), at: 5)
         }
 
         let names = me == other ? [leader: "L", other: "O"] : [leader: "L", other: "O", me: "me"]
         let text = ActionText(names: names)
-        let now = LeaseInstant.at(20)
-        func enter(_ reply: EnterReply) -> String {
-            text.text(machine.enterReplied(.success(reply), to: me, now: now, using: &random))
+        let wasFinal = machine.isFinal
+        func happens(_ event: FlightEvent, at milliseconds: Int = 20) -> String {
+            let step = machine.handle(event, now: .at(milliseconds), using: &random)
+            return text.text(step, ends: machine.isFinal && !wasFinal)
+        }
+        func enter(_ reply: Result<EnterReply, LeaseStoreError>, _ token: LeaseToken? = nil) -> String {
+            happens(.replied(reply.map { .enter($0) }, to: .enter(token ?? me, isRepetition: false, until: .at(0))))
         }
         func poll(_ reply: Result<PollReply, LeaseStoreError>) -> String {
-            text.text(machine.pollReplied(reply, now: now, using: &random))
+            happens(.replied(reply.map { .poll($0) }, to: .poll(leader)))
         }
         func hear(_ token: LeaseToken, _ news: Announcement.News) -> String {
-            text.text(machine.announced(Announcement(token: token, news: news), now: now, using: &random))
+            happens(.heard(.announced(Announcement(token: token, news: news))))
         }
         switch event {
-        case .start: return text.text(machine.start(now: now, using: &random))
-        case .lead0: return enter(.lead(attempt: 0))
-        case .lead1: return enter(.lead(attempt: 1))
-        case .follow: return enter(.follow(other, remaining: .seconds(3)))
-        case .reuse: return enter(.reuse(other, .value([1])))
-        case .late: return enter(.late)
+        case .start: return happens(.start)
+        case .lead0: return enter(.success(.lead(attempt: 0)))
+        case .lead1: return enter(.success(.lead(attempt: 1)))
+        case .follow: return enter(.success(.follow(other, remaining: .seconds(3))))
+        case .reuse: return enter(.success(.reuse(other, .value([1]))))
+        case .late: return enter(.success(.late))
         case .enterFailed:
-            return text.text(machine.enterReplied(.failure(Self.unreachable), to: me, now: now, using: &random))
+            return enter(.failure(Self.unreachable))
         case .enterRefused:
-            return text.text(machine.enterReplied(.failure(Self.refused), to: me, now: now, using: &random))
+            return enter(.failure(Self.refused))
         case .otherLead:
             let old = LeaseToken(using: &random)
-            return text.text(machine.enterReplied(.success(.late), to: old, now: now, using: &random))
+            return enter(.success(.late), old)
         case .done: return poll(.success(.done(.value([2]))))
         case .running: return poll(.success(.running(remaining: .seconds(2))))
         case .expired: return poll(.success(.expired))
@@ -139,12 +147,12 @@ struct FollowerTableTests {
         case .hint: return hear(leader, .hint)
         case .unawaited: return hear(leader, .unawaited)
         case .progressNews: return hear(leader, .progress(FlightProgress(fraction: 0.5)))
-        case .resumed: return text.text(machine.inboxResumed(now: now, using: &random))
-        case .timer: return text.text(machine.timerFired(now: now, using: &random))
-        case .lateTimer: return text.text(machine.timerFired(now: .at(100), using: &random))
-        case .leftTimer: return text.text(machine.timerFired(now: .at(407), using: &random))
-        case .abandoned: return text.text(machine.abandoned())
-        case .shutDown: return text.text(machine.shutDown())
+        case .resumed: return happens(.heard(.resumed))
+        case .timer: return happens(.timer)
+        case .lateTimer: return happens(.timer, at: 100)
+        case .leftTimer: return happens(.timer, at: 407)
+        case .abandoned: return happens(.abandoned)
+        case .shutDown: return happens(.heard(.shuttingDown))
         }
     }
 

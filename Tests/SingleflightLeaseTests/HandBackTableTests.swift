@@ -20,43 +20,50 @@ struct HandBackTableTests {
     private func answer(_ situation: Situation, _ event: Event, now: LeaseInstant = .at(120)) -> String {
         var random = CountingGenerator()
         let (me, leader) = (LeaseToken(using: &random), LeaseToken(using: &random))
-        let debt = HandBackStateMachine.Debt(
+        let debt = HandingBack.Debt(
             token: me,
             mode: .handOver,
             validUntil: .at(situation == .releasingStillValid ? 500 : 100),
             endsAt: .at(3000),
             isRepeated: situation == .releasingRepeated
         )
-        var machine = HandBackStateMachine(
+        var machine = HandingBack(
             debt,
             isReleasing: situation != .waiting,
             commandTimeout: .milliseconds(100)
         )
+        let request = FlightRequest.enter(me, isRepetition: false, until: .at(100))
+        func handle(_ event: FlightEvent) { _ = machine.handle(event, now: now, using: &random) }
         switch situation {
         case .waiting, .releasing, .releasingStillValid, .releasingRepeated: break
-        case .releasingAgain: _ = machine.enterReplied(.success(.lead(attempt: 0)))
-        case .ended: _ = machine.shutDown()
+        case .releasingAgain: handle(.replied(.success(.enter(.lead(attempt: 0))), to: request))
+        case .ended: handle(.heard(.shuttingDown))
         }
+        let wasFinal = machine.isFinal
+        func happens(_ event: FlightEvent) -> [FlightAction] { machine.handle(event, now: now, using: &random) }
         func reply(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
-            machine.releaseReplied(reply, now: now, using: &random)
+            happens(.replied(reply.map { .release($0) }, to: .release(me, .handOver)))
+        }
+        func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+            happens(.replied(reply.map { .enter($0) }, to: request))
         }
         let actions =
             switch event {
-            case .timer: machine.timerFired(now: now)
+            case .timer: happens(.timer)
             case .released: reply(.success(.released(waiters: 1)))
             case .awaited: reply(.success(.awaited(waiters: 1)))
             case .notHeld: reply(.success(.notHeld))
             case .failed: reply(.failure(LeaseStoreError(.unavailable, "unreachable")))
             case .refused: reply(.failure(LeaseStoreError(.refused, "refused")))
-            case .lead: machine.enterReplied(.success(.lead(attempt: 0)))
-            case .follow: machine.enterReplied(.success(.follow(leader, remaining: .seconds(1))))
-            case .reuse: machine.enterReplied(.success(.reuse(leader, .value([]))))
-            case .late: machine.enterReplied(.success(.late))
-            case .enterFailed: machine.enterReplied(.failure(LeaseStoreError(.timedOut, "no answer")))
-            case .resumed: machine.inboxResumed(now: now, using: &random)
-            case .shutDown: machine.shutDown()
+            case .lead: entered(.success(.lead(attempt: 0)))
+            case .follow: entered(.success(.follow(leader, remaining: .seconds(1))))
+            case .reuse: entered(.success(.reuse(leader, .value([]))))
+            case .late: entered(.success(.late))
+            case .enterFailed: entered(.failure(LeaseStoreError(.timedOut, "no answer")))
+            case .resumed: happens(.heard(.resumed))
+            case .shutDown: happens(.heard(.shuttingDown))
             }
-        return ActionText(names: [me: "me", leader: "L"]).text(actions)
+        return ActionText(names: [me: "me", leader: "L"]).text(actions, ends: machine.isFinal && !wasFinal)
     }
 
     /// What is not listed must do nothing.
@@ -130,23 +137,24 @@ struct HandBackTableTests {
     @Test("asks less and less often while nothing is held")
     func intervals() {
         var random = CountingGenerator()
-        let debt = HandBackStateMachine.Debt(
+        let debt = HandingBack.Debt(
             token: LeaseToken(using: &random),
             mode: .cancelWaiters,
             validUntil: .at(100),
             endsAt: .at(3000),
             isRepeated: false
         )
-        var machine = HandBackStateMachine(debt, isReleasing: false, commandTimeout: .milliseconds(100))
+        var machine = HandingBack(debt, isReleasing: false, commandTimeout: .milliseconds(100))
         var actions = machine.start()
         var times: [LeaseInstant] = []
         while case .wake(let time) = actions.last {
             times.append(time)
-            _ = machine.timerFired(now: time)
-            actions = machine.releaseReplied(.success(.notHeld), now: time, using: &random)
+            _ = machine.handle(.timer, now: time, using: &random)
+            let reply = FlightEvent.replied(.success(.release(.notHeld)), to: .release(debt.token, debt.mode))
+            actions = machine.handle(reply, now: time, using: &random)
         }
         #expect(times == [100, 200, 400, 800, 1600, 3000].map { .at($0) })
-        #expect(actions == [.finish])
+        #expect(actions == [], "the flight's machine ends with its last phase")
         #expect(machine.isFinal)
     }
 }

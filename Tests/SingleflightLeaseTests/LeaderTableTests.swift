@@ -35,64 +35,73 @@ struct LeaderTableTests {
     private func answer(_ situation: Situation, _ event: Event) -> String {
         var random = CountingGenerator()
         let (me, other) = (LeaseToken(using: &random), LeaseToken(using: &random))
-        let grant = FollowerStateMachine.Grant(
+        let grant = Following.Grant(
             token: me,
             sentAt: .at(0),
             attempt: 1,
             isAbandoned: situation == .confirming
         )
-        var machine = LeaderStateMachine(grant: grant, terms: .table(), tooLong: .failure([0]), now: .at(5))
+        var machine = Leading(grant: grant, terms: .table(), tooLong: .failure([0]), now: .at(5))
         _ = machine.start()
-        func renew() { _ = machine.announced(Announcement(token: me, news: .hint), now: .at(10)) }
-        func abandon() {
-            _ = machine.abandoned()
-            _ = machine.releaseReplied(.success(.awaited(waiters: 1)))
+        func handle(_ event: FlightEvent, at milliseconds: Int = 10) {
+            _ = machine.handle(event, now: .at(milliseconds), using: &random)
         }
-        func complete() { _ = machine.operationFinished(.value([7]), now: .at(10)) }
+        func renew() { handle(.heard(.announced(Announcement(token: me, news: .hint)))) }
+        func abandon() {
+            handle(.abandoned)
+            handle(.replied(.success(.release(.awaited(waiters: 1))), to: .release(me, .unlessAwaited)))
+        }
+        func complete() { handle(.operationEnded(.value([7]))) }
         func fail(at time: Int) {
-            _ = machine.completeReplied(.failure(Self.unreachable), now: .at(time), using: &random)
+            handle(.replied(.failure(Self.unreachable), to: .complete(me, .value([7]))), at: time)
         }
 
         switch situation {
         case .confirming, .leading: break
         case .renewing: renew()
-        case .abandonedAsking: _ = machine.abandoned()
+        case .abandonedAsking: handle(.abandoned)
         case .abandonedAwaited: abandon()
         case .abandonedRenewing:
             abandon()
             renew()
-        case .progressed: _ = machine.progressed()
+        case .progressed: handle(.progressed)
         case .progressedRenewing:
             renew()
-            _ = machine.progressed()
+            handle(.progressed)
         case .completing: complete()
         case .completingAbandoned:
             complete()
-            _ = machine.abandoned()
+            handle(.abandoned)
         case .completingBackoff:
             complete()
             fail(at: 15)
         case .completingRepeated:
             complete()
             fail(at: 15)
-            _ = machine.timerFired(now: .at(18))
+            handle(.timer, at: 18)
         case .completingTold:
             complete()
             fail(at: 110)
-            _ = machine.timerFired(now: .at(120))
-        case .completingTooLong: _ = machine.timerFired(now: .at(2005))
-        case .ended: _ = machine.shutDown()
+            handle(.timer, at: 120)
+        case .completingTooLong: handle(.timer, at: 2005)
+        case .ended: handle(.heard(.shuttingDown))
         }
 
-        let now = LeaseInstant.at(20)
+        let wasFinal = machine.isFinal
+        func happens(_ event: FlightEvent, at milliseconds: Int = 20) -> [FlightAction] {
+            machine.handle(event, now: .at(milliseconds), using: &random)
+        }
         func renewal(_ reply: Result<RenewReply, LeaseStoreError>) -> [FlightAction] {
-            machine.renewReplied(reply, now: now, using: &random)
+            happens(.replied(reply.map { .renew($0) }, to: .renew(me, attempt: 1, renewals: 1)))
         }
         func completion(_ reply: Result<CompleteReply, LeaseStoreError>) -> [FlightAction] {
-            machine.completeReplied(reply, now: now, using: &random)
+            happens(.replied(reply.map { .complete($0) }, to: .complete(me, .value([7]))))
+        }
+        func release(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+            happens(.replied(reply.map { .release($0) }, to: .release(me, .unlessAwaited)))
         }
         func hear(_ news: Announcement.News, _ token: LeaseToken) -> [FlightAction] {
-            machine.announced(Announcement(token: token, news: news), now: now)
+            happens(.heard(.announced(Announcement(token: token, news: news))))
         }
         let actions: [FlightAction] =
             switch event {
@@ -111,29 +120,29 @@ struct LeaderTableTests {
             case .unknown: completion(.success(.unknown(current: nil)))
             case .completionFailed: completion(.failure(Self.unreachable))
             case .completionRefused: completion(.failure(Self.refused))
-            case .released: machine.releaseReplied(.success(.released(waiters: 0)))
-            case .awaited: machine.releaseReplied(.success(.awaited(waiters: 1)))
-            case .notHeld: machine.releaseReplied(.success(.notHeld))
-            case .releaseFailed: machine.releaseReplied(.failure(Self.unreachable))
+            case .released: release(.success(.released(waiters: 0)))
+            case .awaited: release(.success(.awaited(waiters: 1)))
+            case .notHeld: release(.success(.notHeld))
+            case .releaseFailed: release(.failure(Self.unreachable))
             case .canceled: hear(.outcome(.canceled(Self.revoked)), me)
             case .value: hear(.outcome(.value([1])), me)
             case .hint: hear(.hint, me)
             case .unawaited: hear(.unawaited, me)
             case .progressNews: hear(.progress(FlightProgress(fraction: 0.5)), me)
             case .newsOfOther: hear(.outcome(.canceled(.leaseExpired)), other)
-            case .resumed: machine.inboxResumed(now: now, using: &random)
-            case .timer: machine.timerFired(now: now)
-            case .renewalTimer: machine.timerFired(now: .at(1000))
-            case .tooLongTimer: machine.timerFired(now: .at(2005))
-            case .deadlineTimer: machine.timerFired(now: .at(2850))
-            case .finished: machine.operationFinished(.value([8]), now: now)
-            case .abandoned: machine.abandoned()
-            case .shutDown: machine.shutDown()
-            case .progress: machine.progressed()
-            case .left: machine.leaderLeaves(reason: nil)
-            case .leftForReason: machine.leaderLeaves(reason: "why")
+            case .resumed: happens(.heard(.resumed))
+            case .timer: happens(.timer)
+            case .renewalTimer: happens(.timer, at: 1000)
+            case .tooLongTimer: happens(.timer, at: 2005)
+            case .deadlineTimer: happens(.timer, at: 2850)
+            case .finished: happens(.operationEnded(.value([8])))
+            case .abandoned: happens(.abandoned)
+            case .shutDown: happens(.heard(.shuttingDown))
+            case .progress: happens(.progressed)
+            case .left: happens(.leaderLeft(reason: nil))
+            case .leftForReason: happens(.leaderLeft(reason: "why"))
             }
-        return ActionText(names: [me: "me", other: "O"]).text(actions)
+        return ActionText(names: [me: "me", other: "O"]).text(actions, ends: machine.isFinal && !wasFinal)
     }
 
     /// What is not listed must do nothing.

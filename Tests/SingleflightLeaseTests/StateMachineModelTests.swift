@@ -7,10 +7,10 @@ import Testing
 struct StateMachineModelTests {
     /// What the machine asked for and has not got yet, and what it did.
     private struct Run {
-        var machine: FlightStateMachine
+        var machine: FlightMachine
         var random: FlightRandom
         var now = LeaseInstant(sinceOrigin: .zero)
-        var outstanding: [FlightAction] = []
+        var outstanding: [FlightRequest] = []
         var wake: LeaseInstant?
         var resolutions = 0
         var finishes = 0
@@ -18,38 +18,38 @@ struct StateMachineModelTests {
         var isOperationRunning = false
         var tokens: [LeaseToken] = []
 
+        mutating func handle(_ event: FlightEvent) -> [FlightAction] {
+            self.machine.handle(event, now: self.now, using: &self.random)
+        }
+
         mutating func take(_ actions: [FlightAction], _ event: String, seed: UInt64) {
             for action in actions {
                 if self.finishes > 0 {
                     switch action {
-                    case .release, .leave, .revoke: break
+                    case .send(.release), .send(.leave), .send(.revoke): break
                     default: Issue.record("seed \(seed): \(action) after finish, on \(event)")
                     }
                 }
                 switch action {
-                case .enter(let token, _, _):
-                    self.tokens.append(token)
-                    self.outstanding.append(action)
-                case .poll, .settle, .renew, .complete:
-                    self.outstanding.append(action)
-                case .release: self.outstanding.append(action)
-                case .leave, .revoke: break
+                case .send(let request):
+                    switch request {
+                    case .enter(let token, _, _):
+                        self.tokens.append(token)
+                        self.outstanding.append(request)
+                    case .poll, .renew, .complete, .release: self.outstanding.append(request)
+                    case .leave, .revoke: break
+                    }
                 case .startOperation:
                     self.starts += 1
                     self.isOperationRunning = true
                 case .cancelOperation: self.isOperationRunning = false
                 case .wake(let deadline): self.wake = deadline
-                case .resolve: self.resolutions += 1
+                case .tell: self.resolutions += 1
                 case .finish: self.finishes += 1
                 }
             }
-            func count(_ isIt: (FlightAction) -> Bool) -> Int { self.outstanding.count(where: isIt) }
-            let polls = count {
-                switch $0 {
-                case .poll, .settle: true
-                default: false
-                }
-            }
+            func count(_ isIt: (FlightRequest) -> Bool) -> Int { self.outstanding.count(where: isIt) }
+            let polls = count { if case .poll = $0 { true } else { false } }
             let renewals = count { if case .renew = $0 { true } else { false } }
             let completions = count { if case .complete = $0 { true } else { false } }
             let enters = count { if case .enter = $0 { true } else { false } }
@@ -72,51 +72,47 @@ struct StateMachineModelTests {
     private func step(_ run: inout Run, seed: UInt64) {
         let other = LeaseToken(using: &run.random)
         let failed = Int.random(in: 0..<4, using: &run.random) == 0
-        func reply<R>(_ all: [R], _ random: inout FlightRandom) -> Result<R, LeaseStoreError> {
-            let found = all.randomElement(using: &random)
-            return failed ? .failure(Self.error) : found.map { .success($0) } ?? .failure(Self.error)
-        }
         switch Int.random(in: 0..<20, using: &run.random) {
         case 0..<9 where !run.outstanding.isEmpty:
-            let action = run.outstanding.remove(at: Int.random(in: 0..<run.outstanding.count, using: &run.random))
+            let request = run.outstanding.remove(at: Int.random(in: 0..<run.outstanding.count, using: &run.random))
             let outcome = Self.canceled(&run.random)
-            let actions: [FlightAction]
-            switch action {
-            case .enter(let token, _, _):
-                let replies: [EnterReply] = [
-                    .lead(attempt: 0), .follow(other, remaining: .seconds(3)), .follow(other, remaining: .zero),
-                    .reuse(other, .value([])), .late,
-                ]
-                let answer = reply(replies, &run.random)
-                actions = run.machine.enterReplied(answer, to: token, now: run.now, using: &run.random)
-            case .poll, .settle:
-                let replies: [PollReply] = [
-                    .running(remaining: .seconds(3)), .running(remaining: .zero), .expired, .superseded(by: other),
-                    .gone, .done(outcome),
-                ]
-                actions = run.machine.pollReplied(reply(replies, &run.random), now: run.now, using: &run.random)
-            case .renew:
-                let replies: [RenewReply] = [
-                    .renewed(waiters: 0), .renewed(waiters: 1), .renewed(waiters: 2), .lost(), .expired,
-                ]
-                actions = run.machine.renewReplied(reply(replies, &run.random), now: run.now, using: &run.random)
-            case .complete:
-                let replies: [CompleteReply] = [
-                    .accepted(waiters: 1), .duplicate, .stale(current: other), .unknown(current: nil),
-                ]
-                actions = run.machine.completeReplied(reply(replies, &run.random), now: run.now, using: &run.random)
-            case .release:
-                let replies: [ReleaseReply] = [.released(waiters: 0), .awaited(waiters: 1), .notHeld]
-                actions = run.machine.releaseReplied(reply(replies, &run.random), now: run.now, using: &run.random)
-            default:
-                actions = []
-            }
-            run.take(actions, "a reply to \(action)", seed: seed)
+            let replies: [LeaseReply] =
+                switch request {
+                case .enter:
+                    [
+                        .enter(.lead(attempt: 0)), .enter(.follow(other, remaining: .seconds(3))),
+                        .enter(.follow(other, remaining: .zero)), .enter(.reuse(other, .value([]))), .enter(.late),
+                    ]
+                case .poll:
+                    [
+                        .poll(.running(remaining: .seconds(3))), .poll(.running(remaining: .zero)), .poll(.expired),
+                        .poll(.superseded(by: other)), .poll(.gone), .poll(.done(outcome)),
+                    ]
+                case .renew:
+                    [
+                        .renew(.renewed(waiters: 0)), .renew(.renewed(waiters: 1)), .renew(.renewed(waiters: 2)),
+                        .renew(.lost()), .renew(.expired),
+                    ]
+                case .complete:
+                    [
+                        .complete(.accepted(waiters: 1)), .complete(.duplicate), .complete(.stale(current: other)),
+                        .complete(.unknown(current: nil)),
+                    ]
+                case .release:
+                    [.release(.released(waiters: 0)), .release(.awaited(waiters: 1)), .release(.notHeld)]
+                case .leave, .revoke:
+                    []
+                }
+            let found = replies.randomElement(using: &run.random)
+            let reply: Result<LeaseReply, LeaseStoreError> =
+                if let found, !failed { .success(found) } else { .failure(Self.error) }
+            let actions = run.handle(.replied(reply, to: request))
+            run.take(actions, "a reply to \(request)", seed: seed)
         case 9..<13:
             guard let wake = run.wake else { return }
             run.now = max(run.now, wake)
             run.wake = nil
-            run.take(run.machine.timerFired(now: run.now, using: &run.random), "the timer", seed: seed)
+            run.take(run.handle(.timer), "the timer", seed: seed)
         case 13..<15:
             run.now = run.now.advanced(by: .jitter(upTo: .milliseconds(400), using: &run.random))
         case 15, 16:
@@ -128,26 +124,26 @@ struct StateMachineModelTests {
                 token: run.tokens.randomElement(using: &run.random) ?? other,
                 news: news.randomElement(using: &run.random) ?? .hint
             )
-            let actions = run.machine.inbox(.announced(announcement), now: run.now, using: &run.random)
+            let actions = run.handle(.heard(.announced(announcement)))
             run.take(actions, "\(announcement)", seed: seed)
         case 17:
-            run.take(run.machine.inbox(.resumed, now: run.now, using: &run.random), "resumed", seed: seed)
+            run.take(run.handle(.heard(.resumed)), "resumed", seed: seed)
         case 18 where run.isOperationRunning:
             run.isOperationRunning = false
-            run.take(run.machine.operationFinished(.value([7]), now: run.now), "the operation's end", seed: seed)
+            run.take(run.handle(.operationEnded(.value([7]))), "the operation's end", seed: seed)
         case 19:
             switch Int.random(in: 0..<8, using: &run.random) {
-            case 0: run.take(run.machine.abandoned(), "abandonment", seed: seed)
+            case 0: run.take(run.handle(.abandoned), "abandonment", seed: seed)
             case 1:
-                run.take(run.machine.inbox(.shuttingDown, now: run.now, using: &run.random), "shutdown", seed: seed)
+                run.take(run.handle(.heard(.shuttingDown)), "shutdown", seed: seed)
             case 2 where run.isOperationRunning:
                 let reason = Bool.random(using: &run.random) ? "why" : nil
                 run.isOperationRunning = false
-                run.take(run.machine.leaderLeaves(reason: reason), "the leader's leaving", seed: seed)
-            case 3, 4: run.take(run.machine.progressed(), "progress", seed: seed)
+                run.take(run.handle(.leaderLeft(reason: reason)), "the leader's leaving", seed: seed)
+            case 3, 4: run.take(run.handle(.progressed), "progress", seed: seed)
             case 5:
                 // It asks for nothing by itself.
-                if !run.machine.isFinal { run.machine.allowTakeover() }
+                if !run.machine.isFinal { run.take(run.handle(.offered), "an offer", seed: seed) }
             default: break
             }
         default:
@@ -174,9 +170,9 @@ struct StateMachineModelTests {
         let first = UInt64.random(in: 0..<1 << 32)
         var finished = 0
         for seed in first..<first + 2000 {
-            let machine = FlightStateMachine(terms: terms, tooLong: .failure([0]), canTakeOver: seed % 3 > 0)
+            let machine = FlightMachine(terms: terms, tooLong: .failure([0]), canTakeOver: seed % 3 > 0)
             var run = Run(machine: machine, random: .seeded(seed))
-            run.take(run.machine.start(now: run.now, using: &run.random), "start", seed: seed)
+            run.take(run.handle(.start), "start", seed: seed)
             for _ in 0..<120 {
                 self.step(&run, seed: seed)
             }

@@ -19,7 +19,13 @@ struct Cluster {
         let store = InMemoryLeaseStore(server: self.server, label: label)
         return Process(
             store: store,
-            group: try DistributedGroup("group", store: store, configuration: configuration, codec: JSONCodec<String>())
+            group: try DistributedGroup(
+                "group",
+                store: store,
+                configuration: configuration,
+                codec: JSONCodec<String>(),
+                runtime: .inline(random: { .system })
+            )
         )
     }
 

@@ -52,26 +52,39 @@ struct RegressionTests {
             label: "test"
         )
         let spy = EnterSpy(store: store)
-        let driver = FlightDriver(
-            key: try FlightKey(group: "test", bytes: [1]),
-            store: spy,
-            terms: FlightTerms(
-                lease: LeaseTerms(
-                    duration: .seconds(10),
-                    grace: .seconds(10),
-                    retention: .seconds(10),
-                    leaderLoss: .cancel
-                ),
-                margin: .milliseconds(500),
-                maximumFlight: .seconds(60),
-                commandTimeout: .milliseconds(200)
+        let terms = FlightTerms(
+            lease: LeaseTerms(
+                duration: .seconds(10),
+                grace: .seconds(10),
+                retention: .seconds(10),
+                leaderLoss: .cancel
             ),
-            tooLong: .failure([]),
-            random: .seeded(1),
-            owner: SilentOwner()
+            margin: .milliseconds(500),
+            maximumFlight: .seconds(60),
+            commandTimeout: .milliseconds(200)
         )
+        let coder = PayloadCoder(
+            codec: ErasedCodec(BytesCodec()),
+            typedFailures: nil,
+            maximumResultBytes: 100,
+            label: "test"
+        )
+        let group = GroupCore(
+            FlightContext(
+                group: "test",
+                store: spy,
+                terms: terms,
+                coder: coder,
+                runtime: .inline(random: { .seeded(1) })
+            )
+        )
+        let key = try FlightKey(group: "test", bytes: [1])
+        guard case .joined(let driver, _, isStarter: true) = group.join(key, isByHand: true, observer: nil) else {
+            Issue.record("nobody else is there to lead")
+            return
+        }
         store.network.replyLoss = 1
-        driver.start()
+        driver.begin(nil)
         while spy.marks.count < 2, scheduler.step() {}
         #expect(spy.marks == [false, true])
     }

@@ -27,11 +27,3 @@ final class EnterSpy: LeaseStore {
         self.store.listen(for: key, handler)
     }
 }
-
-/// For flights whose end does not matter.
-struct SilentOwner: FlightOwner {
-    func startOperation(token: LeaseToken, driver: FlightDriver) {}
-    func cancelOperation(_ loss: OperationLoss) {}
-    func resolve(_ resolution: FlightResolution) {}
-    func finish() {}
-}

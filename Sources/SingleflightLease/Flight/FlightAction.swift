@@ -1,11 +1,25 @@
-/// What a flight's state machines want done. They do nothing themselves: the driver carries the actions out, in order.
+/// What a ``FlightMachine`` wants done. It does nothing itself: the driver carries the actions out, in order.
 package enum FlightAction: Sendable, Equatable {
-    /// Ask the store to lead under the token, unless it comes to it later than `until`; again, if the request was sent before.
+    /// Ask the store.
+    case send(FlightRequest)
+    /// Run the operation: the lease is held, or none is needed.
+    case startOperation(LeaseToken?)
+    /// Cancel the operation's task: its result is no longer wanted, for this reason.
+    case cancelOperation(OperationLoss)
+    /// Let ``FlightEvent/timer`` happen at this time, instead of at any time asked for before.
+    case wake(at: LeaseInstant)
+    /// Tell the local callers. Comes once in a flight's life.
+    case tell(FlightEnd)
+    /// Nothing more will be asked for: let go of the flight. Comes once, last.
+    case finish
+}
+
+/// What a flight asks its store; the driver adds what it knows and the machine does not need to.
+package enum FlightRequest: Sendable, Equatable {
+    /// Lead under the token, unless the request comes to the store later than `until`; again, if it was sent before.
     case enter(LeaseToken, isRepetition: Bool, until: LeaseInstant)
-    /// Ask the store how the flight of the token stands.
-    case poll(LeaseToken)
-    /// The same, and end the flight if its leader is lost: nobody takes over.
-    case settle(LeaseToken)
+    /// How does the flight of the token stand? If it may end, a lost leader ends it: nobody takes over.
+    case poll(LeaseToken, mayEnd: Bool = false)
     /// Take this process off the flight's waiters.
     case leave(LeaseToken)
     /// Prolong the lease.
@@ -16,16 +30,15 @@ package enum FlightAction: Sendable, Equatable {
     case release(LeaseToken, ReleaseRequest.Mode)
     /// End the flight for everybody, for a reason of the leader's.
     case revoke(LeaseToken, reason: String)
-    /// Run the operation: the lease is held.
-    case startOperation(LeaseToken)
-    /// Cancel the operation's task: its result is no longer wanted, for this reason.
-    case cancelOperation(OperationLoss)
-    /// Call `timerFired` at this time, instead of at any time asked for before.
-    case wake(at: LeaseInstant)
-    /// Tell the local callers. Comes once in a flight's life.
-    case resolve(FlightResolution)
-    /// Nothing more will be asked for: let go of the flight. Comes once, last.
-    case finish
+
+    /// The token that the request is sent under.
+    var token: LeaseToken {
+        switch self {
+        case .enter(let token, _, _), .poll(let token, _), .leave(let token), .renew(let token, _, _),
+            .complete(let token, _), .release(let token, _), .revoke(let token, _):
+            token
+        }
+    }
 }
 
 /// Why a running operation is canceled.
@@ -41,19 +54,21 @@ package enum OperationLoss: Sendable, Hashable {
 }
 
 /// What a flight came to in this process, for its local callers.
-package enum FlightResolution: Sendable, Equatable {
+package enum FlightEnd: Sendable, Equatable {
     /// This process led, and its operation ended: this is what the store says of the result.
     case led(LeaseToken, LeaderVerdict, attempt: Int)
+    /// The operation ran without a lease, and ended.
+    case ranAlone
     /// Another process led; this is the outcome that it stored.
     case followed(LeaseToken, StoredOutcome, isReused: Bool, takeovers: Int)
     /// This process led and lost its lease before its result was accepted; the flight's stored end, if it is known.
     case leaseLost(LeaseToken, CanceledFlight?)
-    /// This process led, and the operation ran longer than a flight may.
-    case tooLong(LeaseToken, attempt: Int)
-    /// This process led, and who was to bring the result went away.
-    case leaderLeft(LeaseToken)
-    /// This process led, and ended the flight for everybody, for this reason.
-    case leaderCanceled(LeaseToken, reason: String)
+    /// The operation, in this process, ran longer than a flight may.
+    case tooLong(LeaseToken?, attempt: Int)
+    /// The caller that led by hand, in this process, went away.
+    case leaderLeft
+    /// The caller that led by hand, in this process, ended the flight for everybody, for this reason.
+    case leaderCanceled(reason: String)
     /// The store has lost the flight: no outcome can be learned.
     case gone(LeaseToken)
     /// This process shuts down.
@@ -64,13 +79,13 @@ package enum FlightResolution: Sendable, Equatable {
 
 /// What the store says of a leader's result.
 package enum LeaderVerdict: Sendable, Equatable {
-    /// It stands; so many processes were told, if the store said how many.
+    /// It stands; the number of processes that were told, if the store said it.
     case accepted(waiters: Int?)
     /// The store could not be asked, or could not tell: it may stand or not.
     case unverified(FlightUnavailable)
 }
 
-/// Why the store could not be asked, comparable for tests.
+/// Why the store could not be asked. Equal where the codes are: the message is for people.
 package struct FlightUnavailable: Sendable, Equatable {
     package let error: LeaseStoreError
 

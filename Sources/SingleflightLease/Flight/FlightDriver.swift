@@ -1,112 +1,171 @@
+package import Singleflight
 import Synchronization
 
-/// What a flight needs of the layer above it: the operation, and somewhere to put what the flight came to.
-package protocol FlightOwner: Sendable {
-    /// Runs the operation; its end is told by ``FlightDriver/operationFinished(_:)``. Called at most once.
-    func startOperation(token: LeaseToken, driver: FlightDriver)
-    /// Another process leads. May be called more than once, also late.
-    func followsElsewhere()
-    /// Cancels the operation's task. Its end need not be told any more.
-    func cancelOperation(_ loss: OperationLoss)
-    /// Tells the local callers. Called at most once.
-    func resolve(_ resolution: FlightResolution)
-    /// The flight is over in this process: an operation that has not begun will not. Called once, last.
-    func finish()
-    /// The operation, here or elsewhere, said how far it is.
-    func progressed(_ progress: FlightProgress)
-    /// Whether somebody here wants to know how far the operation is.
-    var readsProgress: Bool { get }
-}
-
-extension FlightOwner {
-    package func followsElsewhere() {}
-    package func progressed(_ progress: FlightProgress) {}
-    package var readsProgress: Bool { false }
-}
-
-/// Drives a flight's state machine: lock, transition, unlock, act.
+/// One flight in one process: its machine, its callers and its work under the one lock of the flight.
 ///
-/// Actions are carried out in the order of the transitions that asked for them, whichever threads those came from: who
-/// makes a transition while somebody else is acting leaves its actions to that one.
+/// Whatever happens has one shape: lock, transition, unlock, act. A thread that makes a transition while another one is
+/// acting leaves its effects to that one, so that effects come in the order of the transitions. No code of users, of the
+/// store or of the system runs under the lock.
 package final class FlightDriver: Sendable {
-    private struct State {
-        var machine: FlightStateMachine
+    /// Whether a flight asks the store.
+    package enum Kind: Sendable {
+        /// - Parameter canTakeOver: whether there is an operation that can run if the leader is lost.
+        case leased(canTakeOver: Bool)
+        /// - Parameter longest: how long the operation may run; `nil` for any time.
+        case alone(longest: Duration?, Coordination)
+    }
+
+    enum Ending: Sendable {
+        case none
+        /// The outcome is here; the first caller that asks decodes it.
+        case undecoded(FlightEnd, learnedAt: LeaseInstant)
+        /// A caller or a thread is decoding it.
+        case decoding(FlightEnd, learnedAt: LeaseInstant)
+        case settled(Settled)
+    }
+
+    struct State: Sendable {
+        var machine: FlightMachine
         var random: FlightRandom
-        var queue: [FlightAction] = []
+
+        // Acting.
+        var effects: [FlightEffect] = []
         var isActing = false
         /// Tells the timer that counts from those that were asked for before it.
         var wakeSerial: UInt64 = 0
         var timer: LeaseTimer?
-        var progress: FlightProgress?
-        /// What the store last acknowledged of it.
-        var storedProgress: FlightProgress?
-        var leadingSince: LeaseInstant?
         var registration: InboxRegistration?
+
+        // Callers.
+        var seats = Seats<FlightWaiter>()
+        /// Whether callers may join.
+        var isOpen = true
+        /// The highest priority known of those who wait.
+        var priority: UInt8
+        var ending = Ending.none
+        var isShared = false
+        var endHandlers: [UInt64: @Sendable (Settled) -> Void] = [:]
+        var nextHandler: UInt64 = 0
+        var decision: LocalDecision?
+        var deciding: [@Sendable (LocalDecision) -> Void] = []
+
+        // Work.
+        /// Whether the caller that started the flight leads by hand, or is to.
+        var isByHand: Bool
+        var operation: (any FlightOperation)?
+        /// Whether a caller has offered an operation, which may still be on its way here.
+        var isOffered = false
+        /// Whether the work has begun under ``token``, or is to as soon as the operation comes.
+        var beginsOnArrival = false
+        var token: LeaseToken?
+        var leadingSince: LeaseInstant?
+        /// What was handed in before it was known whether this process leads.
+        var early: Result<ErasedValue, any Error>?
+        var result: Result<ErasedValue, any Error>?
+        var loss: OperationLoss?
+        var onAbandoned: (@Sendable () -> Void)?
+        var onLost: [@Sendable () -> Void] = []
+
+        // Progress.
+        var progress: FlightProgress?
+        /// What the renewal that is under way tells the store, and what the store last acknowledged.
+        var sentProgress: FlightProgress?
+        var storedProgress: FlightProgress?
+        /// The latest report of whoever leads.
+        var latestReport: (serial: UInt64, report: FlightProgress)?
+        var feeds: [ObjectIdentifier: ProgressFeed] = [:]
+
+        /// The effects to carry out now, unless another thread is at it.
+        mutating func takeTurn() -> [FlightEffect] {
+            self.isActing ? [] : self.nextTurn()
+        }
+
+        /// The effects that have come meanwhile.
+        mutating func nextTurn() -> [FlightEffect] {
+            self.isActing = !self.effects.isEmpty
+            let effects = self.effects
+            self.effects = []
+            return effects
+        }
     }
 
     package let key: FlightKey
-    private let store: any LeaseStore
-    private let terms: FlightTerms
-    private let owner: any FlightOwner
+    let context: FlightContext
     /// Who is told of the flight's steps; `nil` if nobody wants to know.
-    private let observer: FlightObserver?
-    private let state: Mutex<State>
+    let observer: (any FlightObserving)?
+    /// Where callers find the flight while it is open; `nil` for one that nobody can join.
+    let index: FlightIndex?
+    let isStartedByHand: Bool
+    let kind: Kind
+    /// Distinguishes the flight on a ``FlightPath``.
+    let number: UInt64
+    let state: Mutex<State>
 
-    package init(
-        key: FlightKey,
-        store: any LeaseStore,
-        terms: FlightTerms,
-        tooLong: StoredOutcome,
-        random: FlightRandom,
-        owner: any FlightOwner,
-        canTakeOver: Bool = true,
-        observer: FlightObserver? = nil
+    /// The place of the caller that starts the flight.
+    package let starterSeat: SeatID
+
+    init(
+        _ key: FlightKey,
+        _ kind: Kind,
+        _ context: FlightContext,
+        in index: FlightIndex? = nil,
+        isByHand: Bool,
+        observer: (any FlightObserving)? = nil
     ) {
         self.key = key
-        self.store = store
-        self.terms = terms
-        self.owner = owner
+        self.kind = kind
+        self.context = context
+        self.index = index
+        self.isStartedByHand = isByHand
         self.observer = observer
-        let machine = FlightStateMachine(terms: terms, tooLong: tooLong, canTakeOver: canTakeOver)
-        self.state = Mutex(State(machine: machine, random: random))
+        self.number = ShardNumber.next()
+        let machine: FlightMachine =
+            switch kind {
+            case .leased(let canTakeOver):
+                FlightMachine(terms: context.terms, tooLong: context.tooLong, canTakeOver: canTakeOver)
+            case .alone(let longest, _):
+                FlightMachine(alone: context.terms, longest: longest)
+            }
+        var state = State(
+            machine: machine,
+            random: context.runtime.random(),
+            priority: Task.currentPriority.rawValue,
+            isByHand: isByHand
+        )
+        self.starterSeat = state.seats.take(as: .leader)
+        self.state = Mutex(state)
     }
+
+    /// Whether nothing of the flight is left in this process, nor anything that it may hold at the store.
+    package var isFinal: Bool { self.state.withLock { $0.machine.isFinal } }
 
     // MARK: - Events
 
-    package func start() {
-        self.observer?.started()
-        // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
-        let registration = self.store.listen(for: self.key) { event in self.received(event) }
-        let isObsolete = self.state.withLock { state in
-            // The store may have shut down between the two, and ended the flight.
-            guard !state.machine.isFinal else { return true }
-            state.registration = registration
-            return false
+    /// Begins the flight. To be called once.
+    ///
+    /// - Parameter operation: what runs if this process leads; `nil` if the starter works by hand.
+    package func begin(_ operation: (any FlightOperation)?) {
+        if case .leased = self.kind {
+            // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
+            let registration = self.context.store.listen(for: self.key) { event in self.received(event) }
+            let isObsolete = self.state.withLock { state in
+                // The store may have shut down between the two, and ended the flight.
+                guard !state.machine.isFinal else { return true }
+                state.registration = registration
+                return false
+            }
+            if isObsolete { registration.cancel() }
         }
-        if isObsolete {
-            registration.cancel()
+        self.step(.start) { state in
+            if let operation {
+                if state.machine.isFinal {
+                    state.effects.append(.cancel(operation))
+                } else {
+                    state.operation = operation
+                }
+            }
+            return true
         }
-        self.drive { state, now in state.machine.start(now: now, using: &state.random) }
-    }
-
-    /// The last local caller left.
-    package func abandon() {
-        self.drive { state, _ in state.machine.abandoned() }
-    }
-
-    /// There is an operation now that can run if the leader is lost.
-    package func allowTakeover() {
-        self.state.withLock { $0.machine.allowTakeover() }
-    }
-
-    /// Whoever works by hand goes away without a result; with a reason, it ends the flight for everybody.
-    package func leaderLeaves(reason: String?) {
-        self.drive { state, _ in state.machine.leaderLeaves(reason: reason) }
-    }
-
-    package func operationFinished(_ outcome: StoredOutcome) {
-        self.observer?.operationFinished()
-        self.drive { state, now in state.machine.operationFinished(outcome, now: now) }
     }
 
     private func received(_ event: InboxEvent) {
@@ -114,229 +173,255 @@ package final class FlightDriver: Sendable {
             // No news for the flight itself.
             return self.progressed(progress, of: announcement.token)
         }
-        self.drive { state, now in state.machine.inbox(event, now: now, using: &state.random) }
+        self.step(.heard(event))
     }
 
     private func timerFired(serial: UInt64) {
-        self.drive { state, now in
-            guard state.wakeSerial == serial else { return [] }
+        self.step(.timer) { state in
+            guard state.wakeSerial == serial else { return false }
             state.timer = nil
-            return state.machine.timerFired(now: now, using: &state.random)
+            return true
         }
     }
 
-    // MARK: - For the operation
+    // MARK: - Lock, transition, unlock, act
 
-    /// Whether this process leads the flight and still believes in its lease.
-    package var isCurrent: Bool {
-        let now = self.store.clock.now
-        return self.state.withLock { $0.machine.isCurrent(now: now) }
-    }
-
-    /// Tells those who wait here; the next renewal, which comes earlier for it, tells the store and those who wait elsewhere.
-    package func report(_ progress: FlightProgress) {
-        let progress = progress.shortened
-        self.drive { state, _ in
-            state.progress = progress
-            return state.machine.progressed()
+    /// Lets an event happen.
+    ///
+    /// - Parameter change: what changes beside the machine, under the lock; the event does not happen if it answers false.
+    @discardableResult
+    func step(_ event: FlightEvent, _ change: (inout State) -> Bool = { _ in true }) -> Bool {
+        let now = self.context.store.clock.now
+        let effects = self.state.withLock { state -> [FlightEffect]? in
+            guard change(&state) else { return nil }
+            self.transition(event, now, &state)
+            return state.takeTurn()
         }
-        self.owner.progressed(progress)
+        guard let effects else { return false }
+        self.carryOut(effects)
+        return true
     }
 
-    /// Reads how far the leader is from the lease's record, which tells what was announced before this process listened.
-    func readProgress() {
-        self.store.send(InspectRequest(key: self.key)) { reply in
-            guard case .success(let inspection) = reply, let lease = inspection.lease,
-                let progress = lease.note.progress
-            else { return }
-            self.progressed(progress, of: lease.token)
-        }
-    }
-
-    private func progressed(_ progress: FlightProgress, of token: LeaseToken) {
-        guard self.state.withLock({ $0.machine.followedToken == token }) else { return }
-        self.owner.progressed(progress)
-    }
-
-    package func fence(token: LeaseToken, reply: @escaping ReplyHandler<FenceReply>) {
-        self.store.send(FenceRequest(key: self.key, token: token), reply: reply)
-    }
-
-    // MARK: - Acting
-
-    private func drive(_ transition: (inout State, LeaseInstant) -> [FlightAction]) {
-        let now = self.store.clock.now
-        var actions = self.state.withLock { state in
-            let actions = transition(&state, now)
-            guard !state.isActing else {
-                state.queue += actions
-                return [FlightAction]()
+    /// Carries out a turn's effects, and those that come meanwhile.
+    func carryOut(_ turn: [FlightEffect]) {
+        var effects = turn
+        while !effects.isEmpty {
+            for effect in effects {
+                self.act(effect)
             }
-            // Nobody acts, so nothing is queued.
-            state.isActing = !actions.isEmpty
-            return actions
-        }
-        while !actions.isEmpty {
-            for action in actions {
-                self.act(action)
-            }
-            actions = self.state.withLock { state in
-                state.isActing = !state.queue.isEmpty
-                return Self.takeQueue(&state)
-            }
+            effects = self.state.withLock { $0.nextTurn() }
         }
     }
 
-    private static func takeQueue(_ state: inout State) -> [FlightAction] {
-        let queue = state.queue
-        state.queue = []
-        return queue
+    func transition(_ event: FlightEvent, _ now: LeaseInstant, _ state: inout State) {
+        let wasWorking = state.machine.isWorking
+        let deadline = self.observer == nil ? nil : state.machine.leaseDeadline
+        if case .replied(.success(.enter(.lead)), _) = event, let registration = state.registration {
+            state.effects.append(.stopWaiting(registration))
+        }
+        let actions = state.machine.handle(event, now: now, using: &state.random)
+        if self.observer != nil {
+            state.effects.append(.observe(ObservedStep(event: event, actions: actions, now: now, deadline: deadline)))
+        }
+        switch event {
+        case .replied(.success(.enter(.follow)), _):
+            // A caller that wanted to lead by hand waits now, and does not know how to take over.
+            state.isByHand = false
+            self.decide(.follows, &state)
+        case .replied(.success(.renew(.renewed)), _):
+            state.storedProgress = state.sentProgress
+        default:
+            break
+        }
+        for action in actions {
+            self.apply(action, wasWorking: wasWorking, now, &state)
+        }
+        switch event {
+        case .replied(.success(.enter(.follow)), _), .replied(.success(.poll(.running)), _):
+            // What was announced before, or got lost, is in the lease's record only.
+            if !state.feeds.isEmpty { state.effects.append(.readProgress) }
+        default:
+            break
+        }
     }
 
-    private func act(_ action: FlightAction) {
-        self.observer?.acting(action)
+    private func apply(_ action: FlightAction, wasWorking: Bool, _ now: LeaseInstant, _ state: inout State) {
         switch action {
-        case .enter(let token, let isRepetition, let until):
-            let request = EnterRequest(
-                key: self.key,
-                token: token,
-                terms: self.terms.lease,
-                note: self.note(renewals: 0),
-                validity: self.store.clock.now.duration(to: until),
-                isRepetition: isRepetition
-            )
-            self.store.send(request) { reply in
-                self.observer?.entered(reply, under: token)
-                if case .success(.lead) = reply {
-                    self.state.withLock { $0.registration }?.stopWaiting()
-                }
-                if case .success(.follow) = reply {
-                    self.owner.followsElsewhere()
-                }
-                self.drive { $0.machine.enterReplied(reply, to: token, now: $1, using: &$0.random) }
-                if case .success(.follow) = reply, self.owner.readsProgress {
-                    self.readProgress()
-                }
+        case .send(let request):
+            if case .leave = request, let registration = state.registration {
+                // This flight no longer waits: the store must not count it among those that keep the process registered.
+                state.effects.append(.stopWaiting(registration))
             }
-        case .poll(let token):
-            self.poll(token, self.terms.lease.leaderLoss)
-        case .settle(let token):
-            self.poll(token, .cancel)
-        case .renew(let token, let attempt, let renewals):
-            let request = RenewRequest(
-                key: self.key,
-                token: token,
-                terms: self.terms.lease,
-                attempt: attempt,
-                note: self.note(renewals: renewals),
-                news: self.state.withLock { $0.progress == $0.storedProgress ? nil : $0.progress }
-            )
-            self.store.send(request) { reply in
-                if let observer = self.observer {
-                    observer.renewed(reply, of: token, before: self.state.withLock { $0.machine.leaseDeadline })
-                }
-                self.drive { state, now in
-                    if case .success(.renewed) = reply {
-                        state.storedProgress = request.news ?? state.storedProgress
-                    }
-                    return state.machine.renewReplied(reply, now: now, using: &state.random)
-                }
-            }
-        case .complete(let token, let outcome):
-            let request = CompleteRequest(
-                key: self.key,
-                token: token,
-                outcome: outcome,
-                retention: self.terms.lease.retention,
-                reuse: self.terms.reuse(of: outcome)
-            )
-            self.store.send(request) { reply in
-                self.drive { $0.machine.completeReplied(reply, now: $1, using: &$0.random) }
-            }
-        case .release(let token, let mode):
-            let request = ReleaseRequest(key: self.key, token: token, mode: mode, retention: self.terms.lease.retention)
-            self.store.send(request) { reply in
-                self.drive { $0.machine.releaseReplied(reply, now: $1, using: &$0.random) }
-            }
-        case .revoke(let token, let reason):
-            let request = RevokeRequest(
-                key: self.key,
-                token: token,
-                by: self.store.label,
-                reason: reason,
-                retention: self.terms.lease.retention
-            )
-            self.store.send(request) { _ in }
-        case .leave(let token):
-            // This flight no longer waits: the store must not count it among those that keep the process registered.
-            self.state.withLock { $0.registration }?.stopWaiting()
-            self.store.send(LeaveRequest(key: self.key, token: token)) { _ in }
-        case .startOperation(let token):
-            let now = self.store.clock.now
-            self.state.withLock { $0.leadingSince = now }
-            self.owner.startOperation(token: token, driver: self)
-        case .cancelOperation(let loss):
-            self.owner.cancelOperation(loss)
-        case .resolve(let resolution):
-            self.owner.resolve(resolution)
+            state.effects.append(.send(request, self.leaseRequest(request, now, &state)))
         case .wake(let deadline):
-            self.wake(at: deadline)
+            state.wakeSerial += 1
+            state.effects.append(.wake(at: deadline, serial: state.wakeSerial, instead: state.timer.take()))
+        case .startOperation(let token):
+            self.startWork(under: token, now, &state)
+        case .cancelOperation(let loss):
+            self.loseWork(because: loss, wasWanted: wasWorking, &state)
+        case .tell(let end):
+            self.end(end, now, &state)
         case .finish:
-            self.letGo()
-            self.owner.finish()
+            self.finish(&state)
         }
     }
 
-    private func poll(_ token: LeaseToken, _ leaderLoss: LeaderLossPolicy) {
-        let request = PollRequest(
-            key: self.key,
-            token: token,
-            leaderLoss: leaderLoss,
-            retention: self.terms.lease.retention
-        )
-        self.store.send(request) { reply in
-            self.observer?.polled(reply)
-            self.drive { $0.machine.pollReplied(reply, now: $1, using: &$0.random) }
-            if case .success(.running) = reply, self.owner.readsProgress {
-                // Announcements of it may have been lost.
-                self.readProgress()
+    private func finish(_ state: inout State) {
+        if case .none = state.ending {
+            let reason: DistributedCancellation =
+                switch state.loss {
+                case .leaseLost: .leaseLost
+                case .shutDown: .leaderShutDown
+                case .abandoned, .tooLong, nil: .abandoned
+                }
+            self.close(&state)
+            self.stopWork(&state)
+            self.settle(.canceled(reason), &state)
+            self.decide(.over(nil), &state)
+        }
+        state.wakeSerial += 1
+        state.effects.append(.letGo(state.timer.take(), state.registration.take()))
+        let handlers = state.onLost + (state.onAbandoned.map { [$0] } ?? [])
+        state.onLost = []
+        state.onAbandoned = nil
+        if !handlers.isEmpty { state.effects.append(.discard(handlers)) }
+    }
+
+    private func act(_ effect: FlightEffect) {
+        switch effect {
+        case .observe(let step):
+            self.observer?.saw(step)
+        case .send(let request, let leaseRequest):
+            self.context.store.send(leaseRequest) { reply in
+                self.step(.replied(reply, to: request))
             }
+        case .stopWaiting(let registration):
+            registration.stopWaiting()
+        case .wake(let deadline, let serial, let obsolete):
+            self.schedule(deadline, serial, instead: obsolete)
+        case .begin(let operation, let token):
+            operation.begin(token: token)
+        case .cancel(let operation):
+            operation.cancel()
+        case .call(let handlers):
+            for handler in handlers {
+                self.context.runtime.offload(handler)
+            }
+        case .decided(let decision, let handlers):
+            for handler in handlers {
+                handler(decision)
+            }
+        case .handIn(let result):
+            self.handIn(result)
+        case .giveUp:
+            self.step(.leaderLeft(reason: nil))
+        case .close:
+            self.index?.remove(self)
+        case .decode(let waiter):
+            waiter.resume(.decode)
+        case .decodeElsewhere:
+            self.context.runtime.offload { _ = self.decode() }
+        case .resume(let seats, let settled):
+            for case .waiting(_, let waiter, _) in seats {
+                waiter.resume(.settled(settled))
+            }
+        case .notify(let handlers, let settled):
+            for handler in handlers {
+                handler(settled)
+            }
+        case .finishFeeds(let feeds):
+            for feed in feeds {
+                feed.finish()
+            }
+        case .readProgress:
+            self.readProgress()
+        case .letGo(let timer, let registration):
+            if let timer { self.context.store.clock.cancel(timer) }
+            registration?.cancel()
+        case .discard:
+            break
         }
     }
 
-    private func note(renewals: Int) -> LeaseNote {
-        let (progress, leadingSince) = self.state.withLock { ($0.progress, $0.leadingSince) }
-        let age = leadingSince?.duration(to: self.store.clock.now) ?? .zero
-        return LeaseNote(
-            label: self.store.label,
-            age: age,
+    private func schedule(_ deadline: LeaseInstant, _ serial: UInt64, instead obsolete: LeaseTimer?) {
+        let clock = self.context.store.clock
+        if let obsolete { clock.cancel(obsolete) }
+        let timer = clock.schedule(at: deadline) { self.timerFired(serial: serial) }
+        let isObsolete = self.state.withLock { state in
+            guard state.wakeSerial == serial else { return true }
+            state.timer = timer
+            return false
+        }
+        if isObsolete { clock.cancel(timer) }
+    }
+
+    // MARK: - Requests
+
+    /// The request as the store takes it.
+    private func leaseRequest(_ request: FlightRequest, _ now: LeaseInstant, _ state: inout State) -> LeaseRequest {
+        let (key, lease) = (self.key, self.context.terms.lease)
+        switch request {
+        case .enter(let token, let isRepetition, let until):
+            return .enter(
+                EnterRequest(
+                    key: key,
+                    token: token,
+                    terms: lease,
+                    note: self.note(renewals: 0, now, state),
+                    validity: now.duration(to: until),
+                    isRepetition: isRepetition
+                )
+            )
+        case .poll(let token, let mayEnd):
+            let leaderLoss = mayEnd ? LeaderLossPolicy.cancel : lease.leaderLoss
+            return .poll(PollRequest(key: key, token: token, leaderLoss: leaderLoss, retention: lease.retention))
+        case .leave(let token):
+            return .leave(LeaveRequest(key: key, token: token))
+        case .renew(let token, let attempt, let renewals):
+            state.sentProgress = state.progress
+            return .renew(
+                RenewRequest(
+                    key: key,
+                    token: token,
+                    terms: lease,
+                    attempt: attempt,
+                    note: self.note(renewals: renewals, now, state),
+                    news: state.progress == state.storedProgress ? nil : state.progress
+                )
+            )
+        case .complete(let token, let outcome):
+            return .complete(
+                CompleteRequest(
+                    key: key,
+                    token: token,
+                    outcome: outcome,
+                    retention: lease.retention,
+                    reuse: self.context.terms.reuse(of: outcome)
+                )
+            )
+        case .release(let token, let mode):
+            return .release(ReleaseRequest(key: key, token: token, mode: mode, retention: lease.retention))
+        case .revoke(let token, let reason):
+            return .revoke(
+                RevokeRequest(
+                    key: key,
+                    token: token,
+                    by: self.context.store.label,
+                    reason: reason,
+                    retention: lease.retention
+                )
+            )
+        }
+    }
+
+    private func note(renewals: Int, _ now: LeaseInstant, _ state: State) -> LeaseNote {
+        LeaseNote(
+            label: self.context.store.label,
+            age: state.leadingSince?.duration(to: now) ?? .zero,
             renewals: renewals,
-            progress: progress,
+            progress: state.progress,
             trace: self.observer?.trace
         )
-    }
-
-    private func wake(at deadline: LeaseInstant) {
-        let (serial, obsolete) = self.state.withLock { state in
-            state.wakeSerial += 1
-            return (state.wakeSerial, state.timer.take())
-        }
-        if let obsolete {
-            self.store.clock.cancel(obsolete)
-        }
-        let timer = self.store.clock.schedule(at: deadline) { self.timerFired(serial: serial) }
-        // Only the acting thread schedules, so no other timer can have been stored meanwhile; this one may have fired.
-        self.state.withLock { $0.timer = timer }
-    }
-
-    private func letGo() {
-        let (timer, registration) = self.state.withLock { state in
-            state.wakeSerial += 1
-            return (state.timer.take(), state.registration.take())
-        }
-        if let timer {
-            self.store.clock.cancel(timer)
-        }
-        registration?.cancel()
     }
 }

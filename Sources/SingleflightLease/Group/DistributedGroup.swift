@@ -18,6 +18,23 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// deinitializer of a generic class, looks up the metadata of its types as it runs, a quarter of a flight's time.
     private let core: GroupCore
 
+    /// - Parameter runtime: where foreign code runs.
+    package init(
+        _ name: String,
+        store: any LeaseStore,
+        configuration: DistributedGroupConfiguration,
+        codec: any FlightCodec<Value>,
+        runtime: FlightRuntime
+    ) throws(DistributedGroupError) {
+        self.core = try GroupCore(
+            name,
+            store: store,
+            configuration: configuration,
+            codec: ErasedCodec(codec),
+            runtime: runtime
+        )
+    }
+
     /// Makes a group whose values cross processes by `codec`.
     ///
     /// - Parameters:
@@ -26,13 +43,13 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     ///   - configuration: the durations and rules. Processes that share flights may differ in them: a lease follows its leader's.
     ///   - codec: turns values into bytes and back.
     /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration``.
-    public init(
+    public convenience init(
         _ name: String,
         store: any LeaseStore,
         configuration: DistributedGroupConfiguration = .init(),
         codec: any FlightCodec<Value>
     ) throws(DistributedGroupError) {
-        self.core = try GroupCore(name, store: store, configuration: configuration, codec: ErasedCodec(codec))
+        try self.init(name, store: store, configuration: configuration, codec: codec, runtime: .standard)
     }
 
     /// The number of keys that callers of this process wait for.
@@ -75,7 +92,11 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         unavailable: UnavailablePolicy? = nil,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
-        let outcome = await self.core.run(ErasedKey(key), waitingAtMost: limit, unavailable: unavailable) { flight in
+        let outcome = await self.core.run(
+            self.core.key(key),
+            waitingAtMost: limit,
+            unavailable: unavailable
+        ) { flight in
             ErasedValue(try await operation(Flight(flight, key: key)))
         }
         return DistributedOutcome(outcome)
@@ -94,14 +115,22 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         onProgress: @escaping @Sendable (FlightProgress) -> Void,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> DistributedOutcome<Value> {
+        let feed = ProgressFeed()
+        async let reading: Void = {
+            while let progress = await feed.next() {
+                onProgress(progress)
+            }
+        }()
         let outcome = await self.core.run(
-            ErasedKey(key),
+            self.core.key(key),
             waitingAtMost: limit,
             unavailable: unavailable,
-            onProgress: onProgress
+            feed: feed
         ) { flight in
             ErasedValue(try await operation(Flight(flight, key: key)))
         }
+        feed.finish()
+        await reading
         return DistributedOutcome(outcome)
     }
 
@@ -123,7 +152,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         _ key: Key,
         unavailable: UnavailablePolicy? = nil
     ) async -> DistributedEntry<Key, Value> {
-        switch await self.core.entry(ErasedKey(key), unavailable: unavailable) {
+        switch await self.core.entry(self.core.key(key), unavailable: unavailable) {
         case .leader(let leader): .leader(DistributedLeader(leader, key: key))
         case .subscriber(let subscriber): .subscriber(DistributedSubscriber(subscriber, key: key))
         }

@@ -5,26 +5,24 @@ public struct Flight<Key: Sendable>: Sendable {
     /// The flight's token; `nil` where the operation runs without a lease because the store could not be asked.
     public let token: LeaseToken?
 
-    fileprivate let driver: FlightDriver?
-    fileprivate let owner: (any FlightOwner)?
+    fileprivate let driver: FlightDriver
 
-    init(key: Key, token: LeaseToken? = nil, driver: FlightDriver? = nil, owner: (any FlightOwner)? = nil) {
+    init(key: Key, token: LeaseToken?, driver: FlightDriver) {
         self.key = key
         self.token = token
         self.driver = driver
-        self.owner = owner
     }
 
     /// The same flight under the key that the caller knows it by.
-    init(_ flight: Flight<ErasedKey>, key: Key) {
-        self.init(key: key, token: flight.token, driver: flight.driver, owner: flight.owner)
+    init(_ flight: Flight<FlightKey>, key: Key) {
+        self.init(key: key, token: flight.token, driver: flight.driver)
     }
 
     /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is canceled.
     ///
-    /// Where there is no lease it is true: nobody else was asked.
+    /// Where there is no lease it is true until the flight ends: nobody else was asked.
     public var isCurrent: Bool {
-        self.driver?.isCurrent ?? true
+        self.driver.isCurrent
     }
 
     /// Says how far the work has come, for those who wait and for those who inspect the lease.
@@ -33,11 +31,7 @@ public struct Flight<Key: Sendable>: Sendable {
     /// earlier for it where somebody may wait, though not more often than ``DistributedGroupConfiguration/progressInterval``.
     /// Cheap to call as often as one likes: only the latest report is told.
     public func report(progress: FlightProgress) {
-        if let driver {
-            driver.report(progress)
-        } else {
-            self.owner?.progressed(progress)
-        }
+        self.driver.report(progress)
     }
 
     /// Draws a fence under this flight's lease: greater than every fence drawn under an earlier lease of the key.
@@ -45,11 +39,11 @@ public struct Flight<Key: Sendable>: Sendable {
     /// - Throws: ``FlightCanceledError`` if the lease is lost, ``DistributedGroupError`` of the code
     ///   ``DistributedGroupError/Code/unavailable`` if the store cannot be asked, or there is no lease.
     public func fence() async throws -> Fence {
-        guard let driver, let token else {
+        guard let token else {
             throw DistributedGroupError(.unavailable, "there is no lease to draw a fence under")
         }
         let reply = await withCheckedContinuation { continuation in
-            driver.fence(token: token) { continuation.resume(returning: $0) }
+            self.driver.fence(token: token) { continuation.resume(returning: $0) }
         }
         switch reply {
         case .success(.drawn(let fence)):

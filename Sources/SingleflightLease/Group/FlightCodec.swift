@@ -11,6 +11,10 @@ public protocol FlightCodec<Value>: Sendable {
     /// Names the codec and its version; at most 255 bytes of UTF-8.
     var identifier: String { get }
 
+    /// Whether encoding and decoding of up to 64 KiB takes little time and never blocks, so that it may be done by a task
+    /// that waits for the result. Otherwise a thread is used for it. False unless a codec says so.
+    var isQuick: Bool { get }
+
     /// The bytes that stand for `value`.
     func encode(_ value: Value) throws -> [UInt8]
 
@@ -18,10 +22,18 @@ public protocol FlightCodec<Value>: Sendable {
     func decode(_ bytes: [UInt8]) throws -> Value
 }
 
+extension FlightCodec {
+    /// False: nothing is known of the codec.
+    public var isQuick: Bool { false }
+}
+
 /// Bytes as they are.
 public struct BytesCodec: FlightCodec {
     /// Creates the codec.
     public init() {}
+
+    /// True.
+    public var isQuick: Bool { true }
 
     /// `bytes/1`.
     public var identifier: String { "bytes/1" }
@@ -37,6 +49,9 @@ public struct BytesCodec: FlightCodec {
 public struct JSONCodec<Value: Codable & Sendable>: FlightCodec {
     /// Creates the codec.
     public init() {}
+
+    /// True.
+    public var isQuick: Bool { true }
 
     /// `json/1`.
     public var identifier: String { "json/1" }

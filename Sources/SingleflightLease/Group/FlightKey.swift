@@ -6,6 +6,8 @@ public struct FlightKey: Hashable, Sendable, CustomStringConvertible {
     public let group: String
     /// The key's bytes; any bytes, and any number of them.
     public let bytes: [UInt8]
+    /// Of group and bytes, made once: a flight's key is looked up more than once.
+    package let hash: Int
 
     /// Names a key of a group. Fails if the group's name is not one.
     public init(group: String, bytes: [UInt8]) throws(LeaseStoreError) {
@@ -15,14 +17,28 @@ public struct FlightKey: Hashable, Sendable, CustomStringConvertible {
                 "the group name \(group.debugDescription) is not 1 to 64 of A-Z a-z 0-9 . _ -"
             )
         }
-        self.group = group
-        self.bytes = bytes
+        self.init(checkedGroup: group, bytes: bytes)
     }
 
     /// For a group whose name was checked when the group was made.
     package init(checkedGroup: String, bytes: [UInt8]) {
         self.group = checkedGroup
         self.bytes = bytes
+        var hasher = Hasher()
+        hasher.combine(checkedGroup)
+        // All bytes at once: an array hashes them one by one.
+        bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+        self.hash = hasher.finalize()
+    }
+
+    /// Whether both name the same key of the same group.
+    public static func == (left: FlightKey, right: FlightKey) -> Bool {
+        left.hash == right.hash && left.bytes == right.bytes && left.group == right.group
+    }
+
+    /// Feeds what was hashed when the key was made.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(self.hash)
     }
 
     /// Whether `name` can name a group or a namespace.
@@ -39,9 +55,12 @@ public struct FlightKey: Hashable, Sendable, CustomStringConvertible {
             }
     }
 
+    /// The key without its group, as text, with bytes that are not UTF-8 replaced.
+    var text: String { String(decoding: self.bytes, as: UTF8.self) }
+
     /// `group:key`, with bytes that are not UTF-8 replaced.
     public var description: String {
-        "\(self.group):\(String(decoding: self.bytes, as: UTF8.self))"
+        "\(self.group):\(self.text)"
     }
 }
 

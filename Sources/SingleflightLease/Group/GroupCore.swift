@@ -1,43 +1,30 @@
-import Singleflight
+package import Singleflight
 
 /// A distributed group of whatever keys and values: what is behind every ``DistributedGroup``.
 ///
 /// Not generic, as nothing behind it is: generic code that another module uses, and even the deinitializer of a generic
 /// class that is specialized, looks up the metadata of its types as it runs. That was a quarter of a flight's time.
-final class GroupCore: Sendable {
-    typealias Key = ErasedKey
-    typealias Value = ErasedValue
+package final class GroupCore: Sendable {
+    package typealias Operation = @Sendable (Flight<FlightKey>) async throws -> ErasedValue
 
-    /// The group's name: part of every key's identity in the store.
-    let name: String
     /// The durations and rules that the group was made with.
     let configuration: DistributedGroupConfiguration
-
-    let store: any LeaseStore
-    private let terms: FlightTerms
-    private let coder: PayloadCoder<Value>
-    private let tooLong: StoredOutcome
+    let context: FlightContext
     /// `nil` if nobody wants to know anything.
     private let observer: GroupObserver?
-    private let flights: Group<Key, LocalResolution<Value>>
+    private let flights = FlightIndex()
     /// Coalesces within the process the calls that the store could not be asked about.
-    private let localRuns: Group<Key, LocalResolution<Value>>
+    private let localRuns = FlightIndex()
     /// What would have been coalesced, in a group that only observes.
     private let observed: ObservedFlights?
 
-    /// Makes a group whose values cross processes by `codec`.
-    ///
-    /// - Parameters:
-    ///   - name: 1 to 64 of `A-Za-z0-9._-`. Groups of one name on one store share their flights: give each kind of value its own.
-    ///   - store: where the leases are kept.
-    ///   - configuration: the durations and rules. Processes that share flights may differ in them: a lease follows its leader's.
-    ///   - codec: turns values into bytes and back.
     /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration``.
-    init(
+    package init(
         _ name: String,
         store: any LeaseStore,
         configuration: DistributedGroupConfiguration = .init(),
-        codec: any FlightCodec<Value>
+        codec: ErasedCodec,
+        runtime: FlightRuntime = .standard
     ) throws(DistributedGroupError) {
         guard FlightKey.isName(name) else {
             throw DistributedGroupError(
@@ -51,377 +38,299 @@ final class GroupCore: Sendable {
                 "the codec's identifier \(codec.identifier.debugDescription) is not 1 to \(Envelope.maximumNameBytes) bytes"
             )
         }
-        self.name = name
-        self.configuration = configuration
-        self.store = store
-        self.terms = try configuration.terms(commandTimeout: store.commandTimeout)
-        self.coder = PayloadCoder(
+        let coder = PayloadCoder(
             codec: codec,
             typedFailures: configuration.typedFailures,
             maximumResultBytes: configuration.maximumResultBytes,
             label: store.label
         )
-        self.tooLong = self.coder.encode(DistributedGroupError.flightTooLong)
-        self.observer = GroupObserver(group: name, clock: store.clock, configuration.observability)
-        let local = GroupConfiguration(maximumWaitersPerKey: configuration.maximumWaitersPerKey)
-        self.flights = Group(local)
-        self.localRuns = Group(local)
+        self.configuration = configuration
+        self.context = FlightContext(
+            group: name,
+            store: store,
+            terms: try configuration.terms(commandTimeout: store.commandTimeout),
+            coder: coder,
+            runtime: runtime,
+            maximumWaiters: configuration.maximumWaitersPerKey
+        )
+        self.observer = GroupObserver(
+            group: name,
+            clock: store.clock,
+            configuration.observability,
+            SerialWork(on: runtime)
+        )
         self.observed =
             switch configuration.mode {
             case .coalesce: nil
-            case .observe:
-                try ObservedFlights(
-                    group: name,
-                    store: store,
-                    terms: self.terms,
-                    metrics: self.observer?.metrics
-                )
+            case .observe: try ObservedFlights(of: self.context, metrics: self.observer?.metrics)
             }
     }
 
+    /// The group's name: part of every key's identity in the store.
+    var name: String { self.context.group }
+
     /// The number of keys that callers of this process wait for.
-    var inFlight: Int { self.flights.inFlight + self.localRuns.inFlight }
+    package var inFlight: Int { self.flights.count + self.localRuns.count }
 
     /// What a group that only observes has seen since it was made; nothing in any other.
     var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
 
-    /// The outcome of `key`, with everything that is known of how it came about.
+    func key(_ key: some FlightKeyConvertible) -> FlightKey {
+        FlightKey(checkedGroup: self.context.group, bytes: key.flightKeyBytes)
+    }
+
+    /// For simulations, whose terms no configuration allows.
+    package init(_ context: FlightContext) {
+        self.configuration = DistributedGroupConfiguration()
+        self.context = context
+        self.observer = nil
+        self.observed = nil
+    }
+
+    // MARK: - Flights
+
+    /// What joining a flight comes to.
+    package enum Entrance: Sendable {
+        /// - Parameter isStarter: whether the caller must begin the flight.
+        case joined(FlightDriver, SeatID, isStarter: Bool)
+        case refused(GroupError)
+    }
+
+    /// Joins the flight of `key`, or starts one.
     ///
     /// - Parameters:
-    ///   - key: what to compute.
-    ///   - limit: how long this caller waits at most. Giving up leaves the flight to the others; if there are none, it ends.
-    ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
-    ///   - operation: computes the value, in a task of its own that inherits this caller's task-locals and priority. The task is canceled when the
-    ///     lease is lost and when nobody waits any more, here or elsewhere.
-    nonisolated(nonsending) func run(
-        _ key: Key,
-        waitingAtMost limit: Duration? = nil,
-        unavailable: UnavailablePolicy? = nil,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        await self.run(
-            key,
-            waitingAtMost: limit,
-            unavailable: unavailable,
-            feed: nil,
-            operation: operation
-        )
-    }
-
-    /// The outcome of `key`; meanwhile `onProgress` is told how far the operation is, wherever it runs.
-    ///
-    /// What is told is as of ``FlightProgressUpdates``. The calls of `onProgress` come one after the other, in a task of their own, all of
-    /// them before this method returns.
-    ///
-    /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    nonisolated(nonsending) func run(
-        _ key: Key,
-        waitingAtMost limit: Duration? = nil,
-        unavailable: UnavailablePolicy? = nil,
-        onProgress: @escaping @Sendable (FlightProgress) -> Void,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        let feed = ProgressFeed()
-        async let reading: Void = {
-            while let progress = await feed.next() {
-                onProgress(progress)
-            }
-        }()
-        let outcome = await self.run(
-            key,
-            waitingAtMost: limit,
-            unavailable: unavailable,
-            feed: feed,
-            operation: operation
-        )
-        feed.finish()
-        await reading
-        return outcome
-    }
-
-    nonisolated(nonsending) private func run(
-        _ key: Key,
-        waitingAtMost limit: Duration?,
-        unavailable: UnavailablePolicy?,
-        feed: ProgressFeed?,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        var caller = self.caller(key, unavailable: unavailable)
-        if Task.isCancelled { return caller.end(.canceled(.callerCancelled)) }
-        let waitEnd = limit.map { caller.calledAt.advanced(by: $0) }
-        if let observed {
-            let call = observed.begin(key)
-            defer { call.end() }
-            let flight = CallObserver.within(caller.call) { self.observe(key, call, operation) }
-            if let feed { flight.attach(feed) }
-            return caller.end(await self.wait(alone: flight, caller, until: waitEnd))
-        }
-
-        let seat: Subscriber<Key, LocalResolution<Value>>
-        let flight: LocalFlight
-        switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: false) }) {
-        case .refused(let error):
-            return caller.end(.canceled(.refused(error)))
-        case .subscriber(let other, let running):
-            (seat, flight) = (other, running)
-            CallObserver.within(caller.call) { flight.offer(operation) }
-        case .leader(let leader, let own, let started):
-            (seat, flight) = (own, started)
-            caller.isStarter = true
-            let observer = caller.call?.flight()
-            let driver = self.driver(for: flight, canTakeOver: true, observer)
-            flight.begin(leader, driver, observer)
-            CallObserver.within(caller.call) {
-                flight.prepare(operation)
-                driver.start()
-            }
-        }
-        if let feed { flight.attach(feed) }
-        let ended = await self.wait(seat, until: waitEnd)
-        if let feed { flight.detach(feed) }
-        if case .unavailable = ended.resolution, caller.unavailable == .runLocally {
-            return caller.end(
-                await self.runLocally(key, caller, until: waitEnd, feed: feed, operation: operation)
+    ///   - isByHand: whether the caller brings a flight that it starts to its end by hand.
+    ///   - observer: who hears of a flight that the caller starts.
+    package func join(
+        _ key: FlightKey,
+        isByHand: Bool,
+        observer: @autoclosure () -> (any FlightObserving)?
+    ) -> Entrance {
+        self.join(key, self.flights) {
+            FlightDriver(
+                key,
+                .leased(canTakeOver: !isByHand),
+                self.context,
+                in: self.flights,
+                isByHand: isByHand,
+                observer: observer()
             )
         }
-        return caller.end(caller.outcome(of: ended))
+    }
+
+    /// Joins the run of `key` in this process without a lease, or starts one.
+    ///
+    /// No lease ends the run of an operation that hangs: its longest time does.
+    private func joinLocalRun(_ key: FlightKey, isByHand: Bool) -> Entrance {
+        self.join(key, self.localRuns) {
+            FlightDriver(
+                key,
+                .alone(longest: isByHand ? nil : self.context.terms.maximumFlight, .degraded),
+                self.context,
+                in: self.localRuns,
+                isByHand: isByHand
+            )
+        }
+    }
+
+    private func join(_ key: FlightKey, _ index: FlightIndex, make: () -> FlightDriver) -> Entrance {
+        switch index.enter(key, make: make) {
+        case .started(let driver):
+            return .joined(driver, driver.starterSeat, isStarter: true)
+        case .joined(let driver, let seat):
+            return .joined(driver, seat, isStarter: false)
+        case .full:
+            return .refused(GroupError(.tooManyWaiters, key: key.text, limit: self.context.maximumWaiters))
+        case .reentrant:
+            return .refused(GroupError(.reentrantCall, key: key.text))
+        }
+    }
+
+    private func call(_ key: FlightKey, unavailable: UnavailablePolicy?) -> GroupCall {
+        let calledAt = self.context.store.clock.now
+        return GroupCall(
+            calledAt: calledAt,
+            unavailable: unavailable ?? self.configuration.unavailable,
+            store: self.context.store,
+            observer: self.observer?.call(key, at: calledAt)
+        )
+    }
+
+    /// The task of a caller's operation, which hands its result to the flight.
+    private func operation(_ driver: FlightDriver, _ body: @escaping Operation) -> OperationTask {
+        OperationTask { token in
+            let flight = Flight(key: driver.key, token: token, driver: driver)
+            let result: Result<ErasedValue, any Error>
+            do {
+                result = .success(try await driver.perform { try await body(flight) })
+            } catch {
+                result = .failure(error)
+            }
+            await driver.handIn(fromTask: result)
+        }
+    }
+
+    // MARK: - Calls
+
+    /// The outcome of `key`; meanwhile `feed` is offered how far the operation is.
+    nonisolated(nonsending) func run(
+        _ key: FlightKey,
+        waitingAtMost limit: Duration?,
+        unavailable: UnavailablePolicy?,
+        feed: ProgressFeed? = nil,
+        operation: @escaping Operation
+    ) async -> DistributedOutcome<ErasedValue> {
+        var call = self.call(key, unavailable: unavailable)
+        if Task.isCancelled { return call.end(.canceled(.callerCancelled)) }
+        let deadline = limit.map { call.calledAt.advanced(by: $0) }
+        if let observed { return await self.run(key, observedBy: observed, call, until: deadline, feed, operation) }
+        switch self.join(key, isByHand: false, observer: call.observer?.flight()) {
+        case .refused(let error):
+            return call.end(.canceled(.refused(error)))
+        case .joined(let driver, let seat, let isStarter):
+            call.isStarter = isStarter
+            CallObserver.within(call.observer) {
+                if isStarter {
+                    driver.begin(self.operation(driver, operation))
+                } else {
+                    driver.offer { self.operation(driver, operation) }
+                }
+            }
+            let settled = await self.outcome(of: driver, seat, until: deadline, feed)
+            if case .unavailable = settled.settlement, call.unavailable == .runLocally {
+                return call.end(await self.runLocally(key, call, until: deadline, feed, operation))
+            }
+            return call.end(call.outcome(of: settled))
+        }
     }
 
     nonisolated(nonsending) private func runLocally(
-        _ key: Key,
-        _ before: LocalCaller,
+        _ key: FlightKey,
+        _ before: GroupCall,
         until deadline: LeaseInstant?,
-        feed: ProgressFeed?,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) async -> DistributedOutcome<Value> {
-        var caller = before
-        caller.isStarter = false
-        let seat: Subscriber<Key, LocalResolution<Value>>
-        let flight: LocalFlight
-        switch self.localRuns.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: false) }) {
+        _ feed: ProgressFeed?,
+        _ operation: @escaping Operation
+    ) async -> DistributedOutcome<ErasedValue> {
+        switch self.joinLocalRun(key, isByHand: false) {
         case .refused(let error):
             return .canceled(.refused(error))
-        case .subscriber(let other, let running):
-            (seat, flight) = (other, running)
-        case .leader(let leader, let own, let started):
-            (seat, flight) = (own, started)
-            caller.isStarter = true
-            CallObserver.within(caller.call) { flight.prepare(operation) }
-            flight.beginWithoutLease(leader)
-            self.limit(flight)
+        case .joined(let driver, let seat, let isStarter):
+            var call = before
+            call.isStarter = isStarter
+            if isStarter {
+                CallObserver.within(call.observer) { driver.begin(self.operation(driver, operation)) }
+            }
+            return call.outcome(of: await self.outcome(of: driver, seat, until: deadline, feed))
         }
-        if let feed { flight.attach(feed) }
-        defer { if let feed { flight.detach(feed) } }
-        return caller.outcome(of: await self.wait(seat, until: deadline))
     }
 
-    /// No lease ends the run of an operation that hangs: its longest time does.
-    private func limit(_ flight: LocalFlight) {
-        let clock = self.store.clock
-        let timer = clock.schedule(at: clock.now.advanced(by: self.terms.maximumFlight)) { flight.takesTooLong() }
-        _ = flight.onEnd { _ in clock.cancel(timer) }
+    nonisolated(nonsending) private func run(
+        _ key: FlightKey,
+        observedBy observed: ObservedFlights,
+        _ before: GroupCall,
+        until deadline: LeaseInstant?,
+        _ feed: ProgressFeed?,
+        _ operation: @escaping Operation
+    ) async -> DistributedOutcome<ErasedValue> {
+        var call = before
+        call.isStarter = true
+        let observedCall = observed.begin(key)
+        defer { observedCall.end() }
+        let driver = self.observedFlight(key, isByHand: false)
+        CallObserver.within(call.observer) {
+            driver.begin(
+                self.operation(driver) { flight in try await observedCall.perform { try await operation(flight) } }
+            )
+        }
+        return call.end(call.outcome(of: await self.outcome(of: driver, driver.starterSeat, until: deadline, feed)))
     }
 
-    private func caller(_ key: Key, unavailable: UnavailablePolicy?) -> LocalCaller {
-        let calledAt = self.store.clock.now
-        return LocalCaller(
-            calledAt: calledAt,
-            isStarter: false,
-            unavailable: unavailable ?? self.configuration.unavailable,
-            group: self,
-            call: self.observer?.call(key, at: calledAt)
-        )
-    }
-
-    private func driver(
-        for flight: LocalFlight,
-        canTakeOver: Bool,
-        _ observer: FlightObserver?
-    ) -> FlightDriver {
-        FlightDriver(
-            key: FlightKey(checkedGroup: self.name, bytes: flight.key.flightKeyBytes),
-            store: self.store,
-            terms: self.terms,
-            tooLong: self.tooLong,
-            random: .system,
-            owner: flight,
-            canTakeOver: canTakeOver,
-            observer: observer
-        )
+    /// A flight of one caller, without a lease.
+    private func observedFlight(_ key: FlightKey, isByHand: Bool) -> FlightDriver {
+        FlightDriver(key, .alone(longest: nil, .observed), self.context, isByHand: isByHand)
     }
 
     /// Waits for a flight's end, until the deadline.
-    nonisolated(nonsending) private func wait(
-        _ seat: Subscriber<Key, LocalResolution<Value>>,
-        until deadline: LeaseInstant?
-    ) async -> EndedFlight<Value> {
-        let timer = deadline.map { self.store.clock.schedule(at: $0) { seat.leave() } }
-        let outcome = await seat.outcome()
-        if let timer { self.store.clock.cancel(timer) }
-        switch outcome {
-        case .complete(let completion):
-            switch completion.result {
-            case .success(let resolution):
-                return EndedFlight(resolution: resolution, isShared: completion.isShared)
-            case .failure:
-                // Flights complete with a resolution, never with an error of their own.
-                return EndedFlight(resolution: .canceled(.leaseLost), isShared: false)
-            }
-        case .canceled(let reason):
-            let local: DistributedCancellation =
-                switch reason {
-                case .callerCancelled: .callerCancelled
-                case .left: .waitLimitReached
-                case .refused(let error): .refused(error)
-                case .abandoned: .abandoned
-                case .leaderLeft, .custom: .leaseLost
-                }
-            return EndedFlight(resolution: .canceled(local), isShared: false)
+    nonisolated(nonsending) private func outcome(
+        of driver: FlightDriver,
+        _ seat: SeatID,
+        until deadline: LeaseInstant?,
+        _ feed: ProgressFeed?
+    ) async -> Settled {
+        if let feed { driver.attach(feed) }
+        let clock = self.context.store.clock
+        let timer = deadline.map { clock.schedule(at: $0) { driver.leave(seat) } }
+        let awakening = await driver.outcome(of: seat)
+        if let timer { clock.cancel(timer) }
+        if let feed { driver.detach(feed) }
+        switch awakening {
+        case .settled(let settled): return settled
+        case .left, .decode: return Settled(settlement: .canceled(.waitLimitReached), isShared: false)
+        case .canceled: return Settled(settlement: .canceled(.callerCancelled), isShared: false)
         }
     }
 
     // MARK: - Handles
 
-    /// Joins the flight of `key` that runs, here or elsewhere, or else starts one that the caller brings to its end by hand.
-    ///
-    /// The store is asked, so the answer can take as long as the store's command timeout, and no longer. It is always one of the two: a caller
-    /// that gets no flight is given a subscriber whose outcome says at once why. That is so if the group refuses the caller, if its task is
-    /// canceled, if an earlier result is reused, and if the store cannot be asked and the policy is ``UnavailablePolicy/fail``; under
-    /// ``UnavailablePolicy/runLocally`` it leads without a lease, or joins whoever does in this process.
-    ///
-    /// Handles and callers of ``run(_:waitingAtMost:unavailable:operation:)`` join the same flights. Should the leader be lost under
-    /// ``LeaderLossPolicy/takeOver(attempts:)``, only a process that has a caller with an operation can take over; where there is
-    /// none in time, the flight ends as canceled.
-    ///
-    /// - Parameters:
-    ///   - key: what to compute.
-    ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
-    nonisolated(nonsending) func entry(_ key: Key, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
-        var caller = self.caller(key, unavailable: unavailable)
+    /// See ``DistributedGroup/entry(_:unavailable:)``.
+    nonisolated(nonsending) func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
+        var call = self.call(key, unavailable: unavailable)
         if Task.isCancelled {
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCancelled), caller.call))
+            return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCancelled), call.observer))
         }
         if let observed {
-            return .leader(self.observeByHand(key, observed.begin(key), caller))
+            call.isStarter = true
+            let observedCall = observed.begin(key)
+            let driver = self.observedFlight(key, isByHand: true)
+            driver.begin(nil)
+            _ = driver.onEnd { _ in observedCall.end() }
+            return .leader(LeaderCore(driver, driver.starterSeat, call))
         }
-        switch self.flights.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
+        switch self.join(key, isByHand: true, observer: call.observer?.flight()) {
         case .refused(let error):
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), caller.call))
-        case .subscriber(let seat, let flight):
-            return await self.entered(flight, seat, caller)
-        case .leader(let leader, let seat, let flight):
-            caller.isStarter = true
-            let observer = caller.call?.flight()
-            let driver = self.driver(for: flight, canTakeOver: false, observer)
-            flight.begin(leader, driver, observer)
-            driver.start()
-            return await self.entered(flight, seat, caller)
+            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer))
+        case .joined(let driver, let seat, let isStarter):
+            call.isStarter = isStarter
+            if isStarter { driver.begin(nil) }
+            return await self.entered(driver, seat, call)
         }
     }
 
     nonisolated(nonsending) private func entered(
-        _ flight: LocalFlight,
-        _ seat: Subscriber<Key, LocalResolution<Value>>,
-        _ caller: LocalCaller
+        _ driver: FlightDriver,
+        _ seat: SeatID,
+        _ call: GroupCall
     ) async -> EntryCore {
-        switch await flight.decision() {
-        case .leads where caller.isStarter:
-            return .leader(LeaderCore(flight, seat, caller))
+        switch await driver.decision() {
+        case .leads where call.isStarter:
+            return .leader(LeaderCore(driver, seat, call))
         case .leads, .follows, .reuses, .over(nil):
-            return .subscriber(SubscriberCore(flight, seat, caller))
+            return .subscriber(SubscriberCore(driver, seat, call))
         case .over(.some(let error)):
-            guard caller.unavailable == .runLocally else {
-                return .subscriber(
-                    SubscriberCore(key: flight.key, settled: caller.unavailable(because: error), caller.call)
-                )
+            driver.leave(seat)
+            guard call.unavailable == .runLocally else {
+                let outcome = call.unavailable(because: error)
+                return .subscriber(SubscriberCore(key: driver.key, settled: outcome, call.observer))
             }
-            return self.entryWithoutLease(flight.key, caller)
+            return self.entryWithoutLease(driver.key, call)
         case nil:
-            // Canceled: the lease may be granted all the same, and goes back then unless somebody else here can use it.
-            if caller.isStarter {
-                flight.leaderLeaves()
-            }
-            seat.leave()
-            return .subscriber(
-                SubscriberCore(key: flight.key, settled: .canceled(.callerCancelled), caller.call)
-            )
+            // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use it.
+            if call.isStarter { driver.leaderLeaves() }
+            driver.leave(seat)
+            return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCancelled), call.observer))
         }
     }
 
-    private func entryWithoutLease(_ key: Key, _ before: LocalCaller) -> EntryCore {
-        var caller = before
-        switch self.localRuns.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
+    private func entryWithoutLease(_ key: FlightKey, _ before: GroupCall) -> EntryCore {
+        var call = before
+        switch self.joinLocalRun(key, isByHand: true) {
         case .refused(let error):
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), caller.call))
-        case .subscriber(let seat, let flight):
-            caller.isStarter = false
-            return .subscriber(SubscriberCore(flight, seat, caller))
-        case .leader(let leader, let seat, let flight):
-            caller.isStarter = true
-            flight.beginWithoutLease(leader)
-            return .leader(LeaderCore(flight, seat, caller))
+            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer))
+        case .joined(let driver, let seat, let isStarter):
+            call.isStarter = isStarter
+            guard isStarter else { return .subscriber(SubscriberCore(driver, seat, call)) }
+            driver.begin(nil)
+            return .leader(LeaderCore(driver, seat, call))
         }
-    }
-
-    // MARK: - Observing
-
-    /// Begins a flight of one caller, without a lease.
-    private func observe(
-        _ key: Key,
-        _ call: ObservedCall,
-        _ operation: @escaping @Sendable (Flight<Key>) async throws -> Value
-    ) -> LocalFlight {
-        let flight = LocalFlight(
-            key: key,
-            coder: self.coder,
-            isByHand: false,
-            coordinationWithoutLease: .observed
-        )
-        flight.prepare { flight in try await call.perform { try await operation(flight) } }
-        flight.beginWithoutLease(nil)
-        return flight
-    }
-
-    private func observeByHand(
-        _ key: Key,
-        _ call: ObservedCall,
-        _ before: LocalCaller
-    ) -> LeaderCore {
-        var caller = before
-        caller.isStarter = true
-        let flight = LocalFlight(
-            key: key,
-            coder: self.coder,
-            isByHand: true,
-            coordinationWithoutLease: .observed
-        )
-        flight.beginWithoutLease(nil)
-        _ = flight.onEnd { _ in call.end() }
-        return LeaderCore(flight, nil, caller)
-    }
-
-    /// Waits for the end of a flight that has no other caller, until the deadline.
-    nonisolated(nonsending) private func wait(
-        alone flight: LocalFlight,
-        _ before: LocalCaller,
-        until deadline: LeaseInstant?
-    ) async -> DistributedOutcome<Value> {
-        var caller = before
-        caller.isStarter = true
-        let ended = SharedValue<EndedFlight<Value>>()
-        _ = flight.onEnd { ended.set($0) }
-        let timer = deadline.map { deadline in
-            self.store.clock.schedule(at: deadline) {
-                ended.set(EndedFlight(resolution: .canceled(.waitLimitReached), isShared: false))
-                flight.abandon()
-            }
-        }
-        let outcome = await ended.value()
-        if let timer { self.store.clock.cancel(timer) }
-        guard let outcome else {
-            flight.abandon()
-            return .canceled(.callerCancelled)
-        }
-        return caller.outcome(of: outcome)
     }
 }

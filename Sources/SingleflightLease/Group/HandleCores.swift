@@ -9,37 +9,30 @@ enum EntryCore: Sendable {
 
 /// What is behind a ``DistributedLeader``, which says what is promised.
 final class LeaderCore: Sendable {
-    typealias Key = ErasedKey
-    typealias Value = ErasedValue
+    private let driver: FlightDriver
+    private let seat: SeatID
+    private let isSeated = Atomic(true)
+    private let call: GroupCall
+    private let view: Flight<FlightKey>
 
-    private let flight: LocalFlight
-    private let seat: Subscriber<Key, LocalResolution<Value>>?
-    private let isSeated: Atomic<Bool>
-    private let caller: LocalCaller
-    private let view: Flight<Key>
-
-    init(_ flight: LocalFlight, _ seat: Subscriber<Key, LocalResolution<Value>>?, _ caller: LocalCaller) {
-        self.flight = flight
+    init(_ driver: FlightDriver, _ seat: SeatID, _ call: GroupCall) {
+        self.driver = driver
         self.seat = seat
-        self.isSeated = Atomic(seat != nil)
-        self.caller = caller.unobserved
-        // It may be lost already: then this view knows nothing but the key, and is never current.
-        self.view = flight.flight ?? Flight(key: flight.key)
-        if let call = caller.call {
-            _ = flight.onEnd { call.end(caller.outcome(of: $0) as DistributedOutcome<Value>) }
+        self.call = call.unobserved
+        self.view = Flight(key: driver.key, token: driver.token, driver: driver)
+        if let observer = call.observer {
+            _ = driver.onEnd { observer.end(call.outcome(of: $0)) }
         }
     }
 
     deinit {
-        self.flight.leaderLeaves()
-        self.seat?.leave()
+        self.driver.leaderLeaves()
+        self.driver.leave(self.seat)
     }
-
-    var key: Key { self.flight.key }
 
     var token: LeaseToken? { self.view.token }
 
-    var isCurrent: Bool { self.flight.isLeading && self.view.isCurrent }
+    var isCurrent: Bool { self.driver.isWorking && self.view.isCurrent }
 
     func fence() async throws -> Fence {
         try await self.view.fence()
@@ -50,85 +43,82 @@ final class LeaderCore: Sendable {
     }
 
     @discardableResult
-    func complete(_ result: Result<Value, any Error>) -> Bool {
-        self.flight.handIn(result)
+    func complete(_ result: Result<ErasedValue, any Error>) -> Bool {
+        self.driver.handIn(result)
     }
 
     @discardableResult
     func cancel(reason: String) -> Bool {
-        self.flight.leaderLeaves(reason: reason)
+        self.driver.leaderLeaves(reason: reason)
     }
 
-    nonisolated(nonsending) func outcome() async -> DistributedOutcome<Value> {
+    nonisolated(nonsending) func outcome() async -> DistributedOutcome<ErasedValue> {
         // The handle itself is a caller that waits: one more would make the result look shared.
-        let seat = self.isSeated.load(ordering: .relaxed) ? nil : self.flight.subscribe()
-        return await SubscriberCore(self.flight, seat, self.caller).outcome()
+        let seat = self.isSeated.load(ordering: .relaxed) ? nil : self.driver.subscribe()
+        return await SubscriberCore(self.driver, seat, self.call).outcome()
     }
 
     func subscribe() -> SubscriberCore {
-        SubscriberCore(self.flight, self.flight.subscribe(), self.caller)
+        SubscriberCore(self.driver, self.driver.subscribe(), self.call)
     }
 
     var subscriberCount: Int {
-        max(0, self.flight.subscriberCount - (self.isSeated.load(ordering: .relaxed) ? 1 : 0))
+        max(0, self.driver.callerCount - (self.isSeated.load(ordering: .relaxed) ? 1 : 0))
     }
 
     func onLost(_ handler: @escaping @Sendable () -> Void) {
-        self.flight.onLost(handler)
+        self.driver.onLost(handler)
     }
 
     func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
-        self.flight.onAbandoned(handler)
+        self.driver.onAbandoned(handler)
         self.isSeated.store(false, ordering: .relaxed)
-        self.seat?.leave()
+        self.driver.leave(self.seat)
     }
 
     func perform<T: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
         _ work: () async throws -> T
     ) async rethrows -> T {
-        try await self.flight.perform(isolation: isolation, work)
+        try await self.driver.perform(isolation: isolation, work)
     }
 }
 
 /// What is behind a ``DistributedSubscriber``, which says what is promised.
 final class SubscriberCore: Sendable {
-    typealias Key = ErasedKey
-    typealias Value = ErasedValue
+    let key: FlightKey
 
-    let key: Key
+    private let driver: FlightDriver?
+    private let seat: SeatID?
+    private let ended = SharedValue<DistributedOutcome<ErasedValue>>()
+    private let handler: UInt64?
+    private let observer: CallObserver?
 
-    private let flight: LocalFlight?
-    private let seat: Subscriber<Key, LocalResolution<Value>>?
-    private let ended = SharedValue<DistributedOutcome<Value>>()
-    private let observer: UInt64?
-    private let call: CallObserver?
-
-    init(_ flight: LocalFlight, _ seat: Subscriber<Key, LocalResolution<Value>>?, _ caller: LocalCaller) {
-        self.key = flight.key
-        self.flight = flight
+    init(_ driver: FlightDriver, _ seat: SeatID?, _ call: GroupCall) {
+        self.key = driver.key
+        self.driver = driver
         self.seat = seat
-        self.call = caller.call
+        self.observer = call.observer
         let ended = self.ended
-        self.observer = flight.onEnd { Self.settle(ended, caller.outcome(of: $0), caller.call) }
+        self.handler = driver.onEnd { Self.settle(ended, call.outcome(of: $0), call.observer) }
     }
 
-    init(key: Key, settled outcome: DistributedOutcome<Value>, _ call: CallObserver?) {
+    init(key: FlightKey, settled outcome: DistributedOutcome<ErasedValue>, _ observer: CallObserver?) {
         self.key = key
-        self.flight = nil
+        self.driver = nil
         self.seat = nil
-        self.observer = nil
-        self.call = call
-        Self.settle(self.ended, outcome, call)
+        self.handler = nil
+        self.observer = observer
+        Self.settle(self.ended, outcome, observer)
     }
 
     private static func settle(
-        _ ended: SharedValue<DistributedOutcome<Value>>,
-        _ outcome: DistributedOutcome<Value>,
-        _ call: CallObserver?
+        _ ended: SharedValue<DistributedOutcome<ErasedValue>>,
+        _ outcome: DistributedOutcome<ErasedValue>,
+        _ observer: CallObserver?
     ) {
         if ended.set(outcome) {
-            call?.end(outcome)
+            observer?.end(outcome)
         }
     }
 
@@ -136,14 +126,14 @@ final class SubscriberCore: Sendable {
         self.leave()
     }
 
-    nonisolated(nonsending) func outcome() async -> DistributedOutcome<Value> {
-        guard let flight else { return await self.ended.value() ?? .canceled(.callerCancelled) }
-        flight.raise(to: Task.currentPriority)
+    nonisolated(nonsending) func outcome() async -> DistributedOutcome<ErasedValue> {
+        guard let driver else { return await self.ended.value() ?? .canceled(.callerCancelled) }
+        driver.raise(to: Task.currentPriority)
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             return await withTaskPriorityEscalationHandler {
                 await self.ended.value() ?? .canceled(.callerCancelled)
             } onPriorityEscalated: { _, priority in
-                flight.raise(to: priority)
+                driver.raise(to: priority)
             }
         }
         return await self.ended.value() ?? .canceled(.callerCancelled)
@@ -152,22 +142,24 @@ final class SubscriberCore: Sendable {
     var progress: FlightProgressUpdates { FlightProgressUpdates(of: self) }
 
     func leave() {
-        if let flight, let observer {
-            flight.forgetObserver(observer)
+        if let driver, let handler {
+            driver.forgetHandler(handler)
         }
-        Self.settle(self.ended, .canceled(.left), self.call)
-        self.seat?.leave()
+        Self.settle(self.ended, .canceled(.left), self.observer)
+        if let driver, let seat {
+            driver.leave(seat)
+        }
     }
 }
 
-/// Whoever reads of the work's progress holds the subscriber, and so waits for the flight.
+/// Whoever reads of the work's progress holds the subscriber, and so waits for the driver.
 extension SubscriberCore: ProgressSource {
     func attach(_ feed: ProgressFeed) {
-        guard let flight else { return feed.finish() }
-        flight.attach(feed)
+        guard let driver else { return feed.finish() }
+        driver.attach(feed)
     }
 
     func detach(_ feed: ProgressFeed) {
-        self.flight?.detach(feed)
+        self.driver?.detach(feed)
     }
 }

@@ -1,4 +1,3 @@
-import Singleflight
 import Synchronization
 
 /// What a group in the mode ``CoalescingMode/observe`` has seen.
@@ -46,65 +45,61 @@ package enum ObservedVerdict: String, MetricWord {
 final class ObservedFlights: Sendable {
     private static var suffix: String { ".observe" }
 
-    private let name: String
-    private let store: any LeaseStore
-    private let terms: FlightTerms
-    private let coder: PayloadCoder<ErasedValue>
+    private let context: FlightContext
+    private let index = FlightIndex()
     private let metrics: GroupMetrics?
-    private let group = Group<ErasedKey, LocalResolution<ErasedValue>>()
     private let counts = Mutex(ObservedCalls())
 
-    init(
-        group: String,
-        store: any LeaseStore,
-        terms: FlightTerms,
-        metrics: GroupMetrics?
-    ) throws(DistributedGroupError) {
-        let name = group + Self.suffix
+    init(of group: FlightContext, metrics: GroupMetrics?) throws(DistributedGroupError) {
+        let name = group.group + Self.suffix
         guard FlightKey.isName(name) else {
             throw DistributedGroupError(
                 .invalidConfiguration,
-                "the name of a group that observes has at most \(64 - Self.suffix.utf8.count) characters, not \(group.utf8.count)"
+                "the name of a group that observes has at most \(64 - Self.suffix.utf8.count) characters, "
+                    + "not \(group.group.utf8.count)"
             )
         }
-        self.name = name
-        self.store = store
-        self.terms = terms
         self.metrics = metrics
-        self.coder = PayloadCoder(
-            codec: ErasedCodec(BytesCodec()),
-            typedFailures: nil,
-            maximumResultBytes: 0,
-            label: store.label
+        self.context = FlightContext(
+            group: name,
+            store: group.store,
+            terms: group.terms,
+            coder: PayloadCoder(
+                codec: ErasedCodec(BytesCodec()),
+                typedFailures: nil,
+                maximumResultBytes: 0,
+                label: group.store.label
+            ),
+            runtime: group.runtime
         )
     }
 
     var calls: ObservedCalls { self.counts.withLock { $0 } }
 
     /// A call has come. Waits for nothing.
-    func begin(_ key: ErasedKey) -> ObservedCall {
+    func begin(_ key: FlightKey) -> ObservedCall {
         self.counts.withLock { $0.calls += 1 }
-        switch self.group.entry(key, work: { LocalFlight(key: key, coder: self.coder, isByHand: true) }) {
-        case .refused:
+        let observedKey = FlightKey(checkedGroup: self.context.group, bytes: key.bytes)
+        let entrance = self.index.enter(observedKey) {
+            FlightDriver(
+                observedKey,
+                .leased(canTakeOver: false),
+                self.context,
+                in: self.index,
+                isByHand: true
+            )
+        }
+        switch entrance {
+        case .reentrant, .full:
             // It came from inside of its own flight, which ends no sooner than that.
             self.count(.here)
             return ObservedCall(nil)
-        case .subscriber(let seat, _):
-            seat.leave()
+        case .joined(let driver, let seat):
+            driver.leave(seat)
             self.count(.here)
             return ObservedCall(nil)
-        case .leader(let leader, let seat, let flight):
-            let driver = FlightDriver(
-                key: FlightKey(checkedGroup: self.name, bytes: key.flightKeyBytes),
-                store: self.store,
-                terms: self.terms,
-                tooLong: self.coder.encode(DistributedGroupError.flightTooLong),
-                random: .system,
-                owner: flight,
-                canTakeOver: false
-            )
-            flight.begin(leader, driver, nil)
-            flight.onDecision { decision in
+        case .started(let driver):
+            driver.onDecision { decision in
                 switch decision {
                 case .leads: self.count(.led)
                 case .follows: self.count(.elsewhere)
@@ -112,10 +107,9 @@ final class ObservedFlights: Sendable {
                 case .over: self.count(.unknown)
                 }
             }
-            // The call would have stayed until the flight's end, wherever that comes from.
-            _ = flight.onEnd { _ in withExtendedLifetime(seat) {} }
-            driver.start()
-            return ObservedCall(flight)
+            // The starter's place is never left: the call would have stayed until the flight's end, wherever that comes from.
+            driver.begin(nil)
+            return ObservedCall(driver)
         }
     }
 
@@ -137,20 +131,20 @@ final class ObservedFlights: Sendable {
 /// One call that is observed.
 struct ObservedCall: Sendable {
     /// The flight that the call would have led, or begun to follow; nil if it would have joined one here.
-    private let flight: LocalFlight?
+    private let driver: FlightDriver?
 
-    init(_ flight: LocalFlight?) {
-        self.flight = flight
+    init(_ driver: FlightDriver?) {
+        self.driver = driver
     }
 
     /// The call has ended: so does the flight, if it would have led it.
     func end() {
-        self.flight?.handInOnceLeading(.success(ErasedValue([UInt8]())))
+        self.driver?.handInOnceLeading(.success(ErasedValue([UInt8]())))
     }
 
     /// Runs the call's work on behalf of the flight.
     func perform<T: Sendable>(_ work: () async throws -> T) async rethrows -> T {
-        guard let flight else { return try await work() }
-        return try await flight.perform(work)
+        guard let driver else { return try await work() }
+        return try await driver.perform(work)
     }
 }

@@ -33,12 +33,12 @@ final class CallObserver: Sendable {
     }
 
     /// The flight that the call started has this token.
-    func flies(_ token: LeaseToken) {
+    func flightStarted(_ token: LeaseToken) {
         self.span?.updateAttributes { $0["sf.token"] = token.description }
     }
 
-    /// The caller runs again, and has this result.
-    func woke(by flight: FinishedFlight<some Sendable>, as role: FlightRole) {
+    /// The caller runs again with this result.
+    func resumed(by flight: FinishedFlight, as role: FlightRole) {
         if let metrics = self.group.metrics, let learnedAt = flight.learnedAt {
             metrics.woke(CallRole(role), after: learnedAt.duration(to: self.group.clock.now))
         }

@@ -2,8 +2,8 @@ import CoreMetrics
 import Logging
 import Synchronization
 
-/// Tells of one flight in this process. Its driver calls it, never under a lock.
-package final class FlightObserver: Sendable {
+/// Tells of one flight in this process: its driver shows it each transition and what follows from it, never under a lock.
+final class FlightObserver: FlightObserving {
     private struct State {
         var token: LeaseToken?
         var role = ProcessRole.none
@@ -16,7 +16,7 @@ package final class FlightObserver: Sendable {
     }
 
     /// The span that started the flight: what other processes are told if this one leads.
-    package let trace: TraceContext?
+    let trace: TraceContext?
     private let group: GroupObserver
     /// The call that started the flight.
     private let starter: CallObserver
@@ -28,40 +28,53 @@ package final class FlightObserver: Sendable {
         self.trace = trace
     }
 
-    var now: LeaseInstant { self.group.clock.now }
-
-    // MARK: - For the driver
-
-    func started() {
-        self.group.metrics?.inFlight.increment()
+    /// Tells of one transition of the flight, after those before it, on a thread that may be blocked.
+    func saw(_ step: ObservedStep) {
+        self.group.work.run { self.tell(step) }
     }
 
-    func entered(_ reply: Result<EnterReply, LeaseStoreError>, under token: LeaseToken) {
+    private func tell(_ step: ObservedStep) {
+        switch step.event {
+        case .start: self.group.metrics?.inFlight.increment()
+        case .replied(.success(.enter(let reply)), .enter(let token, _, _)): self.entered(reply, under: token)
+        case .replied(let reply, .poll): self.group.metrics?.polled(PollResult(reply.as(PollRequest.self)))
+        case .replied(let reply, .renew(let token, _, _)):
+            self.renewed(reply.as(RenewRequest.self), of: token, at: step.now, before: step.deadline)
+        case .operationEnded: self.operationEnded(at: step.now)
+        case .replied, .heard, .timer, .progressed, .leaderLeft, .offered, .abandoned: break
+        }
+        for action in step.actions {
+            self.acting(action, at: step.now)
+        }
+    }
+
+    private func entered(_ reply: EnterReply, under token: LeaseToken) {
         switch reply {
-        case .success(.lead(let attempt)):
-            self.starter.flies(token)
+        case .lead(let attempt):
+            self.starter.flightStarted(token)
             guard attempt > 0 else { return }
             self.group.metrics?.takeovers.increment()
             self.group.logger?.debug("took over", metadata: ["sf_token": "\(token)", "sf_attempt": "\(attempt)"])
-        case .success(.follow(let token, _)):
-            self.starter.flies(token)
+        case .follow(let token, _):
+            self.starter.flightStarted(token)
             self.state.withLock { $0.role = .follower }
-        case .success(.reuse), .success(.late), .failure:
+        case .reuse, .late:
             break
         }
     }
 
-    func polled(_ reply: Result<PollReply, LeaseStoreError>) {
-        self.group.metrics?.polled(PollResult(reply))
-    }
-
     /// - Parameter deadline: when the leader would have given up its lease without this renewal.
-    func renewed(_ reply: Result<RenewReply, LeaseStoreError>, of token: LeaseToken, before deadline: LeaseInstant?) {
+    private func renewed(
+        _ reply: Result<RenewReply, LeaseStoreError>,
+        of token: LeaseToken,
+        at now: LeaseInstant,
+        before deadline: LeaseInstant?
+    ) {
         let result = RenewalResult(reply)
         if let metrics = self.group.metrics {
             metrics.renewed(result)
             if result == .renewed, let deadline {
-                metrics.renewalSlack.record(self.now.duration(to: deadline))
+                metrics.renewalSlack.record(now.duration(to: deadline))
             }
         }
         if case .failure(let error) = reply {
@@ -72,8 +85,7 @@ package final class FlightObserver: Sendable {
         }
     }
 
-    func operationFinished() {
-        let now = self.now
+    private func operationEnded(at now: LeaseInstant) {
         let startedAt = self.state.withLock { state in
             state.finishedAt = now
             return state.startedAt
@@ -83,11 +95,9 @@ package final class FlightObserver: Sendable {
         }
     }
 
-    /// The driver is about to carry the action out.
-    func acting(_ action: FlightAction) {
+    private func acting(_ action: FlightAction, at now: LeaseInstant) {
         switch action {
         case .startOperation(let token):
-            let now = self.now
             self.state.withLock { state in
                 state.token = token
                 state.role = .leader
@@ -99,7 +109,7 @@ package final class FlightObserver: Sendable {
                 return state.token
             }
             self.lost(.running, token)
-        case .complete(_, let outcome):
+        case .send(.complete(_, let outcome)):
             let isFirst = self.state.withLock { state in
                 defer { state.result = FlightResult(outcome) }
                 return state.result == nil
@@ -107,25 +117,25 @@ package final class FlightObserver: Sendable {
             if isFirst {
                 self.group.metrics?.bytesSent.record(outcome.payloadByteCount)
             }
-        case .resolve(let resolution):
-            self.resolved(resolution)
+        case .tell(let end):
+            self.told(end, at: now)
         case .finish:
             self.finished()
-        case .enter, .poll, .settle, .leave, .renew, .release, .revoke, .cancelOperation, .wake:
+        case .send, .cancelOperation, .wake:
             break
         }
     }
 
-    private func resolved(_ resolution: FlightResolution) {
+    private func told(_ end: FlightEnd, at now: LeaseInstant) {
         let state = self.state.withLock { state in
             state.isResolved = true
             return state
         }
-        switch resolution {
-        case .led:
+        switch end {
+        case .led, .ranAlone:
             self.ended(.leader, state.result ?? .value)
             if let finishedAt = state.finishedAt {
-                self.group.metrics?.verdicts.record(finishedAt.duration(to: self.now))
+                self.group.metrics?.verdicts.record(finishedAt.duration(to: now))
             }
         case .followed(_, let outcome, let isReused, _):
             self.ended(isReused ? .reused : .follower, FlightResult(outcome))
@@ -167,7 +177,7 @@ package final class FlightObserver: Sendable {
     }
 
     private func ended(_ role: ProcessRole, _ outcome: FlightResult) {
-        self.group.metrics?.flightEnded(FlightEnd(role: role, outcome: outcome))
+        self.group.metrics?.flightEnded(FlightEndLabels(role: role, outcome: outcome))
     }
 }
 

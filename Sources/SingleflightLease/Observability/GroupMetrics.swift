@@ -5,7 +5,7 @@ final class GroupMetrics: Sendable {
     private let calls: [CallEnd: Counter]
     private let waits: [CallRole: Timer]
     private let wakeups: [CallRole: Timer]
-    private let flights: [FlightEnd: Counter]
+    private let flights: [FlightEndLabels: Counter]
     private let renewals: [RenewalResult: Counter]
     private let polls: [PollResult: Counter]
     private let losses: [LossMoment: Counter]
@@ -29,7 +29,7 @@ final class GroupMetrics: Sendable {
         }
         self.waits = make(CallRole.allCases) { GroupMetric.waits.timer(group, $0.rawValue, by: factory) }
         self.wakeups = make(GroupMetric.wakingRoles) { GroupMetric.wakeups.timer(group, $0.rawValue, by: factory) }
-        self.flights = make(FlightEnd.all) {
+        self.flights = make(FlightEndLabels.all) {
             GroupMetric.flights.counter(group, $0.role.rawValue, $0.outcome.rawValue, by: factory)
         }
         self.renewals = make(RenewalResult.allCases) {
@@ -62,7 +62,7 @@ final class GroupMetrics: Sendable {
         self.observed[verdict]?.increment()
     }
 
-    func flightEnded(_ end: FlightEnd) {
+    func flightEnded(_ end: FlightEndLabels) {
         self.flights[end]?.increment()
     }
 
@@ -131,15 +131,15 @@ package enum FlightResult: String, MetricWord {
 }
 
 /// How a flight ended in one process: the pairs that there are.
-package struct FlightEnd: Hashable, Sendable {
+package struct FlightEndLabels: Hashable, Sendable {
     package var role: ProcessRole
     package var outcome: FlightResult
 
-    package static let all: [FlightEnd] =
+    package static let all: [FlightEndLabels] =
         [ProcessRole.leader, .follower].flatMap { role in
-            [FlightResult.value, .failure, .canceled, .abandoned].map { FlightEnd(role: role, outcome: $0) }
-        } + [FlightResult.value, .failure, .canceled].map { FlightEnd(role: .reused, outcome: $0) }
-        + [FlightResult.canceled, .abandoned, .unavailable].map { FlightEnd(role: .none, outcome: $0) }
+            [FlightResult.value, .failure, .canceled, .abandoned].map { FlightEndLabels(role: role, outcome: $0) }
+        } + [FlightResult.value, .failure, .canceled].map { FlightEndLabels(role: .reused, outcome: $0) }
+        + [FlightResult.canceled, .abandoned, .unavailable].map { FlightEndLabels(role: .none, outcome: $0) }
 }
 
 /// What became of a renewal.

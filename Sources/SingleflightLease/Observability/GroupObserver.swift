@@ -12,11 +12,13 @@ final class GroupObserver: Sendable {
     let tracer: (any Tracer)?
     let logger: Logger?
     let namesKeys: Bool
+    /// Where what happens on a store's thread is told.
+    let work: SerialWork
     private let spanName: String
     private let degradation = Mutex(DegradationEpisode())
 
     /// `nil` if there is nobody to tell.
-    init?(group: String, clock: any LeaseClock, _ observability: Observability) {
+    init?(group: String, clock: any LeaseClock, _ observability: Observability, _ work: SerialWork) {
         let factory = MetricDefinition.effectiveFactory(observability.metrics)
         let tracer = observability.tracer ?? InstrumentationSystem.tracer
         self.group = group
@@ -29,13 +31,14 @@ final class GroupObserver: Sendable {
             return logger
         }
         self.namesKeys = observability.namesKeys
+        self.work = work
         self.spanName = "singleflight \(group)"
         if self.metrics == nil, self.tracer == nil, self.logger == nil { return nil }
     }
 
     /// A call begins.
-    func call(_ key: some FlightKeyConvertible, at calledAt: LeaseInstant) -> CallObserver {
-        let name = self.namesKeys ? String(shown: key.flightKeyBytes) : nil
+    func call(_ key: FlightKey, at calledAt: LeaseInstant) -> CallObserver {
+        let name = self.namesKeys ? String(shown: key.bytes) : nil
         let span = self.tracer.map { $0.startSpan(self.spanName, context: .current ?? .topLevel, ofKind: .internal) }
         span?.updateAttributes { attributes in
             attributes["sf.group"] = self.group

@@ -1,18 +1,39 @@
 /// Turns the results of a group's operations into stored outcomes and back.
 ///
 /// A class: every flight holds its group's, and copying what is in it took 2 % of an uncontended flight's time.
-final class PayloadCoder<Value: Sendable>: Sendable {
+package final class PayloadCoder<Value: Sendable>: Sendable {
     let codec: any FlightCodec<Value>
     let typedFailures: TypedFailures?
     let maximumResultBytes: Int
     /// This process's label, for the outcomes that it stores.
     let label: String
 
-    init(codec: any FlightCodec<Value>, typedFailures: TypedFailures?, maximumResultBytes: Int, label: String) {
+    package init(codec: any FlightCodec<Value>, typedFailures: TypedFailures?, maximumResultBytes: Int, label: String) {
         self.codec = codec
         self.typedFailures = typedFailures
         self.maximumResultBytes = maximumResultBytes
         self.label = label
+    }
+
+    /// The longest payload that a quick codec reads in a task that waits for it, in bytes.
+    private static var quickBytes: Int { 64 * 1024 }
+
+    /// Whether the outcome of a flight elsewhere can be decoded by a caller's task, which must not be blocked.
+    func isQuick(_ end: FlightEnd) -> Bool {
+        guard case .followed(_, let outcome, _, _) = end else { return true }
+        switch outcome {
+        case .value(let bytes): return self.codec.isQuick && bytes.count <= Self.quickBytes
+        case .failure: return self.typedFailures == nil
+        case .canceled: return true
+        }
+    }
+
+    /// Whether a result can be encoded by its operation's task, which must not be blocked.
+    func encodesQuickly(_ result: Result<Value, any Error>) -> Bool {
+        switch result {
+        case .success: self.codec.isQuick
+        case .failure: self.typedFailures == nil
+        }
     }
 
     /// A result as everybody else gets it, and as the callers in this process do.

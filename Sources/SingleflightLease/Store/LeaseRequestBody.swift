@@ -10,19 +10,22 @@ public protocol LeaseRequestBody: Sendable {
     static func reply(in reply: LeaseReply) -> Reply?
 }
 
+extension Result<LeaseReply, LeaseStoreError> {
+    /// A store's answer to a request of the kind `Body`.
+    package func `as`<Body: LeaseRequestBody>(_ body: Body.Type) -> Result<Body.Reply, LeaseStoreError> {
+        self.flatMap { reply in
+            guard let typed = Body.reply(in: reply) else {
+                return .failure(LeaseStoreError(.protocolViolation, "the store answered another request"))
+            }
+            return .success(typed)
+        }
+    }
+}
+
 extension LeaseStore {
     /// Sends a request of one kind.
     public func send<Body: LeaseRequestBody>(_ body: Body, reply: @escaping ReplyHandler<Body.Reply>) {
-        self.send(body.request) { answer in
-            reply(
-                answer.flatMap { answer in
-                    guard let typed = Body.reply(in: answer) else {
-                        return .failure(LeaseStoreError(.protocolViolation, "the store answered another request"))
-                    }
-                    return .success(typed)
-                }
-            )
-        }
+        self.send(body.request) { reply($0.as(Body.self)) }
     }
 
     /// Sends a request and waits for its answer. Deaf to cancellation: every request is answered in time.

@@ -1,7 +1,8 @@
 import Singleflight
 import SingleflightLease
 
-/// One process of a simulation: the real local group in front of real flight drivers, on a store of its own.
+/// One process of a simulation: what users run, from the group down, on a store of its own. Only its callers and their
+/// operations are no tasks.
 final class SimulatedProcess {
     let index: Int
     let machine: SimulatedMachine
@@ -9,11 +10,10 @@ final class SimulatedProcess {
     let terms: FlightTerms
     let rate: Double
     unowned let simulation: SimulationRun
-    private let group = Group<FlightKeyIndex, FlightResolution>()
-    /// The flights that callers can join, by key.
-    private var joinable: [FlightKeyIndex: SimulatedFlight] = [:]
+    private let group: GroupCore
     private(set) var unfinished: [SimulatedFlight] = []
     private(set) var isShutDown = false
+
     init(
         index: Int,
         machine: SimulatedMachine,
@@ -28,38 +28,51 @@ final class SimulatedProcess {
         self.terms = terms
         self.rate = rate
         self.simulation = simulation
+        let scheduler = SimulationBound(simulation.scheduler)
+        self.group = GroupCore(
+            FlightContext(
+                group: SimulationRun.group,
+                store: store,
+                terms: terms,
+                coder: PayloadCoder(
+                    codec: ErasedCodec(BytesCodec()),
+                    typedFailures: nil,
+                    maximumResultBytes: .max,
+                    label: store.label
+                ),
+                runtime: .inline(random: { .seeded(scheduler.value.random.next()) })
+            )
+        )
     }
 
     var inFlight: Int { self.group.inFlight }
 
-    /// One more caller for a key.
-    func call(_ key: FlightKeyIndex) -> SimulatedCaller {
-        switch self.group.entry(key) {
-        case .subscriber(let subscriber):
-            let caller = SimulatedCaller(subscriber: subscriber, machine: self.machine)
-            guard let flight = self.joinable[key] else {
+    /// One more caller for a key; `nil` if there is none, which is a violation.
+    func call(_ key: FlightKeyIndex) -> SimulatedCaller? {
+        var made: SimulatedFlight?
+        func observer() -> SimulatedFlight {
+            let flight = SimulatedFlight(process: self)
+            made = flight
+            return flight
+        }
+        switch self.group.join(self.simulation.keys[key], isByHand: false, observer: observer()) {
+        case .refused(let error):
+            self.simulation.monitor.violate("I11", "a caller was refused: \(error)")
+            return nil
+        case .joined(let driver, let seat, let isStarter):
+            guard let flight = isStarter ? made : self.unfinished.first(where: { $0.driver === driver }) else {
                 self.simulation.monitor.violate("I11", "the group has a flight of a key that nobody drives")
-                return caller
+                return nil
             }
+            let caller = SimulatedCaller(driver: driver, seat: seat, flight: flight)
             flight.add(caller)
-            return caller
-        case .leader(let leader):
-            let caller = SimulatedCaller(subscriber: leader.subscribe(), machine: self.machine)
-            let store = WatchedStore(store: self.store, process: self)
-            let flight = SimulatedFlight(leader: leader, store: store, process: self)
-            let driver = FlightDriver(
-                key: self.simulation.keys[key],
-                store: store,
-                terms: self.terms,
-                tooLong: .failure(Array("too long".utf8)),
-                random: .seeded(self.simulation.scheduler.random.next()),
-                owner: flight
-            )
-            self.joinable[key] = flight
-            self.unfinished.append(flight)
-            flight.add(caller)
-            leader.onAbandoned { driver.abandon() }
-            driver.start()
+            let bound = SimulationBound(caller)
+            driver.park(.handler { bound.value.resumed($0) }, at: seat, priority: .medium)
+            if isStarter {
+                flight.driver = driver
+                self.unfinished.append(flight)
+                driver.begin(flight)
+            }
             return caller
         }
     }
@@ -78,21 +91,15 @@ final class SimulatedProcess {
             flight.drop()
         }
         self.unfinished = []
-        self.joinable = [:]
     }
 
-    func ended(_ flight: SimulatedFlight, isFinished: Bool) {
-        if self.joinable[flight.key] === flight {
-            self.joinable[flight.key] = nil
-        }
-        if isFinished {
-            self.unfinished.removeAll { $0 === flight }
-        }
+    func finished(_ flight: SimulatedFlight) {
+        self.unfinished.removeAll { $0 === flight }
     }
 
-    /// I15: whoever is told that its lease is lost stops at once.
-    func checkLoss(_ store: WatchedStore) {
-        guard let token = store.lostToken else { return }
+    /// I15: a process that is told that its lease is lost stops at once.
+    func checkLoss(of token: LeaseToken) {
+        guard self.machine.isAlive, !self.machine.isPaused else { return }
         if self.unfinished.contains(where: { $0.token == token && $0.isOperating }) {
             self.simulation.monitor.violate("I15", "process \(self.index) works on under \(token.short), which it lost")
         }
@@ -101,37 +108,55 @@ final class SimulatedProcess {
 
 /// One caller: told once, unless it left before.
 final class SimulatedCaller {
-    private let subscriber: Subscriber<FlightKeyIndex, FlightResolution>
-    private let machine: SimulatedMachine
+    private let driver: FlightDriver
+    private let seat: SeatID
+    private let flight: SimulatedFlight
     private(set) var isTold = false
     private(set) var hasLeft = false
-    fileprivate var onLeave: () -> Void = {}
 
-    init(subscriber: Subscriber<FlightKeyIndex, FlightResolution>, machine: SimulatedMachine) {
-        self.subscriber = subscriber
-        self.machine = machine
+    init(driver: FlightDriver, seat: SeatID, flight: SimulatedFlight) {
+        self.driver = driver
+        self.seat = seat
+        self.flight = flight
     }
 
     func leave() {
-        self.machine.execute {
+        self.flight.process.machine.execute {
             guard !self.isTold, !self.hasLeft else { return }
             self.hasLeft = true
-            self.onLeave()
-            self.subscriber.leave()
+            self.flight.callerLeft()
+            self.driver.leave(self.seat)
         }
     }
 
-    fileprivate func tell() -> Bool {
-        defer { self.isTold = true }
-        return !self.isTold
+    func resumed(_ awakening: Awakening) {
+        guard self.flight.process.machine.isAlive else { return }
+        switch awakening {
+        case .decode:
+            self.told(self.driver.decode())
+        case .settled(let settled):
+            self.told(settled)
+        case .left, .canceled:
+            if !self.hasLeft { self.flight.monitor.violate("I11", "a caller was sent away that had not left") }
+        }
+    }
+
+    private func told(_ settled: Settled) {
+        if self.isTold || self.hasLeft {
+            self.flight.monitor.violate("I11", "a caller was told twice, or after it had left")
+        }
+        self.isTold = true
+        self.flight.callerTold(settled)
     }
 }
 
-/// One flight of one process: its callers and its operation.
+/// What a simulated operation throws.
+struct SimulatedFailure: Error {}
+
+/// One flight of one process: its callers, its operation, and what is promised of both.
 ///
-/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
-/// the other, and a lock would only hide a part of it that escaped.
-final class SimulatedFlight: FlightOwner, @unchecked Sendable {
+/// `@unchecked`, as ``SimulationBound``.
+final class SimulatedFlight: FlightObserving, FlightOperation, @unchecked Sendable {
     private enum Operation: Equatable {
         case none
         case running
@@ -139,117 +164,148 @@ final class SimulatedFlight: FlightOwner, @unchecked Sendable {
         case finished
     }
 
-    let key: FlightKeyIndex
+    unowned let process: SimulatedProcess
+    var driver: FlightDriver?
     private(set) var token: LeaseToken?
-    private(set) var driver: FlightDriver?
-    private var leader: Leader<FlightKeyIndex, FlightResolution>?
-    private let store: WatchedStore
-    private unowned let process: SimulatedProcess
+    private let watch: FlightWatch
     private var callers: [SimulatedCaller] = []
     private var operation = Operation.none
-    private var isResolved = false
+    private var isTold = false
     private var isFinished = false
+    private var cancellations = 0
 
-    init(leader: Leader<FlightKeyIndex, FlightResolution>, store: WatchedStore, process: SimulatedProcess) {
-        self.key = leader.key
-        self.leader = leader
-        self.store = store
+    init(process: SimulatedProcess) {
         self.process = process
+        self.watch = FlightWatch(process: process)
     }
 
+    var monitor: SimulationMonitor { self.process.simulation.monitor }
     private var simulation: SimulationRun { self.process.simulation }
-    private var monitor: SimulationMonitor { self.process.simulation.monitor }
+    private var scheduler: SimulatedScheduler { self.process.simulation.scheduler }
 
     var hasLed: Bool { self.token != nil }
     var isOperating: Bool { self.operation == .running }
 
     func add(_ caller: SimulatedCaller) {
         self.callers.append(caller)
-        caller.onLeave = { [weak self] in
-            guard let self else { return }
-            self.store.isAbandoned = self.callers.allSatisfy(\.hasLeft)
-        }
+    }
+
+    func callerLeft() {
+        self.watch.isAbandoned = self.callers.allSatisfy(\.hasLeft)
     }
 
     /// Lets go of everything, without a word.
     func drop() {
         self.isFinished = true
-        self.leader?.cancel()
-        self.leader = nil
         self.driver = nil
         self.callers = []
     }
 
-    // MARK: - FlightOwner
+    // MARK: - FlightOperation
 
-    func startOperation(token: LeaseToken, driver: FlightDriver) {
+    func begin(token: LeaseToken?) {
         guard self.process.machine.isAlive else { return }
+        guard let token else { return self.monitor.violate("I12", "an operation runs without a lease") }
         if self.operation != .none || self.isFinished {
             self.monitor.violate("I11", "a flight's operation started twice, or after its end")
         }
         self.token = token
-        self.driver = driver
         self.operation = .running
         self.simulation.operations += 1
-        self.simulation.scheduler.note("process \(self.process.index) runs the operation of \(token.short)")
+        self.scheduler.note("process \(self.process.index) runs the operation of \(token.short)")
         self.monitor.operationStarted(token, inbox: self.process.store.inbox)
         self.simulation.run(self, token: token, on: self.process)
     }
 
-    func cancelOperation(_ loss: OperationLoss) {
-        if self.operation == .canceled || self.isFinished {
-            self.monitor.violate("I11", "an operation was canceled twice, or after its flight's end")
-        }
-        if self.operation == .running {
-            self.operation = .canceled
-        }
+    func cancel() {
+        if self.operation == .running { self.operation = .canceled }
     }
+
+    func raise(to priority: TaskPriority) {}
 
     /// - Parameter isCooperative: whether the operation ends when it is canceled, and then says nothing.
-    func operationEnded(_ outcome: StoredOutcome, isCooperative: Bool) {
+    func operationEnded(_ result: Result<[UInt8], any Error>, isCooperative: Bool) {
         guard let driver, self.operation == .running || (self.operation == .canceled && !isCooperative) else { return }
         self.operation = .finished
-        driver.operationFinished(outcome)
+        driver.handIn(result.map { ErasedValue($0) })
     }
 
-    func resolve(_ resolution: FlightResolution) {
+    // MARK: - FlightObserving
+
+    var trace: TraceContext? { nil }
+
+    func saw(_ step: ObservedStep) {
         guard self.process.machine.isAlive else { return }
-        self.simulation.scheduler.note("process \(self.process.index) tells its callers: \(resolution.summary)")
-        if self.isResolved || self.isFinished {
+        self.watch.saw(step.event)
+        if case .replied(let reply, .renew(let token, _, _)) = step.event {
+            switch reply {
+            case .success(.renew(.lost)), .success(.renew(.expired)):
+                // After what follows from it is done, in the same instant.
+                self.scheduler.schedule(after: .zero) { [process] in process.checkLoss(of: token) }
+            default: break
+            }
+        }
+        for action in step.actions {
+            switch action {
+            case .send(let request): self.watch.sends(request)
+            case .cancelOperation: self.canceled()
+            case .tell(let end): self.told(end)
+            case .finish: self.finished()
+            case .startOperation, .wake: break
+            }
+        }
+    }
+
+    private func canceled() {
+        self.cancellations += 1
+        if self.cancellations > 1 || self.isFinished {
+            self.monitor.violate("I11", "an operation was canceled twice, or after its flight's end")
+        }
+    }
+
+    private func told(_ end: FlightEnd) {
+        self.scheduler.note("process \(self.process.index) tells its callers: \(end.summary)")
+        if self.isTold || self.isFinished {
             self.monitor.violate("I11", "a flight's callers were told twice, or after its end")
         }
-        self.isResolved = true
-        self.store.flightResolved()
-        // Its callers have been told when the operation of a lost flight ends, so that no new one runs beside it.
-        if self.leader?.complete(.success(resolution)) != true {
-            self.monitor.violate("I11", "a flight was resolved that had no callers")
-        }
-        for caller in self.callers where !caller.hasLeft {
-            if !caller.tell() { self.monitor.violate("I11", "a caller was told twice") }
-        }
-        self.check(resolution)
-        self.process.ended(self, isFinished: false)
+        self.isTold = true
+        self.watch.told()
+        self.check(end)
+        self.scheduler.schedule(after: .zero) { self.checkCallers() }
     }
 
-    func finish() {
-        guard self.process.machine.isAlive else { return }
-        if self.isFinished {
-            self.monitor.violate("I11", "a flight ended twice")
+    private func finished() {
+        if self.isFinished { self.monitor.violate("I11", "a flight ended twice") }
+        self.isFinished = true
+        self.watch.ended()
+        self.scheduler.schedule(after: .zero) {
+            self.checkCallers()
+            self.process.finished(self)
+            self.driver = nil
+            self.callers = []
         }
-        if !self.isResolved, self.callers.contains(where: { !$0.hasLeft }) {
+    }
+
+    /// I11: a flight that has ended leaves no caller hanging.
+    private func checkCallers() {
+        guard self.process.machine.isAlive, !self.process.machine.isPaused else { return }
+        if self.callers.contains(where: { !$0.hasLeft && !$0.isTold }) {
             self.monitor.violate("I11", "a flight ended and left its callers hanging")
         }
-        self.isFinished = true
-        self.store.flightEnded()
-        self.process.ended(self, isFinished: true)
-        self.leader = nil
-        self.driver = nil
-        self.callers = []
+    }
+
+    /// I4: a caller gets the value of the flight that it is told of, through the codec and back.
+    func callerTold(_ settled: Settled) {
+        guard case .finished(let finished) = settled.settlement, case .success(let value) = finished.result else { return }
+        let bytes = try? value.value(as: [UInt8].self)
+        if bytes != finished.token.map({ Array($0.description.utf8) }) {
+            self.monitor.violate("I4", "a caller got another value than that of its flight")
+        }
     }
 
     /// I4, I5, I6: what callers are told is what the store knows.
-    private func check(_ resolution: FlightResolution) {
-        switch resolution {
+    private func check(_ end: FlightEnd) {
+        switch end {
         case .led(let token, .accepted, _):
             if self.monitor.record(of: token)?.isAccepted != true {
                 self.monitor.violate("I6", "told that its result stands, which the store did not accept")
@@ -271,22 +327,25 @@ final class SimulatedFlight: FlightOwner, @unchecked Sendable {
             }
         case .led(_, .unverified, _), .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
             break
+        case .ranAlone:
+            self.monitor.violate("I12", "a flight ran alone")
         }
     }
 }
 
 typealias FlightKeyIndex = Int
 
-extension FlightResolution {
-    fileprivate var summary: String {
+extension FlightEnd {
+    var summary: String {
         switch self {
         case .followed(let token, let outcome, let isReused, _):
             "\(isReused ? "reused" : "followed") \(token.short), \(outcome.summary)"
         case .led(let token, let verdict, _): "led \(token.short), \(verdict)"
         case .leaseLost(let token, let reason): "lost \(token.short), \(reason.map { "\($0)" } ?? "reason unknown")"
-        case .tooLong(let token, _): "\(token.short) ran too long"
-        case .leaderLeft(let token): "\(token.short) was left by its leader"
-        case .leaderCanceled(let token, let reason): "\(token.short) was canceled by its leader: \(reason)"
+        case .ranAlone: "ran alone"
+        case .tooLong(let token, _): "\(token?.short ?? "a run without a lease") ran too long"
+        case .leaderLeft: "left by its leader"
+        case .leaderCanceled(let reason): "canceled by its leader: \(reason)"
         case .gone(let token): "\(token.short) is gone"
         case .shutDown: "shut down"
         case .unavailable(let unavailable): "unavailable, \(unavailable.error)"

@@ -494,7 +494,7 @@ final class SimulationMonitor {
             let isSame = earlier == outcome || self.isDataLost || record.leadsAgain
             self.require(isSame, "I3", "\(token.short) ended as \(earlier.summary), and as \(outcome.summary)")
         } else if case .value(let payload) = outcome {
-            let isOwn = payload == Array(token.description.utf8)
+            let isOwn = StoredPayload(bytes: payload)?.body == Array(token.description.utf8)
             self.require(isOwn, "I4", "\(token.short) ended with another flight's value")
         }
         self.led[token]?.outcome = outcome

@@ -11,6 +11,8 @@ final class SimulationRun {
     /// Whether nothing is to keep a flight from its end but its leader's own end.
     var isCalm: Bool { self.plan.isCalm }
 
+    /// The name of every process's group.
+    static let group = "simulated"
     /// A hundred times as many as the longest of a million runs took.
     private static let maximumSteps = 1_000_000
 
@@ -34,7 +36,7 @@ final class SimulationRun {
         self.plan = SimulationPlan(self.scheduler)
         self.monitor = SimulationMonitor(scheduler: self.scheduler)
         self.callersLeft = self.plan.callers
-        self.keys = (0..<self.plan.keys).map { FlightKey(checkedGroup: "simulated", bytes: Array(String($0).utf8)) }
+        self.keys = (0..<self.plan.keys).map { FlightKey(checkedGroup: Self.group, bytes: Array(String($0).utf8)) }
     }
 
     func run() -> SimulationReport {
@@ -141,7 +143,7 @@ final class SimulationRun {
         let key = Int.random(in: 0..<self.keys.count, using: &self.scheduler.random)
         let patience = self.scheduler.chance(0.25) ? self.scheduler.duration(.zero...self.plan.lease.duration) : nil
         process.machine.execute { [unowned self] in
-            let caller = process.call(key)
+            guard let caller = process.call(key) else { return }
             self.callers.append(caller)
             if let patience {
                 self.scheduler.schedule(after: patience) { caller.leave() }
@@ -160,7 +162,8 @@ final class SimulationRun {
         default: duration = nil
         }
         let payload = Array(token.description.utf8)
-        let outcome = self.scheduler.chance(0.8) ? StoredOutcome.value(payload) : .failure(payload)
+        let result: Result<[UInt8], any Error> =
+            self.scheduler.chance(0.8) ? .success(payload) : .failure(SimulatedFailure())
         let isCooperative = self.scheduler.chance(0.7)
         for _ in 0..<2 where self.scheduler.chance(0.3) {
             self.scheduler.schedule(after: self.scheduler.duration(.zero...(duration ?? lease))) {
@@ -169,7 +172,7 @@ final class SimulationRun {
         }
         guard let duration else { return }
         self.scheduler.schedule(after: duration) {
-            process.machine.execute { flight.operationEnded(outcome, isCooperative: isCooperative) }
+            process.machine.execute { flight.operationEnded(result, isCooperative: isCooperative) }
         }
     }
 

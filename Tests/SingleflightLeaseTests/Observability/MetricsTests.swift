@@ -275,7 +275,12 @@ struct MetricsTests {
 @Suite("A group that nobody watches", .timeLimit(.minutes(1)))
 struct UnobservedTests {
     private func observer(_ observability: Observability) -> GroupObserver? {
-        GroupObserver(group: "group", clock: ManualLeaseClock(), observability)
+        GroupObserver(
+            group: "group",
+            clock: ManualLeaseClock(),
+            observability,
+            SerialWork(on: .inline(random: { .system }))
+        )
     }
 
     @Test("has no observer: nothing is made or looked up for it")

@@ -2,19 +2,19 @@
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. Losing the lease, or not knowing any more
 /// that it is held, cancels the operation at once; a result is believed only once the store accepted it.
-package struct LeaderStateMachine: Sendable {
+package struct Leading: Sendable {
     private enum State {
         /// Everybody left before the operation began; the store is asked whether somebody waits elsewhere. → leading, ended
-        case confirming(Leading)
+        case confirming(Held)
         /// The operation runs. → completing, ended
-        case leading(Leading)
+        case leading(Held)
         /// The operation has ended, and the store is asked to accept its result. → ended
         case completing(Completing)
         /// Nothing more to do. Final.
         case ended
     }
 
-    private struct Leading {
+    private struct Held {
         /// Until then the lease is believed in.
         var deadline: LeaseInstant
         var tooLongAt: LeaseInstant
@@ -40,7 +40,7 @@ package struct LeaderStateMachine: Sendable {
         /// Whether the local callers still are to be told.
         var mustResolve: Bool
         /// What to tell them once the store accepted the outcome, if it is not the operation's result.
-        var override: FlightResolution?
+        var override: FlightEnd?
         /// Whether the request is at the store; otherwise the timer will send it again.
         var isSent = true
         /// Whether an earlier sending may have been carried out.
@@ -59,12 +59,12 @@ package struct LeaderStateMachine: Sendable {
     private var state: State
 
     /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
-    package init(grant: FollowerStateMachine.Grant, terms: FlightTerms, tooLong: StoredOutcome, now: LeaseInstant) {
+    package init(grant: Following.Grant, terms: FlightTerms, tooLong: StoredOutcome, now: LeaseInstant) {
         self.token = grant.token
         self.attempt = grant.attempt
         self.terms = terms
         self.tooLong = tooLong
-        let leading = Leading(
+        let leading = Held(
             deadline: terms.deadline(sentAt: grant.sentAt),
             tooLongAt: now.advanced(by: terms.maximumFlight),
             nextRenewal: grant.sentAt.advanced(by: terms.renewalInterval),
@@ -95,11 +95,51 @@ package struct LeaderStateMachine: Sendable {
         }
     }
 
+    /// Whether the operation goes on, and its result is wanted.
+    package var isWorking: Bool {
+        if case .leading = self.state { true } else { false }
+    }
+
+    // MARK: - What happens
+
+    package mutating func handle(
+        _ event: FlightEvent,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch event {
+        case .replied(let reply, let request): self.replied(reply, to: request, now: now, using: &generator)
+        case .heard(.announced(let announcement)): self.announced(announcement, now: now)
+        case .heard(.resumed): self.inboxResumed(now: now, using: &generator)
+        case .heard(.shuttingDown): self.shutDown()
+        case .timer: self.timerFired(now: now)
+        case .operationEnded(let outcome): self.operationEnded(outcome, now: now)
+        case .progressed: self.progressed()
+        case .leaderLeft(let reason): self.leaderLeft(reason: reason)
+        case .abandoned: self.abandoned()
+        case .start, .offered: []
+        }
+    }
+
+    private mutating func replied(
+        _ reply: Result<LeaseReply, LeaseStoreError>,
+        to request: FlightRequest,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch request {
+        case .renew: self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
+        case .complete: self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
+        case .release: self.released(reply.as(ReleaseRequest.self))
+        case .enter, .poll, .leave, .revoke: []
+        }
+    }
+
     /// The first actions. To be called once.
     package mutating func start() -> [FlightAction] {
         switch self.state {
         case .confirming(let leading):
-            return [.release(self.token, .unlessAwaited), self.wake(leading)]
+            return [.send(.release(self.token, .unlessAwaited)), self.wake(leading)]
         case .leading(let leading):
             return [.startOperation(self.token), self.wake(leading)]
         case .completing, .ended:
@@ -109,7 +149,7 @@ package struct LeaderStateMachine: Sendable {
 
     // MARK: - Holding the lease
 
-    package mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+    private mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
         switch self.state {
         case .confirming(let leading):
             return now >= leading.deadline ? self.lose(leading, because: nil) : [self.wake(leading)]
@@ -134,24 +174,24 @@ package struct LeaderStateMachine: Sendable {
             guard !completing.isSent else { return [] }
             completing.isSent = true
             self.state = .completing(completing)
-            return [.complete(self.token, completing.outcome)]
+            return [.send(.complete(self.token, completing.outcome))]
         case .ended:
             return []
         }
     }
 
-    private mutating func renew(_ leading: inout Leading, now: LeaseInstant) -> [FlightAction] {
+    private mutating func renew(_ leading: inout Held, now: LeaseInstant) -> [FlightAction] {
         leading.renewalSentAt = now
         leading.toldAt = now
         leading.hasNews = false
         self.state = .leading(leading)
         return [
-            .renew(self.token, attempt: self.attempt, renewals: leading.renewals + 1),
+            .send(.renew(self.token, attempt: self.attempt, renewals: leading.renewals + 1)),
             self.wake(leading),
         ]
     }
 
-    package mutating func renewReplied(
+    private mutating func renewed(
         _ reply: Result<RenewReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -185,7 +225,7 @@ package struct LeaderStateMachine: Sendable {
         }
     }
 
-    package mutating func announced(_ announcement: Announcement, now: LeaseInstant) -> [FlightAction] {
+    private mutating func announced(_ announcement: Announcement, now: LeaseInstant) -> [FlightAction] {
         switch self.state {
         case .leading(var leading):
             guard announcement.token == self.token else { return [] }
@@ -205,7 +245,7 @@ package struct LeaderStateMachine: Sendable {
     }
 
     /// The inbox is connected again: that the lease was revoked may have been announced meanwhile.
-    package mutating func inboxResumed(
+    private mutating func inboxResumed(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
@@ -229,14 +269,13 @@ package struct LeaderStateMachine: Sendable {
     }
 
     /// - Parameter reason: the flight's end as far as it is known.
-    private mutating func lose(_ leading: Leading, because reason: CanceledFlight?) -> [FlightAction] {
+    private mutating func lose(_ leading: Held, because reason: CanceledFlight?) -> [FlightAction] {
         self.state = .ended
         return [.cancelOperation(.leaseLost)]
-            + (leading.isAbandoned ? [] : [.resolve(.leaseLost(self.token, reason))])
-            + [.finish]
+            + (leading.isAbandoned ? [] : [.tell(.leaseLost(self.token, reason))])
     }
 
-    private func wake(_ leading: Leading) -> FlightAction {
+    private func wake(_ leading: Held) -> FlightAction {
         // Nothing runs while it is still being confirmed that somebody waits: nothing to renew for, nothing that hangs.
         guard case .leading = self.state else { return .wake(at: leading.deadline) }
         var next = min(leading.deadline, leading.tooLongAt)
@@ -247,13 +286,13 @@ package struct LeaderStateMachine: Sendable {
     }
 
     /// A renewal comes early if it has something to tell that somebody may wait for.
-    private func renewalTime(_ leading: Leading) -> LeaseInstant {
+    private func renewalTime(_ leading: Held) -> LeaseInstant {
         guard leading.hasNews, leading.mayBeAwaited else { return leading.nextRenewal }
         return min(leading.nextRenewal, leading.toldAt.advanced(by: self.terms.progressInterval))
     }
 
     /// The operation said how far it is.
-    package mutating func progressed() -> [FlightAction] {
+    private mutating func progressed() -> [FlightAction] {
         switch self.state {
         case .leading(var leading):
             // However chatty it is, one timer and one renewal tell the latest.
@@ -267,17 +306,17 @@ package struct LeaderStateMachine: Sendable {
     }
 
     /// Whoever was to bring the result goes away, or ends the flight for everybody for a reason.
-    package mutating func leaderLeaves(reason: String?) -> [FlightAction] {
+    private mutating func leaderLeft(reason: String?) -> [FlightAction] {
         switch self.state {
         case .leading(let leading):
             self.state = .ended
-            let (handBack, resolution): (FlightAction, FlightResolution) =
+            let (handBack, resolution): (FlightAction, FlightEnd) =
                 if let reason {
-                    (.revoke(self.token, reason: reason), .leaderCanceled(self.token, reason: reason))
+                    (.send(.revoke(self.token, reason: reason)), .leaderCanceled(reason: reason))
                 } else {
-                    (.release(self.token, self.terms.modeOfLeaving), .leaderLeft(self.token))
+                    (.send(.release(self.token, self.terms.modeOfLeaving)), .leaderLeft)
                 }
-            return [handBack] + (leading.isAbandoned ? [] : [.resolve(resolution)]) + [.finish]
+            return [handBack] + (leading.isAbandoned ? [] : [.tell(resolution)])
         case .confirming, .completing, .ended:
             return []
         }
@@ -286,7 +325,7 @@ package struct LeaderStateMachine: Sendable {
     // MARK: - Being abandoned
 
     /// The last local caller left. The work goes on only for those who wait elsewhere.
-    package mutating func abandoned() -> [FlightAction] {
+    private mutating func abandoned() -> [FlightAction] {
         switch self.state {
         case .leading(var leading):
             leading.isAbandoned = true
@@ -304,14 +343,14 @@ package struct LeaderStateMachine: Sendable {
         }
     }
 
-    private mutating func releaseUnlessAwaited(_ leading: Leading) -> [FlightAction] {
+    private mutating func releaseUnlessAwaited(_ leading: Held) -> [FlightAction] {
         var leading = leading
         leading.isReleasing = true
         self.state = .leading(leading)
-        return [.release(self.token, .unlessAwaited), self.wake(leading)]
+        return [.send(.release(self.token, .unlessAwaited)), self.wake(leading)]
     }
 
-    package mutating func releaseReplied(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+    private mutating func released(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
         switch self.state {
         case .confirming(let leading):
             switch reply {
@@ -321,7 +360,7 @@ package struct LeaderStateMachine: Sendable {
             case .success(.released), .success(.notHeld), .failure:
                 // A lease that could not be released ends by itself: it is never renewed.
                 self.state = .ended
-                return [.finish]
+                return []
             }
         case .leading(var leading):
             guard leading.isReleasing else { return [] }
@@ -333,7 +372,7 @@ package struct LeaderStateMachine: Sendable {
                 return []
             case .success(.released):
                 self.state = .ended
-                return [.cancelOperation(.abandoned), .finish]
+                return [.cancelOperation(.abandoned)]
             case .success(.notHeld):
                 return self.lose(leading, because: nil)
             }
@@ -344,7 +383,7 @@ package struct LeaderStateMachine: Sendable {
 
     // MARK: - Completing
 
-    package mutating func operationFinished(_ outcome: StoredOutcome, now: LeaseInstant) -> [FlightAction] {
+    private mutating func operationEnded(_ outcome: StoredOutcome, now: LeaseInstant) -> [FlightAction] {
         switch self.state {
         case .leading(let leading):
             return self.complete(outcome, override: nil, leading: leading, now: now)
@@ -356,8 +395,8 @@ package struct LeaderStateMachine: Sendable {
 
     private mutating func complete(
         _ outcome: StoredOutcome,
-        override: FlightResolution?,
-        leading: Leading,
+        override: FlightEnd?,
+        leading: Held,
         now: LeaseInstant
     ) -> [FlightAction] {
         let leaseEnd = leading.deadline.advanced(by: self.terms.margin)
@@ -371,10 +410,10 @@ package struct LeaderStateMachine: Sendable {
                 giveUpAt: leaseEnd.advanced(by: self.terms.lease.grace)
             )
         )
-        return [.complete(self.token, outcome)]
+        return [.send(.complete(self.token, outcome))]
     }
 
-    package mutating func completeReplied(
+    private mutating func completed(
         _ reply: Result<CompleteReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -417,46 +456,45 @@ package struct LeaderStateMachine: Sendable {
         completing.mayHaveExecuted = completing.mayHaveExecuted || error.mayHaveExecuted
         let retryAt = now.advanced(by: completing.backoff.next(using: &generator))
         guard error.isTransient, retryAt < completing.giveUpAt else {
-            let release = FlightAction.release(self.token, self.terms.releaseMode)
+            let release = FlightAction.send(.release(self.token, self.terms.releaseMode))
             return [release] + self.end(completing, with: self.unverified(error))
         }
         var actions: [FlightAction] = []
         if completing.mustResolve, retryAt >= completing.verdictBy {
             // The local callers have waited long enough; those elsewhere may still get the result.
             completing.mustResolve = false
-            actions.append(.resolve(completing.override ?? self.unverified(error)))
+            actions.append(.tell(completing.override ?? self.unverified(error)))
         }
         self.state = .completing(completing)
         return actions + [.wake(at: retryAt)]
     }
 
-    private func unverified(_ error: LeaseStoreError) -> FlightResolution {
+    private func unverified(_ error: LeaseStoreError) -> FlightEnd {
         .led(self.token, .unverified(FlightUnavailable(error)), attempt: self.attempt)
     }
 
-    private mutating func end(_ completing: Completing, with resolution: FlightResolution) -> [FlightAction] {
+    private mutating func end(_ completing: Completing, with resolution: FlightEnd) -> [FlightAction] {
         self.state = .ended
-        return (completing.mustResolve ? [.resolve(completing.override ?? resolution)] : []) + [.finish]
+        return (completing.mustResolve ? [.tell(completing.override ?? resolution)] : [])
     }
 
     // MARK: - Shutting down
 
     /// This process shuts down: the lease is handed back at once, and the local callers are told.
-    package mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> [FlightAction] {
         switch self.state {
         case .confirming:
             // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its expiry.
             self.state = .ended
-            return [.release(self.token, self.terms.releaseMode), .finish]
+            return [.send(.release(self.token, self.terms.releaseMode))]
         case .leading(let leading):
             self.state = .ended
-            return [.cancelOperation(.shutDown), .release(self.token, self.terms.releaseMode)]
-                + (leading.isAbandoned ? [] : [.resolve(.shutDown)])
-                + [.finish]
+            return [.cancelOperation(.shutDown), .send(.release(self.token, self.terms.releaseMode))]
+                + (leading.isAbandoned ? [] : [.tell(.shutDown)])
         case .completing(let completing):
             // The result is on its way, and may still arrive; nobody here waits for the answer.
             self.state = .ended
-            return (completing.mustResolve ? [.resolve(completing.override ?? .shutDown)] : []) + [.finish]
+            return (completing.mustResolve ? [.tell(completing.override ?? .shutDown)] : [])
         case .ended:
             return []
         }

@@ -1,8 +1,8 @@
 /// A process that wants a key's outcome: it asks to lead, and waits where somebody else does.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. Only the store decides an outcome; the
-/// machine's timers merely make it ask. It ends by resolving, or by handing a lease to a ``LeaderStateMachine``.
-package struct FollowerStateMachine: Sendable {
+/// machine's timers merely make it ask. It ends by telling, or by handing a lease to ``Leading``.
+package struct Following: Sendable {
     /// A lease that was granted to this process.
     package struct Grant: Sendable, Equatable {
         package var token: LeaseToken
@@ -12,7 +12,7 @@ package struct FollowerStateMachine: Sendable {
         /// Whether the local callers all left while the request was under way.
         package var isAbandoned: Bool
         /// What an earlier sending of the request may yet be granted when this lease has ended.
-        package var debt: HandBackStateMachine.Debt?
+        package var debt: HandingBack.Debt?
     }
 
     private enum State {
@@ -24,7 +24,7 @@ package struct FollowerStateMachine: Sendable {
         case waiting(Waiting)
         /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted, ended
         case confirming(Confirming)
-        /// A lease was granted: the leader's machine has taken over. Final.
+        /// A lease was granted: ``Leading`` has taken over. Final.
         case granted
         /// Resolved or left. Final.
         case ended
@@ -77,7 +77,7 @@ package struct FollowerStateMachine: Sendable {
     private var state = State.idle
     /// What may be left to be handed back when the machine has ended. Of several requests to lead, that of the last which
     /// was not answered: before a process asks anew, a lease has run out.
-    package private(set) var debt: HandBackStateMachine.Debt?
+    package private(set) var debt: HandingBack.Debt?
     /// Whether it was asked to be released.
     package private(set) var isReleasing = false
     /// How often this process saw the flight change hands.
@@ -86,7 +86,7 @@ package struct FollowerStateMachine: Sendable {
     private var recoveries = 0
 
     /// Whether this process has something to run if it takes over.
-    package var canTakeOver: Bool
+    private var canTakeOver: Bool
 
     package init(terms: FlightTerms, canTakeOver: Bool = true) {
         self.terms = terms
@@ -105,9 +105,61 @@ package struct FollowerStateMachine: Sendable {
         }
     }
 
+    // MARK: - What happens
+
+    /// What to do after an event; a grant is for ``Leading``.
+    package enum Step: Sendable, Equatable {
+        case actions([FlightAction])
+        case lead(Grant)
+    }
+
+    package mutating func handle(
+        _ event: FlightEvent,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> Step {
+        switch event {
+        case .start:
+            return .actions(self.start(now: now, using: &generator))
+        case .replied(let reply, let request):
+            return self.replied(reply, to: request, now: now, using: &generator)
+        case .heard(.announced(let announcement)):
+            return .actions(self.announced(announcement, now: now, using: &generator))
+        case .heard(.resumed):
+            return .actions(self.inboxResumed(now: now, using: &generator))
+        case .heard(.shuttingDown):
+            return .actions(self.shutDown())
+        case .timer:
+            return .actions(self.timerFired(now: now, using: &generator))
+        case .offered:
+            self.canTakeOver = true
+            return .actions([])
+        case .abandoned:
+            return .actions(self.abandoned())
+        case .operationEnded, .progressed, .leaderLeft:
+            return .actions([])
+        }
+    }
+
+    private mutating func replied(
+        _ reply: Result<LeaseReply, LeaseStoreError>,
+        to request: FlightRequest,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> Step {
+        switch request {
+        case .enter(let token, _, _):
+            return self.entered(reply.as(EnterRequest.self), under: token, now: now, using: &generator)
+        case .poll:
+            return self.polled(reply.as(PollRequest.self), now: now, using: &generator)
+        case .leave, .renew, .complete, .release, .revoke:
+            return .actions([])
+        }
+    }
+
     // MARK: - Entering
 
-    package mutating func start(
+    private mutating func start(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
@@ -137,19 +189,13 @@ package struct FollowerStateMachine: Sendable {
                 giveUpAt: giveUpAt
             )
         )
-        return [.enter(token, isRepetition: false, until: giveUpAt)]
-    }
-
-    /// What to do with a reply; a grant is for the leader's machine.
-    package enum Step: Sendable, Equatable {
-        case actions([FlightAction])
-        case lead(Grant)
+        return [.send(.enter(token, isRepetition: false, until: giveUpAt))]
     }
 
     /// - Parameter token: the token that the answered request was sent with.
-    package mutating func enterReplied(
+    private mutating func entered(
         _ reply: Result<EnterReply, LeaseStoreError>,
-        to token: LeaseToken,
+        under token: LeaseToken,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> Step {
@@ -189,7 +235,7 @@ package struct FollowerStateMachine: Sendable {
             case .success(.follow(let token, let remaining)):
                 if entering.isAbandoned {
                     self.state = .ended
-                    return .actions([.leave(token), .finish])
+                    return .actions([.send(.leave(token))])
                 }
                 return .actions(self.follow(token, remaining: remaining, entering, now: now, using: &generator))
             case .success(.reuse(let token, let outcome)):
@@ -215,8 +261,8 @@ package struct FollowerStateMachine: Sendable {
         case .ended:
             // The callers were told in the meantime: what the store granted is handed back.
             switch reply {
-            case .success(.lead): return .actions([.release(token, self.terms.releaseMode)])
-            case .success(.follow(let leader, _)): return .actions([.leave(leader)])
+            case .success(.lead): return .actions([.send(.release(token, self.terms.releaseMode))])
+            case .success(.follow(let leader, _)): return .actions([.send(.leave(leader))])
             case .success(.reuse), .success(.late), .failure: return .actions([])
             }
         case .idle, .waiting, .confirming, .granted:
@@ -236,11 +282,11 @@ package struct FollowerStateMachine: Sendable {
         self.debt = self.debt(of: entering)
         self.isReleasing = true
         // In this order on one connection: whoever hears of the second knows of the first.
-        return [.leave(entering.token), .release(entering.token, self.terms.releaseMode)]
+        return [.send(.leave(entering.token)), .send(.release(entering.token, self.terms.releaseMode))]
     }
 
-    private func debt(of entering: Entering) -> HandBackStateMachine.Debt {
-        HandBackStateMachine.Debt(
+    private func debt(of entering: Entering) -> HandingBack.Debt {
+        HandingBack.Debt(
             token: entering.token,
             mode: self.terms.releaseMode,
             validUntil: entering.giveUpAt,
@@ -253,7 +299,7 @@ package struct FollowerStateMachine: Sendable {
     private mutating func handBack(_ grant: Grant) -> FlightAction {
         self.debt =
             grant.debt
-            ?? HandBackStateMachine.Debt(
+            ?? HandingBack.Debt(
                 token: grant.token,
                 mode: self.terms.releaseMode,
                 validUntil: grant.sentAt,
@@ -261,14 +307,14 @@ package struct FollowerStateMachine: Sendable {
                 isRepeated: false
             )
         self.isReleasing = true
-        return .release(grant.token, self.terms.releaseMode)
+        return .send(.release(grant.token, self.terms.releaseMode))
     }
 
     // MARK: - Confirming
 
     private mutating func confirm(_ confirming: Confirming) -> [FlightAction] {
         self.state = .confirming(confirming)
-        return [.poll(confirming.asked)]
+        return [.send(.poll(confirming.asked))]
     }
 
     private mutating func confirmed(
@@ -339,7 +385,7 @@ package struct FollowerStateMachine: Sendable {
         return [.wake(at: self.pollTime(leaseEnd: leaseEnd, using: &generator))]
     }
 
-    package mutating func announced(
+    private mutating func announced(
         _ announcement: Announcement,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -376,7 +422,7 @@ package struct FollowerStateMachine: Sendable {
     }
 
     /// The inbox is connected again: whatever was announced meanwhile is lost.
-    package mutating func inboxResumed(
+    private mutating func inboxResumed(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
@@ -406,10 +452,10 @@ package struct FollowerStateMachine: Sendable {
         }
         waiting.isPolling = true
         self.state = .waiting(waiting)
-        return [mayEnd ? .settle(waiting.token) : .poll(waiting.token)]
+        return [.send(.poll(waiting.token, mayEnd: mayEnd))]
     }
 
-    package mutating func pollReplied(
+    private mutating func polled(
         _ reply: Result<PollReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -417,7 +463,7 @@ package struct FollowerStateMachine: Sendable {
         switch self.state {
         case .waiting(let waiting):
             guard waiting.isPolling else { return .actions([]) }
-            return .actions(self.polled(reply, waiting, now: now, using: &generator))
+            return .actions(self.learned(reply, waiting, now: now, using: &generator))
         case .confirming(let confirming):
             return self.confirmed(by: reply, confirming, now: now)
         case .idle, .entering, .granted, .ended:
@@ -425,7 +471,7 @@ package struct FollowerStateMachine: Sendable {
         }
     }
 
-    private mutating func polled(
+    private mutating func learned(
         _ reply: Result<PollReply, LeaseStoreError>,
         _ polling: Waiting,
         now: LeaseInstant,
@@ -500,14 +546,14 @@ package struct FollowerStateMachine: Sendable {
 
     private mutating func settle(_ outcome: StoredOutcome, of waiting: Waiting) -> [FlightAction] {
         // Of a later flight nothing is wanted any more.
-        let leaving: [FlightAction] = waiting.later.map { [.leave($0)] } ?? []
+        let leaving: [FlightAction] = waiting.later.map { [.send(.leave($0))] } ?? []
         return leaving
             + self.end(with: .followed(waiting.token, outcome, isReused: false, takeovers: self.takeovers))
     }
 
     // MARK: - Time, leaving, shutting down
 
-    package mutating func timerFired(
+    private mutating func timerFired(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
@@ -522,7 +568,7 @@ package struct FollowerStateMachine: Sendable {
             entering.lastSentAt = now
             self.state = .entering(entering)
             return [
-                .enter(entering.token, isRepetition: true, until: entering.giveUpAt), .wake(at: entering.giveUpAt),
+                .send(.enter(entering.token, isRepetition: true, until: entering.giveUpAt)), .wake(at: entering.giveUpAt),
             ]
         case .waiting(let waiting):
             guard !waiting.isPolling else { return [] }
@@ -534,11 +580,11 @@ package struct FollowerStateMachine: Sendable {
     }
 
     /// The last local caller left.
-    package mutating func abandoned() -> [FlightAction] {
+    private mutating func abandoned() -> [FlightAction] {
         switch self.state {
         case .idle:
             self.state = .ended
-            return [.finish]
+            return []
         case .entering(var entering):
             if entering.isSent {
                 entering.isAbandoned = true
@@ -546,10 +592,10 @@ package struct FollowerStateMachine: Sendable {
                 return []
             }
             self.state = .ended
-            return self.handBack(entering) + [.finish]
+            return self.handBack(entering)
         case .waiting(let waiting):
             self.state = .ended
-            return [.leave(waiting.token), .finish]
+            return [.send(.leave(waiting.token))]
         case .confirming(var confirming):
             confirming.grant.isAbandoned = true
             self.state = .confirming(confirming)
@@ -560,7 +606,7 @@ package struct FollowerStateMachine: Sendable {
     }
 
     /// This process shuts down: its callers are told now.
-    package mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> [FlightAction] {
         // What is handed back now is handed back once: nothing can be sent later.
         defer { self.debt = nil }
         switch self.state {
@@ -570,7 +616,7 @@ package struct FollowerStateMachine: Sendable {
             // Should the lease be granted after all, whoever waits for it must not wait for its expiry.
             return self.handBack(entering) + self.end(with: .shutDown, unless: entering.isAbandoned)
         case .waiting(let waiting):
-            return [.leave(waiting.token)] + self.end(with: .shutDown)
+            return [.send(.leave(waiting.token))] + self.end(with: .shutDown)
         case .confirming(let confirming):
             return [self.handBack(confirming.grant)]
                 + self.end(with: .shutDown, unless: confirming.grant.isAbandoned)
@@ -579,9 +625,9 @@ package struct FollowerStateMachine: Sendable {
         }
     }
 
-    private mutating func end(with resolution: FlightResolution, unless isAbandoned: Bool = false) -> [FlightAction] {
+    private mutating func end(with end: FlightEnd, unless isAbandoned: Bool = false) -> [FlightAction] {
         self.state = .ended
-        return isAbandoned ? [.finish] : [.resolve(resolution), .finish]
+        return isAbandoned ? [] : [.tell(end)]
     }
 
     // MARK: - Delays

@@ -6,7 +6,7 @@
 /// request was granted ends it: if the request was repeated, each sending may be granted a lease of its own.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. The callers have been told before.
-package struct HandBackStateMachine: Sendable {
+package struct HandingBack: Sendable {
     /// What may be held.
     package struct Debt: Sendable, Equatable {
         package var token: LeaseToken
@@ -69,7 +69,22 @@ package struct HandBackStateMachine: Sendable {
         }
     }
 
-    package mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+    package mutating func handle(
+        _ event: FlightEvent,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch event {
+        case .replied(let reply, .release): self.released(reply.as(ReleaseRequest.self), now: now, using: &generator)
+        case .replied(let reply, .enter): self.entered(reply.as(EnterRequest.self))
+        case .heard(.resumed): self.inboxResumed(now: now, using: &generator)
+        case .heard(.shuttingDown): self.shutDown()
+        case .timer: self.timerFired(now: now)
+        case .replied, .heard, .start, .operationEnded, .progressed, .leaderLeft, .offered, .abandoned: []
+        }
+    }
+
+    private mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
         switch self.state {
         case .waiting: self.release()
         case .releasing, .ended: []
@@ -79,10 +94,10 @@ package struct HandBackStateMachine: Sendable {
     private mutating func release() -> [FlightAction] {
         self.state = .releasing(mustRepeat: false)
         // In this order on one connection: whoever hears of the second knows of the first.
-        return [.leave(self.debt.token), .release(self.debt.token, self.debt.mode)]
+        return [.send(.leave(self.debt.token)), .send(.release(self.debt.token, self.debt.mode))]
     }
 
-    package mutating func releaseReplied(
+    private mutating func released(
         _ reply: Result<ReleaseReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -108,7 +123,7 @@ package struct HandBackStateMachine: Sendable {
     }
 
     /// An answer came after all, to a request that was given up.
-    package mutating func enterReplied(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+    private mutating func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
         switch (self.state, reply) {
         case (.waiting, .success(.lead)):
             return self.release()
@@ -116,16 +131,16 @@ package struct HandBackStateMachine: Sendable {
             self.state = .releasing(mustRepeat: true)
             return []
         case (_, .success(.follow(let leader, _))):
-            return [.leave(leader)]
+            return [.send(.leave(leader))]
         case (.ended, .success(.lead)):
-            return [.release(self.debt.token, self.debt.mode)]
+            return [.send(.release(self.debt.token, self.debt.mode))]
         case (_, .success(.reuse)), (_, .success(.late)), (_, .failure):
             return []
         }
     }
 
     /// The store can be reached again.
-    package func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> [FlightAction] {
+    private func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> [FlightAction] {
         switch self.state {
         case .waiting: [.wake(at: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))]
         case .releasing, .ended: []
@@ -133,7 +148,7 @@ package struct HandBackStateMachine: Sendable {
     }
 
     /// This process shuts down: once more, and that is all.
-    package mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> [FlightAction] {
         switch self.state {
         case .waiting: self.release() + self.end()
         case .releasing: self.end()
@@ -143,6 +158,6 @@ package struct HandBackStateMachine: Sendable {
 
     private mutating func end() -> [FlightAction] {
         self.state = .ended
-        return [.finish]
+        return []
     }
 }

@@ -1,0 +1,61 @@
+import Synchronization
+
+/// How far a flight's work is, for those who want to know here and elsewhere.
+extension FlightDriver: ProgressSource {
+    /// The work says how far it is.
+    ///
+    /// Those who wait here are told; the next renewal, which comes earlier for it, tells the store and those elsewhere.
+    package func report(_ progress: FlightProgress) {
+        let progress = progress.shortened
+        self.step(.progressed) { state in
+            state.progress = progress
+            return true
+        }
+        self.tell(progress)
+    }
+
+    /// Reads how far the leader is from the lease's record, which tells what was announced before this process listened.
+    func readProgress() {
+        self.context.store.send(InspectRequest(key: self.key)) { reply in
+            guard case .success(let inspection) = reply, let lease = inspection.lease,
+                let progress = lease.note.progress
+            else { return }
+            self.progressed(progress, of: lease.token)
+        }
+    }
+
+    func progressed(_ progress: FlightProgress, of token: LeaseToken) {
+        guard self.state.withLock({ $0.machine.followedToken == token }) else { return }
+        self.tell(progress)
+    }
+
+    private func tell(_ progress: FlightProgress) {
+        let (serial, feeds) = self.state.withLock { state -> (UInt64, [ProgressFeed]) in
+            // The same can come twice, as an announcement and from the lease's record.
+            guard state.latestReport?.report != progress else { return (0, []) }
+            let serial = (state.latestReport?.serial ?? 0) + 1
+            state.latestReport = (serial, progress)
+            return (serial, Array(state.feeds.values))
+        }
+        for feed in feeds {
+            feed.offer(progress, serial: serial)
+        }
+    }
+
+    func attach(_ feed: ProgressFeed) {
+        let (latest, isOver, isUnknown) = self.state.withLock { state in
+            guard case .none = state.ending else { return (state.latestReport, true, false) }
+            state.feeds[ObjectIdentifier(feed)] = feed
+            // What was said before this process began to wait is in the lease's record only.
+            let isUnknown = state.machine.followedToken != nil && state.latestReport == nil
+            return (state.latestReport, false, isUnknown)
+        }
+        if let latest { feed.offer(latest.report, serial: latest.serial) }
+        if isOver { feed.finish() }
+        if isUnknown { self.readProgress() }
+    }
+
+    func detach(_ feed: ProgressFeed) {
+        _ = self.state.withLock { $0.feeds.removeValue(forKey: ObjectIdentifier(feed)) }
+    }
+}

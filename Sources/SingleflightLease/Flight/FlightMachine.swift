@@ -1,0 +1,123 @@
+/// One flight in one process, from asking to lead until nothing of it is left: a follower that may become a leader, and
+/// what the process may hold at the store without knowing it.
+///
+/// A value without I/O: events, the time and random numbers come in, ``FlightAction``s go out. Of its phases each is a
+/// value in a file of its own.
+package struct FlightMachine: Sendable {
+    private enum Phase {
+        case following(Following)
+        /// - Parameter debt: what an earlier sending of the request may yet be granted when this lease has ended.
+        case leading(Leading, debt: HandingBack.Debt?)
+        /// Everybody here has been told.
+        case handingBack(HandingBack)
+        /// There is no lease.
+        case alone(Alone)
+    }
+
+    private let terms: FlightTerms
+    private let tooLong: StoredOutcome
+    private var phase: Phase
+    package private(set) var isFinal = false
+
+    /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
+    package init(terms: FlightTerms, tooLong: StoredOutcome, canTakeOver: Bool = true) {
+        self.terms = terms
+        self.tooLong = tooLong
+        self.phase = .following(Following(terms: terms, canTakeOver: canTakeOver))
+    }
+
+    /// A flight that asks no store.
+    ///
+    /// - Parameter longest: how long its operation may run; `nil` for any time.
+    package init(alone terms: FlightTerms, longest: Duration?) {
+        self.terms = terms
+        self.tooLong = .failure([])
+        self.phase = .alone(Alone(longest: longest))
+    }
+
+    // MARK: - What is known
+
+    /// Whether this process leads, and still believes in its lease at `now`; without a lease, whether the work goes on.
+    package func isCurrent(now: LeaseInstant) -> Bool {
+        switch self.phase {
+        case .following, .handingBack: false
+        case .leading(let leading, _): leading.isCurrent(now: now)
+        case .alone(let alone): alone.isWorking
+        }
+    }
+
+    /// Whether a result of the work in this process is still wanted.
+    package var isWorking: Bool {
+        switch self.phase {
+        case .following, .handingBack: false
+        case .leading(let leading, _): leading.isWorking
+        case .alone(let alone): alone.isWorking
+        }
+    }
+
+    /// The flight in another process that this one waits for.
+    package var followedToken: LeaseToken? {
+        if case .following(let following) = self.phase { following.followedToken } else { nil }
+    }
+
+    /// Whether it is still open which process leads, or another one does.
+    package var mayYetLead: Bool {
+        if case .following(let following) = self.phase { !following.isFinal } else { false }
+    }
+
+    /// Until when this process believes in its lease; `nil` if it has none.
+    package var leaseDeadline: LeaseInstant? {
+        if case .leading(let leading, _) = self.phase { leading.deadline } else { nil }
+    }
+
+    // MARK: - What happens
+
+    package mutating func handle(
+        _ event: FlightEvent,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        switch self.phase {
+        case .following(var following):
+            let step = following.handle(event, now: now, using: &generator)
+            switch step {
+            case .actions(let actions):
+                self.phase = .following(following)
+                guard following.isFinal else { return actions }
+                return actions + self.end(owing: following.debt, isReleasing: following.isReleasing)
+            case .lead(let grant):
+                var leading = Leading(grant: grant, terms: self.terms, tooLong: self.tooLong, now: now)
+                let actions = leading.start()
+                self.phase = .leading(leading, debt: grant.debt)
+                return actions
+            }
+        case .leading(var leading, var debt):
+            // What is handed back on a shutdown is handed back once: nothing can be sent later.
+            if case .heard(.shuttingDown) = event { debt = nil }
+            let actions = leading.handle(event, now: now, using: &generator)
+            self.phase = .leading(leading, debt: debt)
+            guard leading.isFinal else { return actions }
+            return actions + self.end(owing: debt, isReleasing: false)
+        case .handingBack(var handingBack):
+            let actions = handingBack.handle(event, now: now, using: &generator)
+            self.phase = .handingBack(handingBack)
+            return handingBack.isFinal ? actions + self.end(owing: nil, isReleasing: false) : actions
+        case .alone(var alone):
+            let actions = alone.handle(event, now: now)
+            self.phase = .alone(alone)
+            return alone.isFinal ? actions + self.end(owing: nil, isReleasing: false) : actions
+        }
+    }
+
+    /// A phase is over: the flight is, too, unless something may still be held; then it goes on until that is handed back.
+    private mutating func end(owing debt: HandingBack.Debt?, isReleasing: Bool) -> [FlightAction] {
+        guard !self.isFinal else { return [] }
+        guard let debt else {
+            self.isFinal = true
+            return [.finish]
+        }
+        let handingBack = HandingBack(debt, isReleasing: isReleasing, commandTimeout: self.terms.commandTimeout)
+        self.phase = .handingBack(handingBack)
+        return handingBack.start()
+    }
+}

@@ -1,0 +1,75 @@
+/// One caller of a group: turns what its process knows of a flight into what this caller is told.
+struct GroupCall: Sendable {
+    var calledAt: LeaseInstant
+    /// Whether its operation runs, or it works by hand, if this process leads.
+    var isStarter = false
+    var unavailable: UnavailablePolicy
+    var store: any LeaseStore
+    /// Who is told of the call, if somebody wants to know.
+    var observer: CallObserver?
+
+    /// The same, of whom nobody is told.
+    var unobserved: GroupCall {
+        var copy = self
+        copy.observer = nil
+        return copy
+    }
+
+    /// Tells of the call's end.
+    func end(_ outcome: DistributedOutcome<ErasedValue>) -> DistributedOutcome<ErasedValue> {
+        self.observer?.end(outcome)
+        return outcome
+    }
+
+    func outcome(of settled: Settled) -> DistributedOutcome<ErasedValue> {
+        switch settled.settlement {
+        case .canceled(let reason):
+            return .canceled(reason)
+        case .unavailable(let error):
+            return self.unavailable(because: error)
+        case .finished(let flight):
+            if let error = flight.unverified, self.unavailable == .fail {
+                return self.unavailable(because: error)
+            }
+            let role: FlightRole =
+                switch flight.source {
+                case .thisProcess: self.isStarter ? .leader : .subscriber
+                case .remote, .reused: .follower
+                }
+            self.observer?.resumed(by: flight, as: role)
+            return .complete(
+                DistributedCompletion(
+                    result: flight.result,
+                    isShared: settled.isShared || flight.isSharedElsewhere,
+                    role: role,
+                    source: flight.source,
+                    token: flight.token,
+                    leader: flight.leader,
+                    waited: self.waited,
+                    attempts: flight.attempts,
+                    coordination: flight.coordination
+                )
+            )
+        }
+    }
+
+    func unavailable(because error: LeaseStoreError) -> DistributedOutcome<ErasedValue> {
+        .complete(
+            DistributedCompletion(
+                result: .failure(
+                    DistributedGroupError(.unavailable, "the store could not be asked: \(error)", underlying: error)
+                ),
+                isShared: false,
+                role: .subscriber,
+                source: .thisProcess,
+                token: nil,
+                leader: self.store.label,
+                waited: self.waited,
+                attempts: 1,
+                coordination: .degraded
+            )
+        )
+    }
+
+    private var waited: Duration { self.calledAt.duration(to: self.store.clock.now) }
+}
