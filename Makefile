@@ -1,10 +1,14 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench plots bench-tools inspection test simulate matrix mutants model servers hostile fuzz fuzzers \
+.PHONY: help demo bench plots bench-tools plain inspection test simulate matrix mutants model servers hostile fuzz fuzzers \
 	sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks
+# What is shown or measured speaks no TLS and is built without the trait: BoringSSL is half of a first build. It has a build
+# folder of its own, so that neither kind of build undoes the other.
+PLAIN := .build/plain
+BUILD := swift build -c release --scratch-path $(PLAIN) --disable-default-traits --product
 # Further arguments: of the demo, of every `swift build` and `swift test`.
 ARGS ?=
 SWIFTFLAGS ?=
@@ -33,26 +37,30 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: dependencies ## build the tool and show it at work, on a private Redis (ARGS="..." for its options)
-	swift build -c release --product singleflight
-	.build/release/singleflight demo $(ARGS)
+	$(BUILD) singleflight
+	$(PLAIN)/release/singleflight demo $(ARGS)
 
 bench: bench-tools ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
 	$(if $(QUICK),,swift package --package-path Benchmarks benchmark --no-progress)
-	.build/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
+	$(PLAIN)/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
 plots: bench-tools ## measure how cost grows, and draw docs/plots from it (some four minutes; QUICK=1 for a glance)
-	.build/release/singleflight bench --scaling --json .build/bench/scaling.json $(if $(QUICK),--quick) >/dev/null
+	$(PLAIN)/release/singleflight bench --scaling --json .build/bench/scaling.json $(if $(QUICK),--quick) >/dev/null
 	scripts/plot .build/bench/scaling.json
 
 bench-tools: dependencies
-	swift build -c release --product singleflight
+	$(BUILD) singleflight
 	mkdir -p .build/bench
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
 
+plain: dependencies ## see that a build without the trait TLS holds no BoringSSL, and refuses rediss:// in a clear sentence
+	$(BUILD) singleflight
+	scripts/check-plain $(PLAIN)/release/singleflight
+
 inspection: dependencies ## list 100 000 leases among a million other keys, and see what that costs the server
-	swift build -c release --product singleflight
-	scripts/check-inspection
+	$(BUILD) singleflight
+	scripts/check-inspection $(PLAIN)/release/singleflight
 
 test: swift ## build and run all tests
 	@scripts/install-dependencies openssl
@@ -61,8 +69,8 @@ test: swift ## build and run all tests
 	swift test --skip-build --filter '$(HEAVY)' $(SWIFTFLAGS)
 
 simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that happened (SEED=42)
-	swift build -c release --product SimulationTool
-	.build/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
+	$(BUILD) SimulationTool
+	$(PLAIN)/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
 
 matrix: dependencies ## play flights in every kind of trouble, in this process and in others (CELLS="..." for some)
 	swift build --product MatrixTool
@@ -97,12 +105,12 @@ sanitize: dependencies ## run tests under ThreadSanitizer and AddressSanitizer (
 	scripts/sanitize $(SANITIZER)
 
 storm: swift ## cancel callers at random, and see each resumed exactly once (RESUMES=10000000, SEED=1)
-	swift build -c release --product StormTool
-	.build/release/StormTool $(RESUMES) $(or $(SEED),1)
+	$(BUILD) StormTool
+	$(PLAIN)/release/StormTool $(RESUMES) $(or $(SEED),1)
 
 chaos: dependencies ## worker processes, and trouble every second (MINUTES=15, SEED=1); goes on where it was interrupted
-	swift build -c release --product SoakTool
-	.build/release/SoakTool --minutes $(MINUTES) --directory .build/chaos $(if $(SEED),--seed $(SEED)) \
+	$(BUILD) SoakTool
+	$(PLAIN)/release/SoakTool --minutes $(MINUTES) --directory .build/chaos $(if $(SEED),--seed $(SEED)) \
 		--commit "$$(git describe --always --dirty 2>/dev/null || echo unknown)" $(ARGS)
 
 soak: dependencies ## the long tier, all of it: hours; goes on where it was interrupted (MINUTES=60: of `make chaos`)

@@ -7,7 +7,7 @@ let package = Package(
     name: "benchmarks",
     platforms: [.macOS(.v15)],
     dependencies: [
-        .package(name: "swift-singleflight", path: ".."),
+        .package(name: "swift-singleflight", path: "..", traits: []),
         // Without its default traits it needs no jemalloc, and counts no allocations; Baselines/allocations.c does.
         .package(url: "https://github.com/ordo-one/benchmark", from: "1.29.0", traits: []),
     ],

@@ -57,7 +57,8 @@ let package = Package(
                 "Client/RedisTLS.swift",
                 "Client/RedisURL.swift",
             ],
-            swiftSettings: instrumented
+            // Addresses only: what the trait stands for is not compiled here.
+            swiftSettings: instrumented + [.define("TLS")]
         ),
         .target(
             name: "SingleflightRedis",

@@ -20,6 +20,15 @@ package struct RedisTLS: Sendable, Hashable {
     package var authorities: String?
     package var identity: Identity?
 
+    /// Whether this program can encrypt connections at all: whether it was built with the package's trait `TLS`.
+    package static var isBuiltIn: Bool {
+        #if TLS
+            true
+        #else
+            false
+        #endif
+    }
+
     package init(authorities: String? = nil, identity: Identity? = nil) {
         self.authorities = authorities
         self.identity = identity

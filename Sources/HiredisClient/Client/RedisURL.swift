@@ -45,7 +45,10 @@ package struct RedisURL: Sendable, Hashable {
         guard let separator = RedisURL.split(text[...], at: "://") else { throw .missingScheme }
         switch separator.before.lowercased() {
         case "redis": try self.init(tcp: separator.after, isEncrypted: false)
-        case "rediss": try self.init(tcp: separator.after, isEncrypted: true)
+        case "rediss":
+            // Said here, where a program starts, and not by connections that fail for ever.
+            guard RedisTLS.isBuiltIn else { throw .builtWithoutTLS }
+            try self.init(tcp: separator.after, isEncrypted: true)
         case "redis+unix": try self.init(unixSocket: separator.after)
         default: throw .unknownScheme
         }
@@ -56,6 +59,7 @@ package struct RedisURL: Sendable, Hashable {
 package enum RedisURLError: Error, Hashable, Sendable {
     case missingScheme
     case unknownScheme
+    case builtWithoutTLS
     case missingHost
     case invalidHost
     case invalidPort
@@ -71,6 +75,7 @@ extension RedisURLError: CustomStringConvertible {
         switch self {
         case .missingScheme: "a Redis URL starts with redis://, rediss:// or redis+unix://"
         case .unknownScheme: "the scheme of a Redis URL is redis, rediss or redis+unix"
+        case .builtWithoutTLS: "rediss:// is not available: this program was built without the trait TLS"
         case .missingHost: "the Redis URL names no host"
         case .invalidHost: "the host of the Redis URL is malformed"
         case .invalidPort: "the port of the Redis URL is not a number from 1 to 65535"

@@ -23,7 +23,7 @@ struct RedisConnector {
                 bootstrap.channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try Self.keepFromChildren(channel)
-                        try channel.pipeline.syncOperations.addHandler(RedisTLS.makeHandler(context, host: host))
+                        try RedisTLS.encrypt(channel, with: context, host: host)
                     }
                 }
             )
