@@ -1,0 +1,170 @@
+import Foundation
+import SingleflightCLI
+import SingleflightRedis
+import Synchronization
+
+/// Carries out a benchmark's orders in a process of its own.
+final class BenchWorker: Sendable {
+    typealias Line = BenchWorkerLine<BenchAnswer>
+
+    private let say: @Sendable (Line) -> Void
+    private let group: DistributedGroup<String, [UInt8]>
+    /// What was begun last.
+    private let flight = Mutex<Task<Line, Never>?>(nil)
+    private let finishing: AsyncStream<Void>
+    private let finish: AsyncStream<Void>.Continuation
+
+    init(store: RedisLeaseStore, say: @escaping @Sendable (Line) -> Void) throws {
+        group = try DistributedGroup("bench", store: store, configuration: BenchSettings.group)
+        self.say = say
+        (finishing, finish) = AsyncStream.makeStream(of: Void.self)
+    }
+
+    func perform(_ order: BenchOrder) async {
+        switch order {
+        case .flights(let callers, let seconds, let payload):
+            say(.answer(.flights(await flights(callers: callers, seconds: seconds, payload: payload))))
+        case .herd(let round, let callers, let keys, let start):
+            await herd(round: round, callers: callers, keys: keys, start: start)
+        case .open(let flights):
+            say(.answer(.opened(bytes: await open(flights))))
+        case .lead(let key, let payload):
+            begin { await self.lead(key, payload: payload) }
+        case .finish:
+            finish.yield()
+        case .follow(let key):
+            begin { await self.follow(key) }
+        case .report:
+            guard let flight = flight.withLock({ $0 }) else { return say(.failed("there is no flight")) }
+            say(await flight.value)
+        }
+    }
+
+    private func begin(_ body: @escaping @Sendable () async -> Line) {
+        let task = Task(operation: body)
+        flight.withLock { $0 = task }
+    }
+
+    // MARK: Flights
+
+    private func flights(callers: Int, seconds: Double, payload: Int) async -> FlightCount {
+        let start = MonotonicTime.now
+        let end = start.advanced(by: .seconds(seconds))
+        let cpu = ProcessTime.now
+        var total = FlightCount()
+        await withTaskGroup(of: FlightCount.self) { [group] tasks in
+            let (value, process) = ([UInt8](repeating: 0, count: payload), getpid())
+            for caller in 0..<callers {
+                tasks.addTask {
+                    var count = FlightCount()
+                    var time = MonotonicTime.now
+                    while time < end {
+                        count.flights += 1
+                        let key = "\(process):\(caller):\(count.flights)"
+                        do {
+                            _ = try await group.value(key) { _ in value }
+                        } catch {
+                            count.failures += 1
+                        }
+                        let done = MonotonicTime.now
+                        count.latency.record(nanoseconds: done.nanoseconds - time.nanoseconds)
+                        time = done
+                    }
+                    return count
+                }
+            }
+            for await count in tasks {
+                total.flights += count.flights
+                total.failures += count.failures
+                total.latency.merge(count.latency)
+            }
+        }
+        total.seconds = start.duration(to: .now) / .seconds(1)
+        total.cpuNanoseconds = ProcessTime.now - cpu
+        return total
+    }
+
+    private func herd(round: Int, callers: Int, keys: Int, start: MonotonicTime) async {
+        let wait = MonotonicTime.now.duration(to: start)
+        // The processes agree on a moment on the machine's clock: there is no event to wait for.
+        if wait > .zero { try? await Task.sleep(for: wait) }
+        let runs = RunLog()
+        var failures = 0
+        await withTaskGroup(of: Bool.self) { [group] tasks in
+            for caller in 0..<callers {
+                let key = "herd:\(round):\(caller % keys)"
+                tasks.addTask {
+                    let outcome = await group.run(key) { _ in
+                        runs.add(key)
+                        // Longer than it takes all processes to ask.
+                        try await Task.sleep(for: .milliseconds(200))
+                        return StampedPayload.make(bytes: 100)
+                    }
+                    if case .complete(let completion) = outcome, case .success = completion.result { return true }
+                    return false
+                }
+            }
+            for await succeeded in tasks where !succeeded { failures += 1 }
+        }
+        say(.answer(.herd(runs: runs.keys, failures: failures)))
+    }
+
+    private func open(_ flights: Int) async -> Double? {
+        guard let counter = AllocationCounter() else { return nil }
+        let (leading, lead) = AsyncStream.makeStream(of: Void.self)
+        return await withTaskGroup(of: Void.self) { [group] tasks in
+            let before = counter.heapBytes
+            for index in 0..<flights {
+                tasks.addTask {
+                    _ = await group.run("open:\(index)") { _ in
+                        lead.yield()
+                        // Until it is canceled.
+                        try await Task.sleep(for: .seconds(600))
+                        return []
+                    }
+                    lead.finish()
+                }
+            }
+            var led = 0
+            for await _ in leading.prefix(flights) { led += 1 }
+            let after = counter.heapBytes
+            tasks.cancelAll()
+            // One that ended by itself did not get its lease, or lost it.
+            guard led == flights else { return nil }
+            return Double(after - before) / Double(flights)
+        }
+    }
+
+    // MARK: One flight
+
+    private func lead(_ key: String, payload: Int) async -> Line {
+        let outcome = await group.run(key) { [say, finishing] _ in
+            say(.answer(.leading))
+            for await _ in finishing { break }
+            return StampedPayload.make(bytes: payload)
+        }
+        if case .complete(let completion) = outcome, completion.role == .leader { return .answer(.led) }
+        return .failed("the leader got \(outcome)")
+    }
+
+    private func follow(_ key: String) async -> Line {
+        let outcome = await group.run(key) { [say] _ in
+            say(.answer(.tookOver(.now)))
+            return StampedPayload.make(bytes: 100)
+        }
+        let arrived = MonotonicTime.now
+        guard case .complete(let completion) = outcome, case .success(let bytes) = completion.result else {
+            return .failed("a follower got \(outcome)")
+        }
+        return .answer(.followed(handedOver: StampedPayload.time(of: bytes), arrived: arrived))
+    }
+}
+
+/// The keys whose operations were run, once for each run.
+private final class RunLog: Sendable {
+    private let state = Mutex<[String]>([])
+
+    var keys: [String] { state.withLock { $0 } }
+
+    func add(_ key: String) { state.withLock { $0.append(key) } }
+}
