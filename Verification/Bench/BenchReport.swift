@@ -9,14 +9,6 @@ struct BenchRow: Codable, Sendable {
     /// Which side of the budget is the good one.
     enum Direction: String, Codable, Sendable { case atMost, atLeast }
 
-    /// What others at work on the machine do to a figure.
-    enum Steadiness: String, Codable, Sendable {
-        /// Nothing: it was counted.
-        case counted
-        /// They slow it down: it is a time, or depends on times.
-        case timed
-    }
-
     let name: String
     let unit: String
     let figure: Double
@@ -26,7 +18,10 @@ struct BenchRow: Codable, Sendable {
     /// The bound on the figure, or on its ratio to the baseline if there is one.
     let budget: Double
     let direction: Direction
-    let steadiness: Steadiness
+
+    /// Whether it was counted, and so is the same however slow the machine is, and whoever else is at work on it. Everything else is
+    /// a time, or depends on times, and is judged only by its ratio to a baseline of the same run.
+    var isCounted: Bool { baselineName == nil }
 
     /// What the budget is about: the ratio to the baseline, or the figure.
     var measure: Double? {
@@ -70,13 +65,8 @@ struct BenchRow: Codable, Sendable {
         }
     }
 
-    static func atMost(
-        _ budget: Double,
-        _ name: String,
-        _ figure: Double,
-        _ unit: String,
-        _ steadiness: Steadiness = .timed
-    ) -> BenchRow {
+    /// Something that was counted.
+    static func count(_ budget: Double, _ name: String, _ figure: Double, _ unit: String = "") -> BenchRow {
         BenchRow(
             name: name,
             unit: unit,
@@ -84,8 +74,7 @@ struct BenchRow: Codable, Sendable {
             baseline: nil,
             baselineName: nil,
             budget: budget,
-            direction: .atMost,
-            steadiness: steadiness
+            direction: .atMost
         )
     }
 
@@ -106,8 +95,7 @@ struct BenchRow: Codable, Sendable {
             baseline: baseline,
             baselineName: baselineName,
             budget: budget,
-            direction: direction,
-            steadiness: .timed
+            direction: direction
         )
     }
 }
@@ -137,6 +125,6 @@ struct BenchReport: Codable, Sendable {
 
     /// What a quick run fails for. Where others were at work on the machine, only what was counted is judged.
     var regressions: [BenchRow] {
-        rows.filter { $0.isRegression && (!machine.isNoisy || $0.steadiness == .counted) }
+        rows.filter { $0.isRegression && (!machine.isNoisy || $0.isCounted) }
     }
 }

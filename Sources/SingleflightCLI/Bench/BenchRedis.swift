@@ -55,7 +55,7 @@ package struct BenchRedis: Sendable {
         let client = RedisClient(configuration: configuration, logger: logger)
         client.start()
         do {
-            try await client.connected(within: .seconds(3))
+            try await client.connected(within: .seconds(20))
         } catch {
             await client.shutdown()
             throw CommandFailure("cannot reach the Redis to measure: \(error)", status: .unavailable)

@@ -9,17 +9,18 @@ package final class BenchWorkerHandle<Order: Codable & Sendable, Answer: Codable
     }
 
     /// Calls `body` with `count` connected workers, and stops them whichever way it ends. A worker is this program, started
-    /// with `bench-worker`.
+    /// with `bench-worker` and `arguments`.
     package static func withWorkers<Result>(
         _ count: Int,
         url: String,
         namespace: String,
+        arguments: [String] = [],
         environment: [String: String] = [:],
         _ body: ([BenchWorkerHandle]) async throws -> Result
     ) async throws -> Result {
         var workers: [BenchWorkerHandle] = []
         do {
-            for _ in 0..<count { workers.append(try await start(url: url, namespace: namespace, environment)) }
+            for _ in 0..<count { workers.append(try await start(url, namespace, arguments, environment)) }
             for worker in workers {
                 guard case .ready = try await worker.next() else { throw Self.outOfTurn }
             }
@@ -33,14 +34,19 @@ package final class BenchWorkerHandle<Order: Codable & Sendable, Answer: Codable
     }
 
     private static func start(
-        url: String,
-        namespace: String,
+        _ url: String,
+        _ namespace: String,
+        _ arguments: [String],
         _ environment: [String: String]
     ) async throws -> BenchWorkerHandle {
         let place = ["SINGLEFLIGHT_URL": url, "SINGLEFLIGHT_NAMESPACE": namespace]
         let executable = try ChildProcess.ownExecutable()
         return BenchWorkerHandle(
-            try await ChildProcess(executable, ["bench-worker"], environment: environment.merging(place) { $1 })
+            try await ChildProcess(
+                executable,
+                ["bench-worker"] + arguments,
+                environment: environment.merging(place) { $1 }
+            )
         )
     }
 

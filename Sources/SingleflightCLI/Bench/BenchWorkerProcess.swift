@@ -15,9 +15,12 @@ package enum BenchWorkerLine<Answer: Codable & Sendable>: Codable, Sendable {
 package enum BenchWorkerProcess {
     /// Connects, and carries out one order after the other.
     ///
-    /// - Parameter makeWorker: gets the connected store and a function that speaks, and returns what carries out an order.
+    /// - Parameters:
+    ///   - settings: of the store.
+    ///   - makeWorker: gets the connected store and a function that speaks, and returns what carries out an order.
     package static func run<Order: Decodable & Sendable, Answer: Codable & Sendable>(
         _ connection: ConnectionOptions,
+        _ settings: BenchSettings = .steady,
         _ makeWorker: (RedisLeaseStore, @escaping @Sendable (BenchWorkerLine<Answer>) -> Void) throws -> (Order) async
             -> Void
     ) async throws {
@@ -30,10 +33,8 @@ package enum BenchWorkerProcess {
             guard let line = try? JSONText.line(line) else { return }
             parent.send(line)
         }
-        let configuration = RedisLeaseStoreConfiguration(
-            namespace: connection.resolvedNamespace(),
-            commandTimeout: BenchSettings.commandTimeout
-        )
+        var configuration = settings.store
+        configuration.namespace = connection.resolvedNamespace()
         try await RedisLeaseStore.withConnection(to: connection.resolvedURL(), configuration: configuration) { store in
             let perform = try makeWorker(store) { say($0) }
             say(.ready)

@@ -6,7 +6,7 @@ struct LoadWorker: Sendable {
     private let group: DistributedGroup<String, [UInt8]>
 
     init(store: RedisLeaseStore) throws {
-        group = try DistributedGroup("bench", store: store, configuration: BenchSettings.group)
+        group = try DistributedGroup("bench", store: store, configuration: BenchSettings.steady.group)
     }
 
     func run(_ load: Load) async -> LoadCount {

@@ -18,6 +18,17 @@ extension BenchRedis {
         Int(try await client.send(RedisCommand("MEMORY", "USAGE", .string(key))).integer ?? 0)
     }
 
+    /// How long a key that is to live for `duration` is there.
+    func lifetime(of duration: Duration) async throws -> Duration {
+        let key = "bench-lifetime-\(UInt32.random(in: 0 ... .max))"
+        let milliseconds = Int64(duration / .milliseconds(1))
+        let start = MonotonicTime.now
+        _ = try await client.send(RedisCommand("SET", .string(key), "", "PX", .integer(milliseconds)))
+        try await Task.sleep(for: duration)
+        while try await client.send(RedisCommand("EXISTS", .string(key))).integer == 1 {}
+        return start.duration(to: .now)
+    }
+
     /// Makes the server keep the script and answers its hash.
     func load(_ script: RedisScript) async throws -> String {
         _ = try await client.send(RedisCommand("SCRIPT", "LOAD", .string(script.body.source)))

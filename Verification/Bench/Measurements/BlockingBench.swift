@@ -1,3 +1,4 @@
+import HiredisClient
 import SingleflightCLI
 import SingleflightRedis
 
@@ -18,20 +19,19 @@ struct BlockingBench {
     func run(followers: Int, key: String, payload: Int) async throws -> Figures {
         let (released, release) = AsyncStream.makeStream(of: Void.self)
         let (leading, lead) = AsyncStream.makeStream(of: Void.self)
-        let configuration = RedisLeaseStoreConfiguration(namespace: namespace, commandTimeout: .seconds(3))
+        var configuration = BenchSettings.steady.store
+        configuration.namespace = namespace
+        let store = configuration
         let url = redis.url
-        var groupConfiguration = BenchSettings.group
-        groupConfiguration.leaseDuration = .seconds(10)
-        let settings = groupConfiguration
 
         return try await withThrowingTaskGroup(of: Void.self) { tasks in
             func join(_ operation: @escaping @Sendable () async -> Void) {
                 tasks.addTask {
-                    try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
+                    try await RedisLeaseStore.withConnection(to: url, configuration: store) { store in
                         let group = try DistributedGroup<String, [UInt8]>(
                             "bench",
                             store: store,
-                            configuration: settings
+                            configuration: BenchSettings.steady.group
                         )
                         _ = try await group.value(key) { _ in
                             await operation()
@@ -60,6 +60,29 @@ struct BlockingBench {
             guard calls > 0 else { throw CommandFailure("the completion was not seen") }
             let time = names.reduce(0) { $0 + after.microseconds($1) - before.microseconds($1) }
             return Figures(milliseconds: time / 1000, leaseBytes: leaseBytes)
+        }
+    }
+
+    /// Milliseconds of the server for so many messages to one subscriber, sent by a script that does nothing else.
+    func publish(_ count: Int, payload: Int) async throws -> Double {
+        let channel = "\(namespace):publish"
+        let inbox = redis.client.makeSubscription(to: channel) { _ in }
+        inbox.start()
+        do {
+            try await inbox.subscribed(within: .seconds(20))
+            let script = "for _ = 1, ARGV[1] do redis.call('PUBLISH', KEYS[1], ARGV[2]) end"
+            let before = try await redis.statistics()
+            let words: [RedisArgument] = [
+                .string(script), "1", .string(channel), .string("\(count)"),
+                .string(String(repeating: "x", count: payload)),
+            ]
+            _ = try await redis.client.send(RedisCommand("EVAL", arguments: words))
+            let after = try await redis.statistics()
+            await inbox.shutdown()
+            return (after.microseconds("eval") - before.microseconds("eval")) / 1000
+        } catch {
+            await inbox.shutdown()
+            throw error
         }
     }
 }

@@ -46,8 +46,14 @@ struct WakeUpBench {
 extension BenchRedis {
     /// Asks until so many processes are registered on the flight of a benchmark's key.
     func untilWaiting(_ count: Int, on key: String, namespace: String) async throws {
-        while try await waiters(matching: "sf1:{\(namespace):*}:wait:bench:\(key)") < count {
+        let deadline = MonotonicTime.now.advanced(by: .seconds(60))
+        while true {
+            let waiting = try await waiters(matching: "sf1:{\(namespace):*}:wait:bench:\(key)")
+            if waiting >= count { return }
             try Task.checkCancellation()
+            guard .now < deadline else {
+                throw CommandFailure("after a minute \(waiting) of \(count) processes wait for \(key)")
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Singleflight
 import SingleflightCLI
 import SingleflightRedis
 import Synchronization
@@ -14,8 +15,12 @@ final class BenchWorker: Sendable {
     private let finishing: AsyncStream<Void>
     private let finish: AsyncStream<Void>.Continuation
 
-    init(store: RedisLeaseStore, say: @escaping @Sendable (Line) -> Void) throws {
-        group = try DistributedGroup("bench", store: store, configuration: BenchSettings.group)
+    init(
+        store: RedisLeaseStore,
+        configuration: DistributedGroupConfiguration,
+        say: @escaping @Sendable (Line) -> Void
+    ) throws {
+        group = try DistributedGroup("bench", store: store, configuration: configuration)
         self.say = say
         (finishing, finish) = AsyncStream.makeStream(of: Void.self)
     }
@@ -24,8 +29,8 @@ final class BenchWorker: Sendable {
         switch order {
         case .flights(let callers, let seconds, let payload):
             say(.answer(.flights(await flights(callers: callers, seconds: seconds, payload: payload))))
-        case .herd(let round, let callers, let keys, let start):
-            await herd(round: round, callers: callers, keys: keys, start: start)
+        case .herd(let round, let callers, let keys):
+            begin { await self.herd(round: round, callers: callers, keys: keys) }
         case .open(let flights):
             say(.answer(.opened(bytes: await open(flights))))
         case .lead(let key, let payload):
@@ -84,29 +89,37 @@ final class BenchWorker: Sendable {
         return total
     }
 
-    private func herd(round: Int, callers: Int, keys: Int, start: MonotonicTime) async {
-        let wait = MonotonicTime.now.duration(to: start)
-        // The processes agree on a moment on the machine's clock: there is no event to wait for.
-        if wait > .zero { try? await Task.sleep(for: wait) }
+    private func herd(round: Int, callers: Int, keys: Int) async -> Line {
         let runs = RunLog()
+        let (asking, ask) = AsyncStream.makeStream(of: Void.self)
         var failures = 0
-        await withTaskGroup(of: Bool.self) { [group] tasks in
+        // What the operations wait for is a flight of its own, led by hand.
+        let gates = Group<Int, Void>()
+        guard case .leader(let gate) = gates.entry(round) else { return .failed("the gate is led already") }
+        await withTaskGroup(of: Bool?.self) { [group, say, finishing] tasks in
+            tasks.addTask {
+                for await _ in asking.prefix(callers) {}
+                say(.answer(.asked))
+                for await _ in finishing { break }
+                gate.complete(.success(()))
+                return nil
+            }
             for caller in 0..<callers {
                 let key = "herd:\(round):\(caller % keys)"
                 tasks.addTask {
+                    ask.yield()
                     let outcome = await group.run(key) { _ in
                         runs.add(key)
-                        // Longer than it takes all processes to ask.
-                        try await Task.sleep(for: .milliseconds(200))
+                        _ = await gates.run(round) {}
                         return StampedPayload.make(bytes: 100)
                     }
                     if case .complete(let completion) = outcome, case .success = completion.result { return true }
                     return false
                 }
             }
-            for await succeeded in tasks where !succeeded { failures += 1 }
+            for await succeeded in tasks where succeeded == false { failures += 1 }
         }
-        say(.answer(.herd(runs: runs.keys, failures: failures)))
+        return .answer(.herd(runs: runs.keys, failures: failures))
     }
 
     private func open(_ flights: Int) async -> Double? {
