@@ -3,11 +3,11 @@ package import NIOCore
 
 /// A connection that is subscribed to exactly one channel, and kept so until shut down.
 ///
-/// Between `disconnected` and the next `subscribed`, messages are lost: whoever needs them asks for what he missed on
-/// every `subscribed`.
+/// Between `disconnected` and the next `subscribed`, messages are lost. A user who needs them has to ask elsewhere for what was
+/// missed, on every `subscribed`.
 ///
 /// Must be shut down; until then the subscription keeps itself alive.
-package final class InboxSubscription: Sendable {
+package final class ChannelSubscription: Sendable {
     package enum Event: Sendable {
         /// The server acknowledged the subscription: the first, or one after a reconnect.
         case subscribed
@@ -45,8 +45,8 @@ package final class InboxSubscription: Sendable {
         connection.start(self)
     }
 
-    /// Gives the connection up, and makes another: whoever has learned elsewhere that its server is of no use any more says so,
-    /// because on a subscribed connection the server does not. On the event loop only.
+    /// Gives the connection up, and makes another. That its server is of no use any more is learned on another connection: on a
+    /// subscribed one the server does not say so. On the event loop only.
     func reconnect(_ reason: RedisClientError) {
         connection.keeper.value.drop(reason)
     }
@@ -62,7 +62,7 @@ package final class InboxSubscription: Sendable {
     }
 }
 
-extension InboxSubscription: ConnectionKeeperDelegate {
+extension ChannelSubscription: ConnectionKeeperDelegate {
     func keeperConnected(_ keeper: ConnectionKeeper) {
         handler(.subscribed)
     }
