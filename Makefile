@@ -42,14 +42,14 @@ demo: dependencies ## build the tool and show it at work, on a private Redis (AR
 
 bench: bench-tools ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
 	$(if $(QUICK),,swift package --package-path Benchmarks benchmark --no-progress)
-	$(PLAIN)/release/singleflight bench --budgets --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
+	$(PLAIN)/release/lab bench --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
 
 plots: bench-tools ## measure how cost grows, and draw docs/plots from it (some four minutes; QUICK=1 for a glance)
-	$(PLAIN)/release/singleflight bench --scaling --json .build/bench/scaling.json $(if $(QUICK),--quick) >/dev/null
+	$(PLAIN)/release/lab bench --scaling --json .build/bench/scaling.json $(if $(QUICK),--quick) >/dev/null
 	scripts/plot .build/bench/scaling.json
 
 bench-tools: dependencies
-	$(BUILD) singleflight
+	$(BUILD) lab
 	mkdir -p .build/bench
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c
@@ -69,12 +69,12 @@ test: swift ## build and run all tests
 	swift test --skip-build --filter '$(HEAVY)' $(SWIFTFLAGS)
 
 simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that happened (SEED=42)
-	$(BUILD) SimulationTool
-	$(PLAIN)/release/SimulationTool $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
+	$(BUILD) lab
+	$(PLAIN)/release/lab simulate $(if $(SEED),$(SEED),$(FIRST) $(SEEDS))
 
 matrix: dependencies ## play flights in every kind of trouble, in this process and in others (CELLS="..." for some)
-	swift build --product MatrixTool
-	.build/debug/MatrixTool $(CELLS)
+	swift build --product lab
+	.build/debug/lab matrix $(CELLS)
 
 mutants: swift ## plant bugs in a copy of the sources, and see the simulation catch each
 	scripts/check-mutants
@@ -105,12 +105,12 @@ sanitize: dependencies ## run tests under ThreadSanitizer and AddressSanitizer (
 	scripts/sanitize $(SANITIZER)
 
 storm: swift ## cancel callers at random, and see each resumed exactly once (RESUMES=10000000, SEED=1)
-	$(BUILD) StormTool
-	$(PLAIN)/release/StormTool $(RESUMES) $(or $(SEED),1)
+	$(BUILD) lab
+	$(PLAIN)/release/lab storm $(RESUMES) $(or $(SEED),1)
 
 chaos: dependencies ## worker processes, and trouble every second (MINUTES=15, SEED=1); goes on where it was interrupted
-	$(BUILD) SoakTool
-	$(PLAIN)/release/SoakTool --minutes $(MINUTES) --directory .build/chaos $(if $(SEED),--seed $(SEED)) \
+	$(BUILD) lab
+	$(PLAIN)/release/lab chaos --minutes $(MINUTES) --directory .build/chaos $(if $(SEED),--seed $(SEED)) \
 		--commit "$$(git describe --always --dirty 2>/dev/null || echo unknown)" $(ARGS)
 
 soak: dependencies ## the long tier, all of it: hours; goes on where it was interrupted (MINUTES=60: of `make chaos`)

@@ -73,68 +73,12 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            resources: [.embedInCode("Protocol/Scripts")],
             swiftSettings: settings
         ),
         .target(
             name: "SingleflightTestKit",
             dependencies: ["Singleflight", "SingleflightLease"],
-            swiftSettings: settings
-        ),
-
-        // Runs the test kit's simulation, many seeds or one. Not a product.
-        .executableTarget(
-            name: "SimulationTool",
-            dependencies: ["SingleflightTestKit"],
-            path: "Verification/SimulationTool",
-            swiftSettings: settings
-        ),
-
-        // Harms connections to Redis at chosen frames. Not a product.
-        .target(
-            name: "FaultProxy",
-            dependencies: [
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            path: "Verification/FaultProxy",
-            swiftSettings: settings
-        ),
-
-        // Long tests, run by `make storm` and `make soak`. Not products.
-        .executableTarget(
-            name: "StormTool",
-            dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
-            path: "Verification/Storm",
-            swiftSettings: settings
-        ),
-        .executableTarget(
-            name: "SoakTool",
-            dependencies: [
-                "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "SingleflightTestKit",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            path: "Verification/Soak",
-            swiftSettings: settings
-        ),
-
-        // Flights in trouble, of every kind at every point, and the program that plays them. Not products.
-        .target(
-            name: "FaultMatrix",
-            dependencies: [
-                "FaultProxy", "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "SingleflightTestKit",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-            ],
-            path: "Verification/FaultMatrix",
-            swiftSettings: settings
-        ),
-        .executableTarget(
-            name: "MatrixTool",
-            dependencies: ["FaultMatrix"],
-            path: "Verification/MatrixTool",
             swiftSettings: settings
         ),
 
@@ -157,6 +101,81 @@ let package = Package(
         ),
         .executableTarget(name: "SingleflightTool", dependencies: ["SingleflightCLI"], swiftSettings: settings),
 
+        // What follows, up to the tests, proves and measures the package; it is no product.
+
+        // Harms connections to Redis at chosen frames.
+        .target(
+            name: "FaultProxy",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Verification/FaultProxy",
+            swiftSettings: settings
+        ),
+        // What processes asked a store and were answered, and whether a store that keeps its promises can answer so.
+        .target(
+            name: "History",
+            dependencies: ["SingleflightLease", "SingleflightTestKit"],
+            path: "Verification/History",
+            swiftSettings: settings
+        ),
+        // Flights in trouble, of every kind at every point.
+        .target(
+            name: "FaultMatrix",
+            dependencies: [
+                "FaultProxy", "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            path: "Verification/FaultMatrix",
+            swiftSettings: settings
+        ),
+        // Worker processes, and trouble every second.
+        .target(
+            name: "Soak",
+            dependencies: [
+                "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Verification/Soak",
+            swiftSettings: settings
+        ),
+        // Callers by the million, canceled at random.
+        .target(
+            name: "Storm",
+            dependencies: [
+                "Singleflight", "SingleflightLease", "SingleflightTestKit",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Verification/Storm",
+            swiftSettings: settings
+        ),
+        // What docs/performance.md promises, against its budgets.
+        .target(
+            name: "Bench",
+            dependencies: [
+                "HiredisClient", "Singleflight", "SingleflightCLI", "SingleflightRedis",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Verification/Bench",
+            swiftSettings: settings
+        ),
+        // The one program that runs them all, and the test kit's simulation.
+        .executableTarget(
+            name: "lab",
+            dependencies: [
+                "Bench", "FaultMatrix", "SingleflightTestKit", "Soak", "Storm",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Verification/Lab",
+            swiftSettings: settings
+        ),
+
         .testTarget(name: "SingleflightTests", dependencies: ["Singleflight"], swiftSettings: settings),
         // Backends that remember what they are told, for the tests of several targets.
         .target(
@@ -174,7 +193,7 @@ let package = Package(
         .testTarget(
             name: "SingleflightLeaseTests",
             dependencies: [
-                "ObservabilityTestSupport", "Singleflight", "SingleflightLease", "SingleflightTestKit",
+                "History", "ObservabilityTestSupport", "Singleflight", "SingleflightLease", "SingleflightTestKit",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -197,8 +216,8 @@ let package = Package(
         .testTarget(
             name: "SingleflightRedisTests",
             dependencies: [
-                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightLease", "SingleflightRedis",
-                "SingleflightTestKit",
+                "HiredisClient", "History", "ObservabilityTestSupport", "PrivateRedis", "SingleflightLease",
+                "SingleflightRedis", "SingleflightTestKit",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -217,16 +236,16 @@ let package = Package(
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
-                "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
-                "SingleflightTestKit",
+                "FaultMatrix", "FaultProxy", "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "lab",
             ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "SoakTests",
-            dependencies: ["SingleflightCLI", "SingleflightRedis", "SingleflightTestKit", "SoakTool"],
+            dependencies: ["History", "SingleflightCLI", "SingleflightRedis", "SingleflightTestKit", "Soak"],
             swiftSettings: settings
         ),
+        .testTarget(name: "BenchTests", dependencies: ["Bench", "SingleflightCLI"], swiftSettings: settings),
         .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
         .testTarget(
             name: "SingleflightCLITests",

@@ -1,4 +1,4 @@
-// What C on hiredis reaches at the same work, as the measure for `singleflight bench`. Prints one JSON object a run.
+// What C on hiredis reaches at the same work, as the measure for `lab bench`. Prints one JSON object a run.
 //
 //   baseline sync    <socket> <commands>                       EVALSHA `return 1`, one after the other
 //   baseline async   <socket> <commands> <in flight>           the same, so many at once, by hiredis' async interface

@@ -24,28 +24,6 @@ struct Descriptor: ~Copyable {
     }
 }
 
-/// Two connected sockets, one to keep and one to give to a child. Not a pipe, because on Linux Swift sees no way to make
-/// one that another thread's child could not inherit for a moment.
-struct SocketPair: ~Copyable {
-    let ours: Descriptor
-    let childs: Descriptor
-
-    init() throws(PrivateRedisError) {
-        var ends: [Int32] = [-1, -1]
-        #if canImport(Darwin)
-            let type = SOCK_STREAM
-        #else
-            let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
-        #endif
-        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else { throw lastError("socketpair") }
-        #if canImport(Darwin)
-            for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        #endif
-        ours = Descriptor(adopting: ends[0])
-        childs = Descriptor(adopting: ends[1])
-    }
-}
-
 /// The error of the system call that has just failed on this thread.
 func lastError(_ call: String) -> PrivateRedisError {
     .systemCall(call, code: errno)

@@ -42,18 +42,31 @@ final class GuardedServer: Sendable {
     /// Starts `command`; `directory` is removed when it has ended.
     init(command: [String], directory: String) throws(PrivateRedisError) {
         let lifeline = try SocketPair()
-        let output = try SocketPair()
-        guardian = try spawn(
-            ["/bin/sh", "-c", Self.guardianScript, "guardian", directory] + command,
-            standardInput: lifeline.childs,
-            standardOutput: output.childs
+        let input = Descriptor(adopting: lifeline.ours)
+        let childsInput = Descriptor(adopting: lifeline.childs)
+        let log = try SocketPair()
+        let output = Descriptor(adopting: log.ours)
+        let childsOutput = Descriptor(adopting: log.childs)
+        let nowhere = Descriptor(adopting: open("/dev/null", O_WRONLY | O_CLOEXEC))
+        guard nowhere.raw >= 0 else { throw lastError("open") }
+        // A fixed environment, in which messages are English.
+        let plan = Spawn.Plan(
+            executable: "/bin/sh",
+            arguments: ["-c", Self.guardianScript, "guardian", directory] + command,
+            environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"],
+            standardInput: childsInput.raw,
+            standardOutput: childsOutput.raw,
+            standardError: nowhere.raw
         )
-        let outputEnd = output.ours
-        life = Mutex(Life(lifeline: lifeline.ours, serverPID: nil))
+        switch Spawn.start(plan) {
+        case .success(let id): guardian = id
+        case .failure(let failure): throw .systemCall("posix_spawn", code: failure.code)
+        }
+        life = Mutex(Life(lifeline: input, serverPID: nil))
 
         // A thread of its own, because it blocks for as long as the server lives.
         let queue = DispatchQueue(label: "private-redis.log")
-        let raw = outputEnd.release()
+        let raw = output.release()
         queue.async { self.follow(Descriptor(adopting: raw)) }
     }
 

@@ -28,7 +28,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     let client: RedisClient
     let keyspace: Keyspace
-    private let subscription: InboxSubscription
+    private let subscription: ChannelSubscription
     private let eventLoopClock: EventLoopClock
     let serverTime: ServerTime
     private let router: InboxRouter<String>

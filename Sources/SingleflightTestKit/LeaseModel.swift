@@ -30,7 +30,7 @@ public struct LeaseModel: Sendable {
         var end: LeaseInstant { self.expiry.advanced(by: self.grace) }
     }
 
-    enum Kept: Hashable {
+    package enum Kept: Hashable {
         case outcome(StoredOutcome)
         case superseded(by: LeaseToken)
     }
@@ -97,16 +97,16 @@ public struct LeaseModel: Sendable {
     // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of its own.
 
     /// What is held about a key, as far as later answers depend on it.
-    struct Summary: Hashable {
-        var token: LeaseToken?
-        var attempt = 0
-        var isLapsed = false
-        var waiters: Set<InboxID> = []
-        var kept: [LeaseToken: Kept] = [:]
-        var last: LeaseToken?
+    package struct Summary: Hashable {
+        package var token: LeaseToken?
+        package var attempt = 0
+        package var isLapsed = false
+        package var waiters: Set<InboxID> = []
+        package var kept: [LeaseToken: Kept] = [:]
+        package var last: LeaseToken?
     }
 
-    func summary(of key: FlightKey, now: LeaseInstant) -> Summary {
+    package func summary(of key: FlightKey, now: LeaseInstant) -> Summary {
         guard let entry = self.entries[key] else { return Summary() }
         return Summary(
             token: entry.lease?.token,
@@ -118,28 +118,28 @@ public struct LeaseModel: Sendable {
         )
     }
 
-    mutating func lapseLease(of key: FlightKey, now: LeaseInstant) {
+    package mutating func lapseLease(of key: FlightKey, now: LeaseInstant) {
         self.entries[key]?.lease?.expiry = now
     }
 
-    mutating func forgetLease(of key: FlightKey) {
+    package mutating func forgetLease(of key: FlightKey) {
         self.entries[key]?.lease = nil
         self.entries[key]?.waiters = []
     }
 
-    mutating func loseLease(of key: FlightKey) {
+    package mutating func loseLease(of key: FlightKey) {
         self.entries[key]?.lease = nil
     }
 
-    mutating func loseWaiters(of key: FlightKey) {
+    package mutating func loseWaiters(of key: FlightKey) {
         self.entries[key]?.waiters = []
     }
 
-    mutating func forgetOutcome(of key: FlightKey, token: LeaseToken) {
+    package mutating func forgetOutcome(of key: FlightKey, token: LeaseToken) {
         self.entries[key]?.kept[token] = nil
     }
 
-    mutating func forgetReuse(of key: FlightKey) {
+    package mutating func forgetReuse(of key: FlightKey) {
         self.entries[key]?.last = nil
     }
 

@@ -9,7 +9,7 @@ struct MatrixTests {
     static var tool: String {
         get throws {
             let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-            return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent("MatrixTool").path
+            return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent("lab").path
         }
     }
 

@@ -1,8 +1,8 @@
 import FaultProxy
+import History
 import PrivateRedis
 import SingleflightCLI
 import SingleflightRedis
-import SingleflightTestKit
 import Testing
 
 @testable import FaultMatrix

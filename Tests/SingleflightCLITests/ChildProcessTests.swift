@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import PrivateRedis
 import Testing
 
 @testable import SingleflightCLI

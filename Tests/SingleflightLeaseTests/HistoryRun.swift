@@ -1,7 +1,8 @@
 import SingleflightLease
+import SingleflightTestKit
 import Synchronization
 
-@testable import SingleflightTestKit
+@testable import History
 
 /// Random requests of three processes to a store in memory, whose clock moves on between them, as a history.
 struct HistoryRun {

@@ -1,7 +1,8 @@
 import SingleflightLease
+import SingleflightTestKit
 import Testing
 
-@testable import SingleflightTestKit
+@testable import History
 
 /// A checker that finds nothing proves nothing: histories as they happened must pass, and each way of forging one must not.
 @Suite("A history", .timeLimit(.minutes(2)))

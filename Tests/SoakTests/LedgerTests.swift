@@ -1,7 +1,7 @@
 import SingleflightCLI
 import Testing
 
-@testable import SoakTool
+@testable import Soak
 
 /// The soak's account must be able to find what it looks for.
 @Suite("The account of a soak")

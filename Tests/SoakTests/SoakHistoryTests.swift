@@ -1,9 +1,10 @@
 import Foundation
+import History
 import SingleflightRedis
 import SingleflightTestKit
 import Testing
 
-@testable import SoakTool
+@testable import Soak
 
 @Suite("The history of a soak")
 struct SoakHistoryTests {

@@ -1,5 +1,5 @@
+import History
 import SingleflightRedis
-import SingleflightTestKit
 
 /// How one caller's wait ended.
 package enum Ending: String, Codable, Sendable, CaseIterable {

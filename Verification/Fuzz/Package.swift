@@ -63,6 +63,7 @@ let package = Package(
         .target(
             name: "SingleflightRedis",
             dependencies: ["HiredisClient", "Singleflight", "SingleflightLease"],
+            exclude: ["Protocol/Scripts"],
             sources: [
                 "Protocol/AnnouncementMessage.swift",
                 "Exports.swift",

@@ -1,6 +1,6 @@
 import Foundation
+import History
 import SingleflightRedis
-import SingleflightTestKit
 
 /// What the workers of one chunk asked the store about some of the keys, and were answered.
 ///

@@ -86,7 +86,7 @@ final class SoakStage {
     private func start() async throws -> Member {
         let settings = self.report.settings
         let worker = [
-            "worker", "--seed", "\(self.random.next() >> 1)", "--callers", "\(settings.callers)",
+            "chaos-worker", "--seed", "\(self.random.next() >> 1)", "--callers", "\(settings.callers)",
             "--keys", "\(settings.keys)", "--history", "\(self.history.directory)/\(self.report.processes)",
         ]
         let environment = ["SINGLEFLIGHT_URL": self.redis.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace]

@@ -41,11 +41,13 @@ struct Storm: Sendable {
 
     func run(seed: UInt64, into tally: inout StormTally) async throws(StormFailure) {
         var random = FlightRandom.seeded(seed)
-        let gate = Gate()
+        // Over once it is opened; who waits for it waits until then, canceled or not.
+        let (opening, door) = AsyncStream.makeStream(of: Void.self)
+        let opened = Task { for await _ in opening {} }
         let operations = Counter()
         let count = Self.keys * Self.callersPerKey
         // The outcome comes before all have asked, or after.
-        let opening = Int.random(in: 0...(2 * count), using: &random)
+        let moment = Int.random(in: 0...(2 * count), using: &random)
         var callers: [Caller] = [], tasks: [Task<Ending, Never>] = [], isCanceled: [Bool] = []
         var late: [Int] = []
         for number in 0..<count {
@@ -53,7 +55,7 @@ struct Storm: Sendable {
             let task = Task {
                 let ending = await call(key, number) {
                     operations.increment()
-                    await gate.wait()
+                    await opened.value
                     return key
                 }
                 caller.returns.add(1, ordering: .relaxed)
@@ -67,7 +69,7 @@ struct Storm: Sendable {
             callers.append(caller)
             tasks.append(task)
             isCanceled.append(task.isCancelled)
-            if number == opening { gate.open() }
+            if number == moment { door.finish() }
         }
         late.shuffle(using: &random)
         for number in late { isCanceled[number] = true }
@@ -76,7 +78,7 @@ struct Storm: Sendable {
             let those = numbers.map { tasks[$0] }
             return Task { for task in those { task.cancel() } }
         }
-        gate.open()
+        door.finish()
         for task in canceling { await task.value }
 
         for (number, task) in tasks.enumerated() {

@@ -28,7 +28,7 @@ package final class RedisClient: Sendable {
 
     /// A subscription that was made here, as long as there is one.
     private struct Subscribed {
-        weak var subscription: InboxSubscription?
+        weak var subscription: ChannelSubscription?
     }
 
     /// Used on the event loop only.
@@ -103,9 +103,9 @@ package final class RedisClient: Sendable {
     /// subscription is made anew, too.
     package func makeSubscription(
         to channel: String,
-        handler: @escaping InboxSubscription.Handler
-    ) -> InboxSubscription {
-        let subscription = InboxSubscription(
+        handler: @escaping ChannelSubscription.Handler
+    ) -> ChannelSubscription {
+        let subscription = ChannelSubscription(
             channel: channel,
             configuration: configuration,
             eventLoop: eventLoop,

@@ -66,7 +66,9 @@ import NIOCore
 #else
     extension RedisTLS {
         /// There is none: without the trait `TLS` no connection is encrypted, and none that should be is opened.
-        enum Context: Sendable {}
+        struct Context: Sendable {
+            private init() {}
+        }
 
         func makeContext() throws -> Context { throw RedisURLError.builtWithoutTLS }
 

@@ -1,22 +1,18 @@
 import ArgumentParser
-import Foundation
 import PrivateRedis
 
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Measure it on this machine.",
+        abstract: "Measure a load of one's own on this machine.",
         discussion: """
             Starts a private Redis and worker processes that ask for the same keys as fast as they are answered, and says
             how many calls and flights there were, what they cost Redis, and how long results took to other processes.
 
-            With --budgets it measures instead everything that docs/performance.md promises, and ends with 1 where a
-            promise is not kept; `make bench` builds the baselines for that and runs it.
-
             Examples:
               singleflight bench
               singleflight bench --processes 4 --callers 256 --keys 1000 --zipf 1.1 --payload 1024
-              singleflight bench --budgets --quick
+              singleflight bench --redis redis://127.0.0.1:6379 --duration 60 --output json
             """
     )
 
@@ -48,34 +44,8 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Your own Redis instead of a private one.", valueName: "url"))
     var redis: String?
 
-    @Flag(help: "Measure what has a budget.")
-    var budgets = false
-
-    @Flag(
-        help:
-            "With --budgets: fewer rounds, and a failure only where a budget is missed by more than twice and that is new."
-    )
-    var quick = false
-
-    @Option(
-        parsing: .upToNextOption,
-        help: ArgumentHelp("With --budgets: these parts instead of all.", valueName: "part")
-    )
-    var only: [BudgetSuite.Part] = []
-
-    @Flag(help: "Measure how cost grows with callers, keys, processes and payload, for the plots in docs/.")
-    var scaling = false
-
-    @Option(help: ArgumentHelp("With --budgets: where the compiled Benchmarks/Baselines are.", valueName: "directory"))
-    var baselines: String?
-
-    @Option(help: ArgumentHelp("With --budgets or --scaling: a file for the figures.", valueName: "file"))
-    var json: String?
-
     @Option(help: "table or json.")
     var output = Format.table
-
-    @OptionGroup var color: ColorOptions
 
     func validate() throws {
         try check("processes", processes, 1...64)
@@ -90,92 +60,31 @@ struct BenchCommand: AsyncParsableCommand {
         if let redis { try ConnectionOptions.check(url: redis, of: "--redis") }
     }
 
-    func run() async throws {
-        #if DEBUG
-            StandardStream.error.note("singleflight: this is a debug build; its figures mean nothing")
-        #endif
-        try await TerminationSignals.cancelling { [self] in try await measure() }
-    }
-
-    private func measure() async throws {
-        guard redis == nil else { return try await measure(on: nil) }
-        try await PrivateRedis.with { try await measure(on: $0) }
-    }
-
-    private func measure(on server: PrivateRedis?) async throws {
-        let connection = try await BenchRedis.connect(
-            to: redis ?? server?.url ?? ConnectionOptions.defaultURL,
-            socketPath: server?.socketPath
-        )
-        do {
-            if budgets {
-                try await measureBudgets(connection)
-            } else if scaling {
-                try await measureScaling(connection)
-            } else {
-                try await measureLoad(connection)
-            }
-            await connection.close()
-        } catch {
-            await connection.close()
-            throw error
-        }
-    }
-
-    private func measureLoad(_ redis: BenchRedis) async throws {
-        let bench = LoadBench(
-            processes: processes,
-            callers: callers,
-            keys: keys,
-            zipf: zipf,
-            seconds: duration,
-            payload: payload,
-            work: .milliseconds(work),
-            redis: redis
-        )
-        let report = try await bench.run()
-        try StandardStream.output.write(
-            output == .json ? JSONText.document(report) : BenchRendering.summary(report)
-        )
-    }
-
-    private func measureBudgets(_ redis: BenchRedis) async throws {
-        let baselines = baselines.flatMap { directory in
-            redis.socketPath.map { Baselines(directory: directory, socketPath: $0) }
-        }
-        let suite = BudgetSuite(
-            isQuick: quick,
-            parts: only.isEmpty ? Set(BudgetSuite.Part.allCases) : Set(only),
-            redis: redis,
-            baselines: baselines,
-            progress: ProgressLine(terminal: color.terminal(.error))
-        )
-        let report = try await suite.run()
-        if let json { try Data(JSONText.document(report).utf8).write(to: URL(fileURLWithPath: json)) }
-        try StandardStream.output.write(
-            output == .json ? JSONText.document(report) : BenchRendering.table(report, for: color.terminal(.output))
-        )
-        let failures = quick ? report.regressions : report.missed
-        for row in failures { StandardStream.error.note("singleflight: out of bounds: \(row.name)") }
-        guard failures.isEmpty else { throw SilentExit(status: .failure) }
-    }
-
-    private func measureScaling(_ redis: BenchRedis) async throws {
-        let suite = ScalingSuite(
-            isQuick: quick,
-            redis: redis,
-            progress: ProgressLine(terminal: color.terminal(.error))
-        )
-        let report = try await suite.run()
-        if let json { try Data(JSONText.document(report).utf8).write(to: URL(fileURLWithPath: json)) }
-        try StandardStream.output.write(JSONText.document(report))
-    }
-
     private func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
         guard range.contains(value) else {
             throw ValidationError("--\(name) is \(range.lowerBound) to \(range.upperBound), not \(value)")
         }
     }
-}
 
-extension BudgetSuite.Part: ExpressibleByArgument {}
+    func run() async throws {
+        #if DEBUG
+            StandardStream.error.note("singleflight: this is a debug build; its figures mean nothing")
+        #endif
+        try await TerminationSignals.cancelling { [self] in
+            try await BenchRedis.with(redis) { redis in
+                let load = Load(
+                    callers: callers,
+                    keys: keys,
+                    skew: zipf,
+                    seconds: duration,
+                    payload: payload,
+                    work: .milliseconds(work)
+                )
+                let report = try await LoadBench(processes: processes, load: load, redis: redis).run()
+                try StandardStream.output.write(
+                    output == .json ? JSONText.document(report) : LoadRendering.summary(report)
+                )
+            }
+        }
+    }
+}

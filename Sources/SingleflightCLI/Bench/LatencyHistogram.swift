@@ -1,19 +1,21 @@
 /// Counts durations in buckets that are each at most a 32nd wide of what they hold: small, mergeable, off by 3 % at most.
-struct LatencyHistogram: Codable, Sendable {
+package struct LatencyHistogram: Codable, Sendable {
     private static let subBucketBits = 5
     private static let subBuckets = 1 << subBucketBits
 
     private var counts: [Int] = []
-    private(set) var count = 0
+    package private(set) var count = 0
 
-    mutating func record(nanoseconds: Int64) {
+    package init() {}
+
+    package mutating func record(nanoseconds: Int64) {
         let bucket = Self.bucket(of: UInt64(max(nanoseconds, 0)))
         if counts.count <= bucket { counts += Array(repeating: 0, count: bucket + 1 - counts.count) }
         counts[bucket] += 1
         count += 1
     }
 
-    mutating func merge(_ other: LatencyHistogram) {
+    package mutating func merge(_ other: LatencyHistogram) {
         if counts.count < other.counts.count {
             counts += Array(repeating: 0, count: other.counts.count - counts.count)
         }
@@ -22,7 +24,7 @@ struct LatencyHistogram: Codable, Sendable {
     }
 
     /// The lower end of the bucket in which the quantile lies, in nanoseconds; 0 without samples.
-    func quantile(_ quantile: Double) -> Int64 {
+    package func quantile(_ quantile: Double) -> Int64 {
         let rank = max(Int((Double(count) * quantile).rounded(.up)), 1)
         var seen = 0
         for (bucket, number) in counts.enumerated() {

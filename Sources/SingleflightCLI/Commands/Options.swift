@@ -66,7 +66,7 @@ package struct ColorOptions: ParsableArguments {
 
     package init() {}
 
-    func terminal(_ stream: StandardStream) -> Terminal {
+    package func terminal(_ stream: StandardStream) -> Terminal {
         Terminal(descriptor: stream.descriptor, color: color, environment: ProcessInfo.processInfo.environment)
     }
 }

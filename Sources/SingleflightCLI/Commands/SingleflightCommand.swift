@@ -21,7 +21,7 @@ struct SingleflightCommand: AsyncParsableCommand {
             WaitCommand.self, RevokeCommand.self, ExecCommand.self, DoctorCommand.self, BenchCommand.self,
             DemoCommand.self,
             // Not for people: the processes of the demo and of the benchmark.
-            OriginCommand.self, WorkerCommand.self, LoadCommand.self, BenchLocalCommand.self, BenchWorkerCommand.self,
+            OriginCommand.self, WorkerCommand.self, LoadCommand.self, BenchWorkerCommand.self,
         ]
     )
 }

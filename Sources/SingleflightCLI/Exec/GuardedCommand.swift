@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import PrivateRedis
 import Synchronization
 
 /// A command in a process group of its own, which ends with us at the latest.
@@ -27,7 +28,7 @@ final class GuardedCommand: Sendable {
 
     /// Starts `words`, a program and its arguments, with our standard input.
     ///
-    /// - Throws: ``NotRun``; ``CommandFailure`` if the system does not let us start anything.
+    /// - Throws: ``NotRun``; ``CommandFailure`` or `PrivateRedisError` if the system does not let us start anything.
     init(_ words: [String], environment: [String: String], ignoredSignals: [CInt] = []) throws {
         let pump = try OutputPump()
         let guardian: Guardian

@@ -1,4 +1,5 @@
 import Foundation
+import PrivateRedis
 
 /// A process that leads a command's process group and ends the group when we are gone, even by SIGKILL.
 ///
@@ -18,7 +19,7 @@ struct Guardian: Sendable {
     /// The command's process group.
     var group: pid_t { reaper.id }
 
-    /// - Throws: ``CommandFailure`` if it cannot be started.
+    /// - Throws: ``CommandFailure`` if it cannot be started, `PrivateRedisError` if there is no socket for it.
     init() throws {
         let sockets = try SocketPair()
         defer { sockets.closeChilds() }

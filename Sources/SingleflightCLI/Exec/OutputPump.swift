@@ -1,4 +1,5 @@
 import Foundation
+import PrivateRedis
 import Synchronization
 
 /// Copies what a command prints to our own streams as it comes, and records it.

@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import PrivateRedis
 
 /// A child that is spoken to in lines over its standard input and output; its standard error is ours.
 ///
@@ -18,7 +19,7 @@ package final class ChildProcess: Sendable {
     /// Starts `executable` in our environment and `environment`, which wins, and is the place for secrets: arguments can
     /// be read by everybody on the machine.
     ///
-    /// - Throws: ``CommandFailure`` if it cannot be started.
+    /// - Throws: ``CommandFailure`` if it cannot be started, `PrivateRedisError` if there is no socket for it.
     package init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) async throws {
         let sockets = try SocketPair()
         defer { sockets.closeChilds() }

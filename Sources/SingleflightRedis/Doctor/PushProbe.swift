@@ -23,7 +23,7 @@ package final class PushProbe: Sendable {
     private let timeout: Duration
     private let channel: String
     private let arrivals = Arrivals()
-    private let subscription: InboxSubscription
+    private let subscription: ChannelSubscription
 
     /// Apart from the probe, which its own subscription must not keep alive.
     private final class Arrivals: Sendable {

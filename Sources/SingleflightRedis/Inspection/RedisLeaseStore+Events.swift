@@ -45,7 +45,7 @@ private final class EventFeed: Sendable {
     }
 
     /// Called on the subscription's event loop, one event at a time.
-    func receive(_ event: InboxSubscription.Event) {
+    func receive(_ event: ChannelSubscription.Event) {
         switch event {
         case .subscribed:
             yield(.resumed)

@@ -1,4 +1,5 @@
 import HiredisClient
+import History
 import PrivateRedis
 import SingleflightRedis
 import SingleflightTestKit

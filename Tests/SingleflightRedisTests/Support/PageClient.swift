@@ -11,7 +11,7 @@ struct PageClient: Sendable {
     }
 
     private let client: RedisClient
-    private let subscription: InboxSubscription
+    private let subscription: ChannelSubscription
     let inbox = PageClient.randomID()
     private let lease: String
     private let wait: String

@@ -1,5 +1,5 @@
+import History
 import SingleflightRedis
-import SingleflightTestKit
 
 /// What stands for one process in a cell: a store of its own with two connections, and a group.
 struct CellProcess: Sendable {

@@ -1,7 +1,7 @@
 import FaultProxy
+import History
 import PrivateRedis
 import SingleflightRedis
-import SingleflightTestKit
 import Synchronization
 
 /// Plays one cell: a leader and a follower of one flight on a real Redis, one of them through a proxy that does the harm.

@@ -1,7 +1,7 @@
 import FaultProxy
+import History
 import PrivateRedis
 import SingleflightRedis
-import SingleflightTestKit
 
 /// Flights whose followers lose a share of all announcements.
 package struct LossReport: Sendable {

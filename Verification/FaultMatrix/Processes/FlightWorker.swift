@@ -1,8 +1,8 @@
 import Foundation
+import History
 import Logging
 import ServiceLifecycle
 import SingleflightRedis
-import SingleflightTestKit
 import Synchronization
 import UnixSignals
 
@@ -15,7 +15,7 @@ package struct FlightWorker: Sendable {
         var group: String
         var rule: MatrixCell.Rule
 
-        func arguments(_ url: String) -> [String] { ["worker", url, self.group, self.rule.rawValue] }
+        func arguments(_ url: String) -> [String] { ["matrix-worker", url, self.group, self.rule.rawValue] }
     }
 
     private let group: DistributedGroup<String, String>
@@ -37,9 +37,9 @@ package struct FlightWorker: Sendable {
     /// Runs until told to end.
     ///
     /// - Parameter arguments: URL, group and rule.
-    package static func run(_ arguments: [String]) async throws {
+    static func run(_ arguments: [String]) async throws {
         guard arguments.count == 3, let rule = MatrixCell.Rule(rawValue: arguments[2]) else {
-            throw FaultMatrixError("usage: worker URL GROUP RULE")
+            throw FaultMatrixError("usage: matrix-worker URL GROUP RULE")
         }
         let listed = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
         // Without the one that listed them.

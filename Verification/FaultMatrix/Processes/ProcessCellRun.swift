@@ -1,9 +1,9 @@
 import FaultProxy
 import Foundation
+import History
 import PrivateRedis
 import SingleflightCLI
 import SingleflightRedis
-import SingleflightTestKit
 import Synchronization
 
 /// Plays one process cell: a real worker process and, in this one, somebody who shares its flight.

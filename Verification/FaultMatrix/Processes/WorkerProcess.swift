@@ -1,8 +1,8 @@
 import FaultProxy
 import Foundation
+import History
 import PrivateRedis
 import SingleflightCLI
-import SingleflightTestKit
 import Synchronization
 
 /// A worker process as its parent sees it.

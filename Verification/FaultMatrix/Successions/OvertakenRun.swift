@@ -1,9 +1,9 @@
 import FaultProxy
 import Foundation
+import History
 import PrivateRedis
 import SingleflightCLI
 import SingleflightRedis
-import SingleflightTestKit
 import Synchronization
 
 /// Plays one cell: a worker process leads, two others wait for it; while its request is held its lease runs out, one of the others

@@ -1,8 +1,8 @@
 import FaultProxy
 import Foundation
+import History
 import PrivateRedis
 import SingleflightRedis
-import SingleflightTestKit
 import Synchronization
 
 /// Plays one cell: three flights of one key. A worker process waits for the first and the third; the second must neither count it nor

@@ -1,0 +1,11 @@
+-- `event(channel, kind, lease, waiters, detail)`: tells whoever watches. Nothing at all without a channel, which is the
+-- script's last argument.
+local function event(channel, kind, lease, waiters, detail)
+  if not channel or channel == '' then return end
+  local time = redis.pcall('TIME')
+  if not time[1] then return end
+  local at = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  local _, brace = string.find(KEYS[1], '}', 1, true)
+  local head = table.concat({'1' .. kind .. lease.token, at, lease.attempt, waiters, string.sub(KEYS[1], brace + 8)}, ' ')
+  redis.pcall('PUBLISH', channel, head .. '\n' .. string.sub(lease.record, 84) .. '\n' .. (detail or ''))
+end

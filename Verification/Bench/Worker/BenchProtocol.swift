@@ -1,0 +1,50 @@
+import SingleflightCLI
+
+/// A worker process of the suite, as the suite sees it.
+typealias BenchWorkers = BenchWorkerHandle<BenchOrder, BenchAnswer>
+
+/// What a benchmark's worker is told to do, one line each. It does one after the other; ``herd(round:callers:keys:)``,
+/// ``lead(key:payload:)`` and ``follow(key:)`` go on beside what comes after them.
+enum BenchOrder: Codable, Sendable {
+    /// Uncontended flights of an empty operation: so many callers at once, each after each with a key of its own.
+    case flights(callers: Int, seconds: Double, payload: Int)
+    /// All callers at once; their operations run until they are told to finish.
+    case herd(round: Int, callers: Int, keys: Int)
+    /// Leads so many flights at once, and says what they take of the heap.
+    case open(flights: Int)
+    /// Leads `key` until it is told to finish.
+    case lead(key: String, payload: Int)
+    /// Ends the operations of ``herd(round:callers:keys:)`` or ``lead(key:payload:)``.
+    case finish
+    /// Waits for the result of `key`; runs the operation only if it takes over.
+    case follow(key: String)
+    /// Says how the last ``herd(round:callers:keys:)``, ``lead(key:payload:)`` or ``follow(key:)`` went, once it has ended. It is not said by itself:
+    /// a process that speaks takes the time of others that are to be measured.
+    case report
+}
+
+/// What a worker answers.
+enum BenchAnswer: Codable, Sendable {
+    case flights(FlightCount)
+    /// All callers of the herd have begun to ask.
+    case asked
+    case herd(runs: [String], failures: Int)
+    /// Bytes for each; `nil` where nothing counts them.
+    case opened(bytes: Double?)
+    case leading
+    case led
+    /// When the leader handed its result over, and when this process's caller had it.
+    case followed(handedOver: MonotonicTime, arrived: MonotonicTime)
+    /// The follower's own operation was run.
+    case tookOver(MonotonicTime)
+}
+
+struct FlightCount: Codable, Sendable {
+    var flights = 0
+    var failures = 0
+    var seconds = 0.0
+    var cpuNanoseconds: Int64 = 0
+    var latency = LatencyHistogram()
+
+    var perSecond: Double { seconds > 0 ? Double(flights) / seconds : 0 }
+}

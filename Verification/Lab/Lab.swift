@@ -1,0 +1,19 @@
+import ArgumentParser
+import Bench
+import FaultMatrix
+import Soak
+import Storm
+
+/// What proves and measures the package, in one program. The Makefile runs it; nobody installs it.
+@main
+struct Lab: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lab",
+        abstract: "Prove and measure swift-singleflight.",
+        subcommands: [
+            SimulateCommand.self, MatrixCommand.self, SoakCommand.self, StormCommand.self, BenchCommand.self,
+            // Not for people: the processes of the above.
+            MatrixWorkerCommand.self, SoakWorkerCommand.self, BenchLocalCommand.self, BenchWorkerCommand.self,
+        ]
+    )
+}
