@@ -49,7 +49,7 @@ private final class RunCount: Sendable {
 }
 
 extension LoadCount {
-    fileprivate mutating func note(_ outcome: DistributedOutcome<[UInt8]>, at time: MonotonicTime) {
+    fileprivate mutating func note(_ outcome: Outcome<[UInt8]>, at time: MonotonicTime) {
         calls += 1
         guard case .complete(let completion) = outcome, case .success(let bytes) = completion.result else {
             failures += 1
