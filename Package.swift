@@ -153,7 +153,13 @@ let package = Package(
         ),
         .executableTarget(name: "SingleflightTool", dependencies: ["SingleflightCLI"], swiftSettings: settings),
 
-        .testTarget(name: "SingleflightTests", dependencies: ["Singleflight"], swiftSettings: settings),
+        // Turns for tests, gates and waits that end. Not a product.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(
+            name: "SingleflightTests",
+            dependencies: ["Singleflight", "TestSupport"],
+            swiftSettings: settings
+        ),
         // Backends that remember what they are told, for the tests of several targets.
         .target(
             name: "ObservabilityTestSupport",
@@ -170,7 +176,7 @@ let package = Package(
         .testTarget(
             name: "SingleflightLeaseTests",
             dependencies: [
-                "ObservabilityTestSupport", "Singleflight", "SingleflightLease", "SingleflightTestKit",
+                "ObservabilityTestSupport", "Singleflight", "SingleflightLease", "SingleflightTestKit", "TestSupport",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -182,7 +188,7 @@ let package = Package(
         .testTarget(
             name: "HiredisClientTests",
             dependencies: [
-                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis",
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -194,7 +200,7 @@ let package = Package(
             name: "SingleflightRedisTests",
             dependencies: [
                 "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "SingleflightLease", "SingleflightRedis",
-                "SingleflightTestKit",
+                "SingleflightTestKit", "TestSupport",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -207,14 +213,14 @@ let package = Package(
         ),
         .testTarget(
             name: "SingleflightSimulationTests",
-            dependencies: ["SingleflightLease", "SingleflightTestKit"],
+            dependencies: ["SingleflightLease", "SingleflightTestKit", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
                 "FaultMatrix", "FaultProxy", "MatrixTool", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
-                "SingleflightTestKit",
+                "SingleflightTestKit", "TestSupport",
             ],
             swiftSettings: settings
         ),
@@ -223,11 +229,15 @@ let package = Package(
             dependencies: ["SingleflightCLI", "SingleflightRedis", "SingleflightTestKit", "SoakTool"],
             swiftSettings: settings
         ),
-        .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
+        .testTarget(
+            name: "PrivateRedisTests",
+            dependencies: ["PrivateRedis", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "SingleflightCLITests",
             dependencies: [
-                "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
