@@ -12,8 +12,8 @@ BUILD := swift build -c release --scratch-path $(PLAIN) --disable-default-traits
 # Further arguments: of the demo, of every `swift build` and `swift test`.
 ARGS ?=
 SWIFTFLAGS ?=
-# Tests that keep all processors busy by themselves: beside them, leases of a second would run out in the others.
-HEAVY := FaultMatrixTests|ServerStateTests|HostileServerTests|SingleflightSimulationTests|StormTests|SingleflightRedisTests.(ModelTests|HerdTests|RedisHerdTests)
+# Of `make test`: how many busy loops run beside the tests.
+BUSY ?= 0
 # Of `make simulate`: how many seeds and from which on, or the one to replay.
 SEEDS ?= 10000
 FIRST ?= 1
@@ -62,11 +62,10 @@ inspection: dependencies ## list 100 000 leases among a million other keys, and 
 	$(BUILD) singleflight
 	scripts/check-inspection $(PLAIN)/release/singleflight
 
-test: swift ## build and run all tests
+test: swift ## build and run all tests (BUSY=4: beside four busy loops; ARGS="--filter Exec": some of them)
 	@scripts/install-dependencies openssl
 	swift build --build-tests $(SWIFTFLAGS)
-	swift test --skip-build --skip '$(HEAVY)' $(SWIFTFLAGS)
-	swift test --skip-build --filter '$(HEAVY)' $(SWIFTFLAGS)
+	@BUSY=$(BUSY) scripts/test $(SWIFTFLAGS) $(ARGS)
 
 simulate: swift ## run simulations (SEEDS=10000 FIRST=1), or one with all that happened (SEED=42)
 	$(BUILD) lab

@@ -176,7 +176,13 @@ let package = Package(
             swiftSettings: settings
         ),
 
-        .testTarget(name: "SingleflightTests", dependencies: ["Singleflight"], swiftSettings: settings),
+        // Turns for tests, gates and waits that end. Not a product.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(
+            name: "SingleflightTests",
+            dependencies: ["Singleflight", "TestSupport"],
+            swiftSettings: settings
+        ),
         // Backends that remember what they are told, for the tests of several targets.
         .target(
             name: "ObservabilityTestSupport",
@@ -194,6 +200,7 @@ let package = Package(
             name: "SingleflightLeaseTests",
             dependencies: [
                 "History", "ObservabilityTestSupport", "Singleflight", "SingleflightLease", "SingleflightTestKit",
+                "TestSupport",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -205,7 +212,7 @@ let package = Package(
         .testTarget(
             name: "HiredisClientTests",
             dependencies: [
-                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis",
+                "HiredisClient", "ObservabilityTestSupport", "PrivateRedis", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -217,7 +224,7 @@ let package = Package(
             name: "SingleflightRedisTests",
             dependencies: [
                 "HiredisClient", "History", "ObservabilityTestSupport", "PrivateRedis", "SingleflightLease",
-                "SingleflightRedis", "SingleflightTestKit",
+                "SingleflightRedis", "SingleflightTestKit", "TestSupport",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -230,13 +237,14 @@ let package = Package(
         ),
         .testTarget(
             name: "SingleflightSimulationTests",
-            dependencies: ["SingleflightLease", "SingleflightTestKit"],
+            dependencies: ["SingleflightLease", "SingleflightTestKit", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "FaultMatrixTests",
             dependencies: [
-                "FaultMatrix", "FaultProxy", "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "lab",
+                "FaultMatrix", "FaultProxy", "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "TestSupport", "lab",
             ],
             swiftSettings: settings
         ),
@@ -246,11 +254,15 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "BenchTests", dependencies: ["Bench", "SingleflightCLI"], swiftSettings: settings),
-        .testTarget(name: "PrivateRedisTests", dependencies: ["PrivateRedis"], swiftSettings: settings),
+        .testTarget(
+            name: "PrivateRedisTests",
+            dependencies: ["PrivateRedis", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "SingleflightCLITests",
             dependencies: [
-                "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

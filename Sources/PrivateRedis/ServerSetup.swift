@@ -24,8 +24,7 @@ struct ServerSetup: Sendable {
         case .tcp(let wanted): (port, hasUnixSocket) = (wanted, false)
         case .unixSocketAndTCP(let wanted): (port, hasUnixSocket) = (wanted, true)
         }
-        // Not the user's temporary directory: on macOS its path is too long for a Unix socket (104 bytes).
-        let directory = "/tmp/singleflight-" + String(UInt64.random(in: .min ... .max), radix: 36)
+        let directory = temporaryDirectory + "/singleflight-" + String(UInt64.random(in: .min ... .max), radix: 36)
         let setup = ServerSetup(
             command: configuration.launcher + [program],
             directory: directory,
@@ -37,6 +36,12 @@ struct ServerSetup: Sendable {
         )
         if case .free = port { return (setup, choseThePort: true) }
         return (setup, choseThePort: false)
+    }
+
+    /// The user's, unless its path leaves too little of the 104 bytes that a Unix socket's path may have on macOS.
+    private static var temporaryDirectory: String {
+        guard let path = getenv("TMPDIR").map({ String(cString: $0) }), 1...48 ~= path.utf8.count else { return "/tmp" }
+        return path
     }
 
     /// Free ports are guessed below the ranges from which Linux and macOS take the ports of outgoing connections.

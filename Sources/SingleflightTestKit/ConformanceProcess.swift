@@ -132,15 +132,19 @@ final class ConformanceListener: Sendable {
 
     var heardCount: Int { self.state.withLock { $0.heard.count } }
 
-    func next() async -> Announcement {
-        await withCheckedContinuation { continuation in
+    /// - Throws: `CancellationError` when the task is canceled first.
+    func next() async throws -> Announcement {
+        await withCancelableContinuation { continuation in
             let satisfied = self.state.withLock { state in
                 state.waiters.add(continuation) { $0 > 0 }
                 return state.waiters.takeSatisfied(by: state.heard.count)
             }
             satisfied.resume()
         }
-        return self.state.withLock { $0.heard.removeFirst() }
+        return try self.state.withLock { state in
+            guard !state.heard.isEmpty else { throw CancellationError() }
+            return state.heard.removeFirst()
+        }
     }
 
     func stop() {

@@ -61,7 +61,7 @@ public final class InMemoryLeaseServer: Sendable {
     }
 
     private func until(_ key: FlightKey, _ condition: @escaping @Sendable (LeaseInspection) -> Bool) async {
-        await withCheckedContinuation { continuation in
+        await withCancelableContinuation { continuation in
             let satisfied = self.state.withLock { state in
                 state.watchers[key, default: ConditionWaiters()].add(continuation, until: condition)
                 return state.takeSatisfied(now: self.clock.now)

@@ -113,7 +113,7 @@ private final class IdleWaiters: Sendable {
 
     /// - Parameter flights: the number of keys that are listened for; it is asked under the lock that ``idle()`` takes.
     func wait(_ flights: () -> Int) async {
-        await withCheckedContinuation { continuation in
+        await withCancelableContinuation { continuation in
             let satisfied = self.waiters.withLock { waiters in
                 waiters.add(continuation) { $0 == 0 }
                 return waiters.takeSatisfied(by: flights())

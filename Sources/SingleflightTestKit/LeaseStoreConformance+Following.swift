@@ -7,19 +7,19 @@ extension LeaseStoreConformance {
             let token = run.token()
             _ = try await a.enter(token)
             try await b.follow(token)
-            try expectEqual(try await b.leave(token), LeaveReply(waiters: 0), "leaving")
+            try expectEqual(await b.leave(token), LeaveReply(waiters: 0), "leaving")
             guard case .running(let remaining) = try await b.poll(token) else {
                 throw ConformanceFailure("a poll of a running flight says that it runs")
             }
             try expectTrue(remaining > .seconds(10), "the remaining time \(remaining) is that of the lease")
-            try expectEqual(try await a.inspect().waiters, [b.store.inbox], "the waiters")
+            try expectEqual(await a.inspect().waiters, [b.store.inbox], "the waiters")
         },
         Case("a poll of an unknown flight says that it is gone, and registers nobody") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
-            try expectEqual(try await b.poll(run.token()), .gone, "without a lease")
+            try expectEqual(await b.poll(run.token()), .gone, "without a lease")
             _ = try await a.enter(run.token())
-            try expectEqual(try await b.poll(run.token()), .gone, "under another lease")
-            try expectEqual(try await a.inspect().waiters, [], "the waiters")
+            try expectEqual(await b.poll(run.token()), .gone, "under another lease")
+            try expectEqual(await a.inspect().waiters, [], "the waiters")
         },
         Case("the leader hears when the last waiter leaves, and not before") { run in
             let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
@@ -28,10 +28,10 @@ extension LeaseStoreConformance {
             _ = try await a.enter(token)
             try await b.follow(token)
             try await c.follow(token)
-            try expectEqual(try await b.leave(token), LeaveReply(waiters: 1), "the first leaving")
+            try expectEqual(await b.leave(token), LeaveReply(waiters: 1), "the first leaving")
             try expectEqual(listener.heardCount, 0, "announcements while one still waits")
-            try expectEqual(try await c.leave(token), LeaveReply(waiters: 0), "the second leaving")
-            let announcement = await listener.next()
+            try expectEqual(await c.leave(token), LeaveReply(waiters: 0), "the second leaving")
+            let announcement = try await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .unawaited), "the announcement")
         },
         Case("a renewal with news tells all who wait of it, in order, and one without tells nobody") { run in
@@ -45,9 +45,9 @@ extension LeaseStoreConformance {
                 FlightProgress(fraction: 0.25, message: "a quarter"), FlightProgress(message: "two\nlines, ä and %"),
                 FlightProgress(fraction: 1),
             ]
-            try expectEqual(try await a.renew(token), .renewed(waiters: 2), "a renewal without news")
+            try expectEqual(await a.renew(token), .renewed(waiters: 2), "a renewal without news")
             for progress in news {
-                try expectEqual(try await a.renew(token, news: progress), .renewed(waiters: 2), "a renewal with news")
+                try expectEqual(await a.renew(token, news: progress), .renewed(waiters: 2), "a renewal with news")
             }
             for listener in listeners {
                 for progress in news {
@@ -62,9 +62,9 @@ extension LeaseStoreConformance {
             let listener = b.listen()
             _ = try await a.enter(token)
             try await b.follow(token)
-            try expectEqual(try await a.renew(run.token(), news: FlightProgress(fraction: 0.5)), .lost(), "the renewal")
-            try expectEqual(try await a.complete(token, .value([1])), .accepted(waiters: 1), "the completion")
-            let announcement = await listener.next()
+            try expectEqual(await a.renew(run.token(), news: FlightProgress(fraction: 0.5)), .lost(), "the renewal")
+            try expectEqual(await a.complete(token, .value([1])), .accepted(waiters: 1), "the completion")
+            let announcement = try await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .outcome(.value([1]))), "the first news")
         },
         Case("a process with another waiting listener stays registered, one with a leading listener does not") { run in
@@ -74,10 +74,10 @@ extension LeaseStoreConformance {
             try await b.follow(token)
             let registration = b.store.listen(for: run.key) { _ in }
             _ = try await b.leave(token)
-            try expectEqual(try await a.inspect().waiters, [b.store.inbox], "the waiters while one listens")
+            try expectEqual(await a.inspect().waiters, [b.store.inbox], "the waiters while one listens")
             registration.stopWaiting()
             _ = try await b.leave(token)
-            try expectEqual(try await a.inspect().waiters, [], "the waiters while one leads")
+            try expectEqual(await a.inspect().waiters, [], "the waiters while one leads")
             registration.cancel()
         },
     ]
@@ -91,12 +91,12 @@ extension LeaseStoreConformance {
             try await b.follow(token)
             try await c.follow(token)
             await run.expire()
-            try expectEqual(try await b.poll(token), .done(.canceled(.leaseExpired)), "the first poll")
-            let announcement = await listener.next()
+            try expectEqual(await b.poll(token), .done(.canceled(.leaseExpired)), "the first poll")
+            let announcement = try await listener.next()
             try expectEqual(announcement.news, .outcome(.canceled(.leaseExpired)), "the announcement")
-            try expectEqual(try await c.poll(token), .done(.canceled(.leaseExpired)), "the second poll")
+            try expectEqual(await c.poll(token), .done(.canceled(.leaseExpired)), "the second poll")
             try expectEqual(listener.heardCount, 0, "further announcements")
-            try expectEqual(try await c.enter(run.token()), .lead(attempt: 0), "the next enter")
+            try expectEqual(await c.enter(run.token()), .lead(attempt: 0), "the next enter")
         },
         Case("entering an expired flight cancels it for those who wait, and leads") { run in
             let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
@@ -105,14 +105,14 @@ extension LeaseStoreConformance {
             _ = try await a.enter(token, .short())
             try await b.follow(token)
             await run.expire()
-            try expectEqual(try await c.enter(run.token()), .lead(attempt: 0), "the enter")
-            let announcement = await listener.next()
+            try expectEqual(await c.enter(run.token()), .lead(attempt: 0), "the enter")
+            let announcement = try await listener.next()
             try expectEqual(
                 announcement,
                 Announcement(token: token, news: .outcome(.canceled(.leaseExpired))),
                 "the announcement"
             )
-            try expectEqual(try await c.inspect().waiters, [], "the new flight's waiters")
+            try expectEqual(await c.inspect().waiters, [], "the new flight's waiters")
         },
         Case("a takeover keeps the waiters, and points those who poll to the new token") { run in
             let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
@@ -122,14 +122,14 @@ extension LeaseStoreConformance {
             try await b.follow(token)
             try await c.follow(token)
             await run.expire()
-            try expectEqual(try await b.poll(token, policy), .expired, "the poll")
-            try expectEqual(try await b.enter(next, .long(policy)), .lead(attempt: 1), "the takeover")
-            try expectEqual(try await c.poll(token, policy), .superseded(by: next), "the other's poll")
-            try expectEqual(try await c.inspect().waiters, [c.store.inbox], "the waiters")
-            try expectEqual(try await a.renew(token), .lost(), "the lost leader's renewal")
+            try expectEqual(await b.poll(token, policy), .expired, "the poll")
+            try expectEqual(await b.enter(next, .long(policy)), .lead(attempt: 1), "the takeover")
+            try expectEqual(await c.poll(token, policy), .superseded(by: next), "the other's poll")
+            try expectEqual(await c.inspect().waiters, [c.store.inbox], "the waiters")
+            try expectEqual(await a.renew(token), .lost(), "the lost leader's renewal")
             let listener = c.listen()
-            try expectEqual(try await b.complete(next, .value([1])), .accepted(waiters: 1), "the completion")
-            let announcement = await listener.next()
+            try expectEqual(await b.complete(next, .value([1])), .accepted(waiters: 1), "the completion")
+            let announcement = try await listener.next()
             try expectEqual(announcement, Announcement(token: next, news: .outcome(.value([1]))), "the announcement")
         },
         Case("an expired flight is forgotten when its grace ends") { run in
@@ -144,11 +144,11 @@ extension LeaseStoreConformance {
             _ = try await a.enter(token, brief)
             try await b.follow(token, brief)
             await run.fixture.advance(by: .milliseconds(2200))
-            try expectEqual(try await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
-            try expectEqual(try await b.poll(token, policy), .gone, "the poll")
-            try expectEqual(try await a.renew(token), .lost(), "the renewal")
-            try expectEqual(try await a.complete(token, .value([1])), .unknown(current: nil), "the completion")
-            try expectEqual(try await b.enter(run.token(), .long(policy)), .lead(attempt: 0), "the next flight")
+            try expectEqual(await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
+            try expectEqual(await b.poll(token, policy), .gone, "the poll")
+            try expectEqual(await a.renew(token), .lost(), "the renewal")
+            try expectEqual(await a.complete(token, .value([1])), .unknown(current: nil), "the completion")
+            try expectEqual(await b.enter(run.token(), .long(policy)), .lead(attempt: 0), "the next flight")
         },
         Case("after as many takeovers as the policy allows the flight ends") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
@@ -156,10 +156,10 @@ extension LeaseStoreConformance {
             let next = run.token()
             _ = try await a.enter(run.token(), .short(policy))
             await run.expire()
-            try expectEqual(try await b.enter(next, .short(policy)), .lead(attempt: 1), "the first takeover")
+            try expectEqual(await b.enter(next, .short(policy)), .lead(attempt: 1), "the first takeover")
             await run.expire()
-            try expectEqual(try await a.poll(next, policy), .done(.canceled(.supersededTooOften)), "the poll")
-            try expectEqual(try await a.enter(run.token()), .lead(attempt: 0), "the next flight")
+            try expectEqual(await a.poll(next, policy), .done(.canceled(.supersededTooOften)), "the poll")
+            try expectEqual(await a.enter(run.token()), .lead(attempt: 0), "the next flight")
         },
     ]
 
@@ -169,32 +169,32 @@ extension LeaseStoreConformance {
             let policy = LeaderLossPolicy.takeOver(attempts: 1)
             let (alone, handedOver, canceled) = (run.token(), run.token(), run.token())
             _ = try await a.enter(alone)
-            try expectEqual(try await a.release(alone, .handOver), .released(waiters: 0), "while nobody waits")
-            try expectEqual(try await a.release(alone, .handOver), .notHeld, "its repetition")
+            try expectEqual(await a.release(alone, .handOver), .released(waiters: 0), "while nobody waits")
+            try expectEqual(await a.release(alone, .handOver), .notHeld, "its repetition")
             _ = try await a.enter(handedOver, .long(policy))
             try await b.follow(handedOver, .long(policy))
             for _ in 0..<2 {
-                try expectEqual(try await a.release(handedOver, .handOver), .released(waiters: 1), "handing over")
-                try expectEqual(try await b.poll(handedOver, policy), .expired, "the poll after that")
+                try expectEqual(await a.release(handedOver, .handOver), .released(waiters: 1), "handing over")
+                try expectEqual(await b.poll(handedOver, policy), .expired, "the poll after that")
             }
-            try expectEqual(try await b.enter(canceled, .long(policy)), .lead(attempt: 1), "the takeover")
-            try expectEqual(try await a.release(handedOver, .handOver), .notHeld, "handing over after the takeover")
+            try expectEqual(await b.enter(canceled, .long(policy)), .lead(attempt: 1), "the takeover")
+            try expectEqual(await a.release(handedOver, .handOver), .notHeld, "handing over after the takeover")
             try await a.follow(canceled, .long(policy))
-            try expectEqual(try await b.release(canceled, .cancelWaiters), .released(waiters: 1), "canceling")
-            try expectEqual(try await b.release(canceled, .cancelWaiters), .notHeld, "its repetition")
-            try expectEqual(try await a.poll(canceled), .done(.canceled(.leaderShutDown)), "the outcome")
+            try expectEqual(await b.release(canceled, .cancelWaiters), .released(waiters: 1), "canceling")
+            try expectEqual(await b.release(canceled, .cancelWaiters), .notHeld, "its repetition")
+            try expectEqual(await a.poll(canceled), .done(.canceled(.leaderShutDown)), "the outcome")
         },
         Case("a lease is released unless somebody waits") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let token = run.token()
-            try expectEqual(try await a.release(token, .unlessAwaited), .notHeld, "releasing nothing")
+            try expectEqual(await a.release(token, .unlessAwaited), .notHeld, "releasing nothing")
             _ = try await a.enter(token)
             try await b.follow(token)
-            try expectEqual(try await a.release(token, .unlessAwaited), .awaited(waiters: 1), "while one waits")
-            try expectEqual(try await a.renew(token), .renewed(waiters: 1), "the renewal after that")
+            try expectEqual(await a.release(token, .unlessAwaited), .awaited(waiters: 1), "while one waits")
+            try expectEqual(await a.renew(token), .renewed(waiters: 1), "the renewal after that")
             _ = try await b.leave(token)
-            try expectEqual(try await a.release(token, .unlessAwaited), .released(waiters: 0), "while nobody waits")
-            try expectEqual(try await a.renew(token), .lost(), "the renewal after that")
+            try expectEqual(await a.release(token, .unlessAwaited), .released(waiters: 0), "while nobody waits")
+            try expectEqual(await a.renew(token), .lost(), "the renewal after that")
         },
         Case("a release that cancels tells those who wait that the leader shut down") { run in
             try await Self.canceling(run, .cancelWaiters, .leaderShutDown)
@@ -208,12 +208,12 @@ extension LeaseStoreConformance {
             let listener = b.listen()
             _ = try await a.enter(token, .long(policy))
             try await b.follow(token, .long(policy))
-            try expectEqual(try await a.release(token, .handOver), .released(waiters: 1), "the release")
-            let announcement = await listener.next()
+            try expectEqual(await a.release(token, .handOver), .released(waiters: 1), "the release")
+            let announcement = try await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .hint), "the announcement")
-            try expectEqual(try await a.renew(token), .expired, "the renewal after that")
-            try expectEqual(try await b.poll(token, policy), .expired, "the poll")
-            try expectEqual(try await b.enter(run.token(), .long(policy)), .lead(attempt: 1), "the takeover")
+            try expectEqual(await a.renew(token), .expired, "the renewal after that")
+            try expectEqual(await b.poll(token, policy), .expired, "the poll")
+            try expectEqual(await b.enter(run.token(), .long(policy)), .lead(attempt: 1), "the takeover")
         },
     ]
 
@@ -238,7 +238,7 @@ extension LeaseStoreConformance {
                 let listener = b.on(key).listen()
                 try await b.on(key).follow(token)
                 _ = try await a.on(key).complete(token, .value(tail))
-                let announcement = await listener.next()
+                let announcement = try await listener.next()
                 try expectEqual(announcement.news, .outcome(.value(tail)), "the outcome of a key")
             }
         },
@@ -259,8 +259,8 @@ extension LeaseStoreConformance {
             let group = "empty-\(run.token().description.prefix(16))"
             let a = try await run.process("a").on(try FlightKey(group: group, bytes: []))
             let token = run.token()
-            try expectEqual(try await a.enter(token), .lead(attempt: 0), "entering")
-            try expectEqual(try await a.complete(token, .value([])), .accepted(waiters: 0), "completing")
+            try expectEqual(await a.enter(token), .lead(attempt: 0), "entering")
+            try expectEqual(await a.complete(token, .value([])), .accepted(waiters: 0), "completing")
         },
         Case("payloads of any bytes and any size arrive as they are") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
@@ -270,7 +270,7 @@ extension LeaseStoreConformance {
                 _ = try await a.enter(token)
                 try await b.follow(token)
                 _ = try await a.complete(token, .value(payload))
-                let announcement = await listener.next()
+                let announcement = try await listener.next()
                 let outcome = StoredOutcome.value(payload)
                 try expectTrue(
                     announcement.news == .outcome(outcome) || (payload.count > 1024 && announcement.news == .hint),
@@ -285,8 +285,8 @@ extension LeaseStoreConformance {
         Case("equal keys of two groups are two keys") { run in
             let a = try await run.process("a")
             let other = a.on(try FlightKey(group: "conformance-2", bytes: run.key.bytes))
-            try expectEqual(try await a.enter(run.token()), .lead(attempt: 0), "the first group")
-            try expectEqual(try await other.enter(run.token()), .lead(attempt: 0), "the second group")
+            try expectEqual(await a.enter(run.token()), .lead(attempt: 0), "the first group")
+            try expectEqual(await other.enter(run.token()), .lead(attempt: 0), "the second group")
         },
     ]
 
@@ -300,10 +300,10 @@ extension LeaseStoreConformance {
         let listener = b.listen()
         _ = try await a.enter(token)
         try await b.follow(token)
-        try expectEqual(try await a.release(token, mode), .released(waiters: 1), "the release")
-        let announcement = await listener.next()
+        try expectEqual(await a.release(token, mode), .released(waiters: 1), "the release")
+        let announcement = try await listener.next()
         try expectEqual(announcement.news, .outcome(.canceled(reason)), "the announcement")
-        try expectEqual(try await b.poll(token), .done(.canceled(reason)), "the poll")
-        try expectEqual(try await b.inspect().lease, nil, "the lease")
+        try expectEqual(await b.poll(token), .done(.canceled(reason)), "the poll")
+        try expectEqual(await b.inspect().lease, nil, "the lease")
     }
 }

@@ -103,7 +103,7 @@ extension LeaseStoreConformance {
             _ = try await a.enter(token)
             try await b.follow(token)
             try expectEqual(try await a.complete(token, outcome), .accepted(waiters: 1), "the completion")
-            let announcement = await listener.next()
+            let announcement = try await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .outcome(outcome)), "the announcement")
             try expectEqual(try await b.poll(token), .done(outcome), "the poll after it")
             try expectEqual(try await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
@@ -192,7 +192,7 @@ extension LeaseStoreConformance {
         try expectEqual(try await c.revoke(nil), .revoked(token, waiters: 1), "the revocation")
         let outcome = StoredOutcome.canceled(.revoked(by: "ops", reason: "stuck\nfor 100 %"))
         for listener in listeners {
-            let announcement = await listener.next()
+            let announcement = try await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .outcome(outcome)), "the announcement")
         }
         try expectEqual(try await b.poll(token), .done(outcome), "the poll")

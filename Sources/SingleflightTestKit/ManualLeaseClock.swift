@@ -74,7 +74,7 @@ public final class ManualLeaseClock: LeaseClock {
     }
 
     private func until(_ condition: @escaping @Sendable (Int) -> Bool) async {
-        await withCheckedContinuation { continuation in
+        await withCancelableContinuation { continuation in
             let satisfied = self.state.withLock { state in
                 state.waiters.add(continuation, until: condition)
                 return state.waiters.takeSatisfied(by: state.timers.count)
@@ -85,7 +85,7 @@ public final class ManualLeaseClock: LeaseClock {
 
     /// Waits until at least `count` calls were ever scheduled.
     public func untilScheduled(inAll count: Int) async {
-        await withCheckedContinuation { continuation in
+        await withCancelableContinuation { continuation in
             let satisfied = self.state.withLock { state in
                 state.waitersInAll.add(continuation) { $0 >= count }
                 return state.waitersInAll.takeSatisfied(by: state.scheduledInAll)

@@ -25,9 +25,9 @@ public final class RequestGate: Sendable {
         }
     }
 
-    /// Waits until so many requests or replies are held.
+    /// Waits until so many requests or replies are held, or until the task is canceled.
     public func untilHeld(_ count: Int = 1) async {
-        await withCheckedContinuation { continuation in
+        await withCancelableContinuation { continuation in
             let satisfied = self.state.withLock { state in
                 state.waiters.add(continuation) { $0 >= count }
                 return state.waiters.takeSatisfied(by: state.held.count)

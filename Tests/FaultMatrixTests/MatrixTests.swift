@@ -1,9 +1,10 @@
 import FaultMatrix
 import Foundation
+import TestSupport
 import Testing
 
 /// A sample of the matrix, of the process cells and of the lossy inbox; `make matrix` plays all of it.
-@Suite("Flights in trouble", .serialized, .timeLimit(.minutes(4)))
+@Suite("Flights in trouble", .keepsBusy, .serialized, .timeLimit(.minutes(4)))
 struct MatrixTests {
     /// Beside the test bundle, where the build puts every product.
     static var tool: String {

@@ -3,12 +3,13 @@ import History
 import PrivateRedis
 import SingleflightCLI
 import SingleflightRedis
+import TestSupport
 import Testing
 
 @testable import FaultMatrix
 
 /// What a real process does with its file descriptors.
-@Suite("A worker process's descriptors", .timeLimit(.minutes(2)))
+@Suite("A worker process's descriptors", .keepsBusy, .timeLimit(.minutes(2)))
 struct WorkerDescriptorTests {
     private static let patience = Duration.seconds(30)
 

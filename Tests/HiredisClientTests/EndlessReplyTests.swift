@@ -1,8 +1,9 @@
 import HiredisClient
+import TestSupport
 import Testing
 
 /// A server that is never done with a reply, to a client that has all the time in the world.
-@Suite("A reply without end", .timeLimit(.minutes(3)))
+@Suite("A reply without end", .usesServer, .timeLimit(.minutes(3)))
 struct EndlessReplyTests {
     /// Lower than the defaults, so that little has to be read: the event loops are those of all other tests, too.
     private static let limits = {

@@ -1,8 +1,9 @@
 import HiredisClient
+import TestSupport
 import Testing
 
 /// The client against a server that misbehaves.
-@Suite struct FakeServerTests {
+@Suite(.usesServer) struct FakeServerTests {
     private func failure(of command: RedisCommand, on client: RedisClient, timeout: Duration? = nil) async throws
         -> RedisClientError
     {
@@ -41,7 +42,7 @@ import Testing
             #expect(server.connectionCount == 2)
             let error = try await failure(of: RedisCommand("HANG"), on: client, timeout: .milliseconds(300))
             #expect(error.code == .timedOut)
-            while server.resetCount == 0 { await Task.yield() }
+            try await until("a reset") { server.resetCount > 0 }
             #expect(server.resetCount == 1)
         }
     }

@@ -2,10 +2,11 @@ import HiredisClient
 import Logging
 import NIOCore
 import PrivateRedis
+import TestSupport
 import Testing
 
 /// The client against a real redis-server.
-@Suite struct RedisServerTests {
+@Suite(.usesServer) struct RedisServerTests {
     @Test("ten thousand commands from many tasks are each answered with their own reply")
     func pipelining() async throws {
         try await withServer { _, client in

@@ -1,11 +1,17 @@
 import HiredisClient
 import Logging
 import PrivateRedis
+import TestSupport
 import Testing
 
 /// The client against a real redis-server that speaks TLS.
-@Suite struct TLSTests {
-    private static let certificates = Result { try Certificates() }
+@Suite(.usesServer) struct TLSTests {
+    /// Of each test its own: what a process keeps to its end stays in the temporary directory for good.
+    private let certificates: Certificates
+
+    init() throws {
+        self.certificates = try Certificates()
+    }
 
     @Test("commands and a subscription go through TLS", arguments: ["localhost", "127.0.0.1"])
     func encrypted(host: String) async throws {
@@ -32,7 +38,7 @@ import Testing
     @Test("a server whose certificate nobody vouches for is refused, and the error says how to trust it")
     func untrusted() async throws {
         try await withTLSServer { server in
-            let error = try await failure(of: server.url("localhost", trusting: "stranger"))
+            let error = try await failure(of: server.url("localhost", trusting: "stranger"), telling: "not trusted")
             #expect(error.code == .connectionFailed)
             #expect(error.description.contains("not trusted"))
             #expect(error.description.contains("?ca=file"))
@@ -42,7 +48,7 @@ import Testing
     @Test("a certificate for another name is refused", arguments: ["localhost", "127.0.0.1"])
     func wrongName(host: String) async throws {
         try await withTLSServer(certificate: "elsewhere") { server in
-            let error = try await failure(of: server.url(host, trusting: "ca"))
+            let error = try await failure(of: server.url(host, trusting: "ca"), telling: "certificate")
             #expect(error.code == .connectionFailed)
             #expect(error.description.contains("certificate"))
         }
@@ -51,16 +57,18 @@ import Testing
     @Test("a server that wants a certificate takes ours, and refuses who has none or a stranger's")
     func mutual() async throws {
         try await withTLSServer(wantsCertificate: true) { server in
-            let refused = try await failure(of: server.url("localhost", trusting: "ca"))
+            let refused = try await failure(
+                of: server.url("localhost", trusting: "ca"),
+                telling: "wants a certificate"
+            )
             #expect(refused.code == .connectionFailed)
             #expect(refused.description.contains("wants a certificate"))
 
-            let certificates = try Self.certificates.get()
             func url(showing name: String) -> String {
                 server.url("localhost", trusting: "ca")
                     + "&cert=\(certificates.certificate(name))&key=\(certificates.key(name))"
             }
-            let stranger = try await failure(of: url(showing: "stranger"))
+            let stranger = try await failure(of: url(showing: "stranger"), telling: "does not trust")
             #expect(stranger.code == .connectionFailed)
             #expect(stranger.description.contains("does not trust this client's certificate"))
 
@@ -75,7 +83,7 @@ import Testing
     func plainServer() async throws {
         try await PrivateRedis.with(.init(listening: .tcp(.free))) { redis in
             let port = try #require(redis.port)
-            let error = try await failure(of: "rediss://localhost:\(port)")
+            let error = try await failure(of: "rediss://localhost:\(port)", telling: "is TLS spoken on this port?")
             #expect(error.code == .connectionFailed)
             #expect(error.description.contains("is TLS spoken on this port?"))
         }
@@ -83,18 +91,23 @@ import Testing
 
     @Test("a file that cannot be read is named as the reason, and nothing is sent")
     func missingFile() async throws {
-        let error = try await failure(of: "rediss://127.0.0.1:1?ca=/nonexistent/ca.pem")
+        let error = try await failure(of: "rediss://127.0.0.1:1?ca=/nonexistent/ca.pem", telling: "cannot connect to")
         #expect(error.code == .connectionFailed)
         #expect(error.description.contains("cannot connect to rediss://127.0.0.1:1/0"))
     }
 
     // MARK: Stage
 
-    /// Why the client cannot connect, however long it tries.
-    private func failure(of url: String) async throws -> RedisClientError {
+    /// Why the client cannot connect; it is asked until it tells `text`, since a busy server's answer may take its time.
+    private func failure(of url: String, telling text: String) async throws -> RedisClientError {
         let client = RedisClient(configuration: try configuration(url), logger: Logger(label: "test"))
         client.start()
-        let failure = await #expect(throws: RedisClientError.self) { try await client.connected(within: .seconds(2)) }
+        var failure: RedisClientError?
+        for _ in 0..<60 where failure?.description.contains(text) != true {
+            failure = await #expect(throws: RedisClientError.self) {
+                try await client.connected(within: .milliseconds(500))
+            }
+        }
         await client.shutdown()
         return try #require(failure)
     }
@@ -121,7 +134,6 @@ import Testing
         wantsCertificate: Bool = false,
         _ body: (Server) async throws -> Void
     ) async throws {
-        let certificates = try Self.certificates.get()
         let (redis, port) = try await start(
             [
                 "tls-cert-file \(certificates.certificate(certificate))",

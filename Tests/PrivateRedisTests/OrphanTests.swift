@@ -1,4 +1,5 @@
 import PrivateRedis
+import TestSupport
 import Testing
 
 #if canImport(Darwin)
@@ -7,7 +8,7 @@ import Testing
     import Glibc
 #endif
 
-@Suite("A private Redis whose owner goes away", .timeLimit(.minutes(1)))
+@Suite("A private Redis whose owner goes away", .usesServer, .timeLimit(.minutes(1)))
 struct OrphanTests {
     @Test("ends, although its owner's process was killed by SIGKILL")
     func endsWithAKilledProcess() async throws {

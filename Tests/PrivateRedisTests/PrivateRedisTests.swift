@@ -1,4 +1,5 @@
 import PrivateRedis
+import TestSupport
 import Testing
 
 #if canImport(Darwin)
@@ -7,7 +8,7 @@ import Testing
     import Glibc
 #endif
 
-@Suite("A private Redis", .timeLimit(.minutes(1)))
+@Suite("A private Redis", .usesServer, .timeLimit(.minutes(1)))
 struct PrivateRedisTests {
     @Test("that has started answers PING and runs under the process id it tells")
     func startsAndAnswers() async throws {

@@ -1,11 +1,12 @@
 import Foundation
 import NIOCore
 import PrivateRedis
+import TestSupport
 import Testing
 
 @testable import SingleflightCLI
 
-@Suite("Child processes", .timeLimit(.minutes(1)))
+@Suite("Child processes", .usesServer, .timeLimit(.minutes(1)))
 struct ChildProcessTests {
     private func shell(_ script: String, environment: [String: String] = [:]) async throws -> ChildProcess {
         try await ChildProcess("/bin/sh", ["-c", script], environment: environment)

@@ -1,12 +1,13 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 @testable import SingleflightCLI
 
 /// Servers that are set up badly on purpose; one at a time, for there are many.
-@Suite("Doctor: servers", .serialized, .timeLimit(.minutes(1)))
+@Suite("Doctor: servers", .usesServer, .serialized, .timeLimit(.minutes(1)))
 struct DoctorTests {
     /// The rules of docs/protocol.md, "Least privilege".
     private static let worker = """

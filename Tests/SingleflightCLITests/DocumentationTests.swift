@@ -1,7 +1,8 @@
 import Foundation
+import TestSupport
 import Testing
 
-@Suite("The command's documentation", .timeLimit(.minutes(1)))
+@Suite("The command's documentation", .usesServer, .timeLimit(.minutes(1)))
 struct DocumentationTests {
     @Test("docs/cli.md is what the commands say of themselves")
     func upToDate() async throws {

@@ -1,9 +1,10 @@
 import PrivateRedis
+import TestSupport
 import Testing
 
 @testable import SingleflightCLI
 
-@Suite("Errors")
+@Suite("Errors", .usesServer)
 struct ErrorTests {
     @Test(
         "a password never gets into a message",

@@ -1,11 +1,12 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 @testable import SingleflightCLI
 
-@Suite("Workers under load", .timeLimit(.minutes(1)))
+@Suite("Workers under load", .usesServer, .timeLimit(.minutes(1)))
 struct LoadTests {
     @Test(
         "an address is a host and a port",

@@ -1,9 +1,10 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
-@Suite("singleflight leases and show", .timeLimit(.minutes(1)))
+@Suite("singleflight leases and show", .usesServer, .timeLimit(.minutes(1)))
 struct ShowTests {
     private static let key = "front page\n{👩‍👧}"
 

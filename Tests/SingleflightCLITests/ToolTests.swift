@@ -1,7 +1,8 @@
+import TestSupport
 import Testing
 
 /// The built command, seen from outside.
-@Suite("The command", .timeLimit(.minutes(1)))
+@Suite("The command", .usesServer, .timeLimit(.minutes(1)))
 struct ToolTests {
     @Test("a usage error is one line on standard error and status 64")
     func usage() async throws {

@@ -1,11 +1,12 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 @testable import SingleflightCLI
 
-@Suite("singleflight top", .timeLimit(.minutes(1)))
+@Suite("singleflight top", .usesServer, .timeLimit(.minutes(1)))
 struct TopTests {
     @Test("it shows a flight that a process leads, quits by q, and leaves the terminal as it was")
     func quits() async throws {

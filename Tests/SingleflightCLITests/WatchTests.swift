@@ -1,9 +1,10 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
-@Suite("singleflight watch", .timeLimit(.minutes(1)))
+@Suite("singleflight watch", .usesServer, .timeLimit(.minutes(1)))
 struct WatchTests {
     @Test("events appear on the terminal as they happen, in color, and Ctrl-C ends it with success")
     func terminal() async throws {

@@ -1,6 +1,7 @@
 import SingleflightLease
 import SingleflightTestKit
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("A store that fails", .timeLimit(.minutes(1)))
@@ -179,7 +180,7 @@ struct FaultTests {
 
 /// Says yes a number of times.
 final class CountDown: Sendable {
-    private let state: Mutex<(left: Int, waiters: [CheckedContinuation<Void, Never>])>
+    private let state: Mutex<(left: Int, waiters: [Waiter])>
 
     init(_ count: Int) {
         self.state = Mutex((count, []))
@@ -187,7 +188,7 @@ final class CountDown: Sendable {
 
     func take() -> Bool {
         let (taken, waiters) = self.state.withLock { state in
-            guard state.left > 0 else { return (false, [CheckedContinuation<Void, Never>]()) }
+            guard state.left > 0 else { return (false, [Waiter]()) }
             state.left -= 1
             guard state.left == 0 else { return (true, []) }
             defer { state.waiters = [] }
@@ -199,15 +200,17 @@ final class CountDown: Sendable {
         return taken
     }
 
-    func untilTaken() async {
-        await withCheckedContinuation { continuation in
+    func untilTaken(sourceLocation: SourceLocation = #_sourceLocation) async {
+        await suspended(at: sourceLocation) {
+            "the last of what is counted; \(self.state.withLock { $0.left }) are left"
+        } until: { waiter in
             let isTaken = self.state.withLock { state in
                 if state.left == 0 { return true }
-                state.waiters.append(continuation)
+                state.waiters.append(waiter)
                 return false
             }
             if isTaken {
-                continuation.resume()
+                waiter.resume()
             }
         }
     }

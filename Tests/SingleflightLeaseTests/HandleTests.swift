@@ -2,6 +2,7 @@ import Singleflight
 import SingleflightLease
 import SingleflightTestKit
 import Synchronization
+import TestSupport
 import Testing
 
 extension Process {
@@ -28,22 +29,10 @@ extension DistributedGroup where Key == String {
     }
 }
 
-extension Task where Failure == Never {
-    /// A task that has come to its first suspension when this returns.
-    static func atOnce(_ work: @escaping @Sendable () async -> Success) -> Task<Success, Never> {
-        guard #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) else {
-            preconditionFailure("the tests need tasks that start at once")
-        }
-        return Task.immediate { await work() }
-    }
-}
-
 extension DistributedLeader {
     /// Waits until so many callers of its process wait; nothing tells when one begins to.
-    func untilSubscribers(_ count: Int) async {
-        while self.subscriberCount < count {
-            await Task.yield()
-        }
+    func untilSubscribers(_ count: Int) async throws {
+        try await until("\(count) callers that wait") { self.subscriberCount >= count }
     }
 }
 

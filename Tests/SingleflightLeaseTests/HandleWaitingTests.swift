@@ -1,6 +1,7 @@
 import Singleflight
 import SingleflightLease
 import SingleflightTestKit
+import TestSupport
 import Testing
 
 @Suite("Those who wait for a distributed flight by hand", .timeLimit(.minutes(1)))
@@ -194,7 +195,7 @@ struct HandleWaitingTests {
         a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
         let subscriber = try await a.subscribes()
         let call = a.call(self.work)
-        await leader.untilSubscribers(2)
+        try await leader.untilSubscribers(2)
         #expect(leader.complete(.success("alone")))
         for outcome in [await leader.outcome(), await subscriber.outcome(), await call.value] {
             let completion = try outcome.completion()

@@ -1,6 +1,7 @@
 import SingleflightLease
 import SingleflightTestKit
 import Synchronization
+import TestSupport
 import Testing
 
 /// What each process was told.

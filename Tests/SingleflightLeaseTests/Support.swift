@@ -1,6 +1,7 @@
 import SingleflightLease
 import SingleflightTestKit
 import Synchronization
+import TestSupport
 import Testing
 
 /// Several processes of a test on one server with one clock.
@@ -100,8 +101,8 @@ final class Work: Sendable {
         var result: Result<String, any Error>?
         var running: [Int: CheckedContinuation<Result<String, any Error>, Never>] = [:]
         var canceled = 0
-        var onStart: [(count: Int, continuation: CheckedContinuation<Void, Never>)] = []
-        var onCancel: [CheckedContinuation<Void, Never>] = []
+        var onStart: [(count: Int, waiter: Waiter)] = []
+        var onCancel: [Waiter] = []
     }
 
     private let state = Mutex(State())
@@ -121,8 +122,8 @@ final class Work: Sendable {
             state.onStart.removeAll { $0.count <= count }
             return (count, ready)
         }
-        for waiter in started {
-            waiter.continuation.resume()
+        for start in started {
+            start.waiter.resume()
         }
         return try await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -160,28 +161,32 @@ final class Work: Sendable {
         }
     }
 
-    func untilStarted(_ count: Int = 1) async {
-        await withCheckedContinuation { continuation in
+    func untilStarted(_ count: Int = 1, sourceLocation: SourceLocation = #_sourceLocation) async {
+        await suspended(at: sourceLocation) {
+            "\(count) starts of the operation; \(self.starts) came"
+        } until: { waiter in
             let isThere = self.state.withLock { state in
                 if state.flights.count >= count { return true }
-                state.onStart.append((count, continuation))
+                state.onStart.append((count, waiter))
                 return false
             }
             if isThere {
-                continuation.resume()
+                waiter.resume()
             }
         }
     }
 
-    func untilCanceled() async {
-        await withCheckedContinuation { continuation in
+    func untilCanceled(sourceLocation: SourceLocation = #_sourceLocation) async {
+        await suspended(at: sourceLocation) {
+            "the operation's cancellation"
+        } until: { waiter in
             let isThere = self.state.withLock { state in
                 if state.canceled > 0 { return true }
-                state.onCancel.append(continuation)
+                state.onCancel.append(waiter)
                 return false
             }
             if isThere {
-                continuation.resume()
+                waiter.resume()
             }
         }
     }

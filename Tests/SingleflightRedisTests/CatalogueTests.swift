@@ -1,12 +1,13 @@
 import HiredisClient
 import NIOCore
 import PrivateRedis
+import TestSupport
 import Testing
 
 @testable import SingleflightRedis
 
 /// Faults that others ran into (docs/failures.md) and that no other suite is about.
-@Suite("Known faults", .timeLimit(.minutes(1)))
+@Suite("Known faults", .usesServer, .timeLimit(.minutes(1)))
 struct CatalogueTests {
     private static func key(_ text: String = "front") throws -> FlightKey {
         try FlightKey(group: "pages", bytes: Array(text.utf8))
@@ -24,7 +25,7 @@ struct CatalogueTests {
     @Test("A7: a new flight leaves the outcome of the one before to followers that come late for it")
     func earlierOutcomeStays() async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(5)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
                 let first = EnterRequest.make(try Self.key())
                 _ = try await one.entered(first)
                 _ = try await two.entered(.make(try Self.key()))
@@ -41,18 +42,18 @@ struct CatalogueTests {
     @Test("A11: a process has two connections and one subscription, however many keys it leads and waits for")
     func connections() async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(5)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
                 try await one.untilSubscribed()
                 try await two.untilSubscribed()
                 let here = try DistributedGroup<String, String>(
                     "pages",
                     store: one,
-                    configuration: .init(leaseDuration: .seconds(30))
+                    configuration: .init(leaseDuration: .seconds(60))
                 )
                 let there = try DistributedGroup<String, String>(
                     "pages",
                     store: two,
-                    configuration: .init(leaseDuration: .seconds(30))
+                    configuration: .init(leaseDuration: .seconds(60))
                 )
                 let gate = Gate()
                 let calls = (0..<50).map { index in
@@ -82,7 +83,7 @@ struct CatalogueTests {
     @Test("A22: a large result is not published, only that it is there", arguments: [60 << 10, 70 << 10])
     func largeResults(bytes: Int) async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(5)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
                 let (messages, continuation) = AsyncStream.makeStream(of: [UInt8].self)
                 let inbox = one.client.makeSubscription(to: two.keyspace.inboxPrefix + two.inbox.description) { event in
                     if case .message(let message) = event { continuation.yield(message) }
@@ -106,8 +107,8 @@ struct CatalogueTests {
     @Test("B5: after a lease was lost the next one of the same key is renewed as ever")
     func nextLeaseIsRenewed() async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis) { one, _ in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .milliseconds(1_500))
+            try await withTwoStores(redis, commandTimeout: .seconds(1)) { one, _ in
+                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(4))
                 let group = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let gate = Gate()
                 let lost = Task {
@@ -125,7 +126,9 @@ struct CatalogueTests {
                 gate.open()
                 let value = try await group.value("front") { flight in
                     // Past the first lease, by Redis's account of the renewals.
-                    while try await one.inspected(try Self.key()).lease?.note.renewals ?? 0 < 4 {}
+                    try await until("four renewals") {
+                        try await one.inspected(try Self.key()).lease?.note.renewals ?? 0 >= 4
+                    }
                     return flight.isCurrent ? "renewed" : "lost again"
                 }
                 #expect(value == "renewed")
@@ -150,7 +153,7 @@ struct CatalogueTests {
     @Test("B25: a lease is as long as its leader wanted it, whatever those want who come later")
     func leaseLengthIsTheLeaders() async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(5)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
                 let long = EnterRequest.make(try Self.key(), lease: .seconds(600))
                 _ = try await one.entered(long)
                 let reply = try await two.entered(.make(try Self.key(), lease: .milliseconds(100)))
@@ -188,7 +191,7 @@ struct CatalogueTests {
     @Test("E4: callers that are canceled, in whatever moment, cost no connection")
     func cancellationKeepsConnections() async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(5)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
                 try await one.untilSubscribed()
                 try await two.untilSubscribed()
                 let before = try await Self.clientIDs(redis)
@@ -196,7 +199,7 @@ struct CatalogueTests {
                     try DistributedGroup<String, String>(
                         "pages",
                         store: $0,
-                        configuration: .init(leaseDuration: .seconds(15))
+                        configuration: .init(leaseDuration: .seconds(60))
                     )
                 }
                 await withTaskGroup(of: Void.self) { tasks in
@@ -219,7 +222,7 @@ struct CatalogueTests {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis) { one, two in
                 try await two.untilSubscribed()
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(3))
+                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60))
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let gate = Gate()

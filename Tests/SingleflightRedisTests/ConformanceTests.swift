@@ -2,11 +2,12 @@ import PrivateRedis
 import SingleflightLease
 import SingleflightTestKit
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import SingleflightRedis
 
-@Suite("The store in Redis", .timeLimit(.minutes(2)))
+@Suite("The store in Redis", .usesServer, .timeLimit(.minutes(2)))
 struct RedisConformanceTests {
     /// Its stores live until the test ends; time passes on the server's clock.
     final class Fixture: LeaseStoreFixture {

@@ -1,10 +1,11 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 /// A primary and its replica exchange their roles. Processes reach whoever is the primary by one address.
-@Suite("A primary that becomes a replica", .timeLimit(.minutes(3)))
+@Suite("A primary that becomes a replica", .usesServer, .timeLimit(.minutes(3)))
 struct DemotionTests {
     /// Before a process that is told so by an answer made its inbox anew, too, the inbox stayed with the old primary, and what was
     /// announced by the new one was missed until the lease's end.
@@ -29,7 +30,9 @@ struct DemotionTests {
                     // Long before the lease ends, which lasts a minute.
                     let follower = Task { await there.run("front", waitingAtMost: .seconds(30)) { _ in "another" } }
                     try await one.untilWaiters(1, group: "pages", key: "front")
-                    while try await new.command("KEYS", "*:wait:pages:front") == "*0\r\n" { await Task.yield() }
+                    try await until("the replica's copy") {
+                        try await new.command("KEYS", "*:wait:pages:front") != "*0\r\n"
+                    }
 
                     try await new.command("REPLICAOF", "NO", "ONE")
                     try address.move(to: new)
@@ -69,7 +72,9 @@ struct DemotionTests {
 
     /// A Unix socket's path that leads to one server, and later to another.
     private struct Address {
-        let path = "/tmp/singleflight-address-" + String(UInt64.random(in: .min ... .max), radix: 36)
+        let path =
+            FileManager.default.temporaryDirectory.path + "/singleflight-address-"
+            + String(UInt64.random(in: .min ... .max), radix: 36)
 
         init(of redis: PrivateRedis) throws {
             try self.move(to: redis)

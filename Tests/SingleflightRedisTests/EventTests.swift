@@ -1,5 +1,6 @@
 import PrivateRedis
 import SingleflightLease
+import TestSupport
 import Testing
 
 @testable import SingleflightRedis
@@ -8,7 +9,7 @@ private struct OperationFailed: Error, CustomStringConvertible {
     var description: String { "the operation failed" }
 }
 
-@Suite("Events", .timeLimit(.minutes(1)))
+@Suite("Events", .usesServer, .timeLimit(.minutes(1)))
 struct EventTests {
     private func key(_ text: String = "front") throws -> FlightKey {
         try FlightKey(group: "pages", bytes: Array(text.utf8))
@@ -89,7 +90,11 @@ struct EventTests {
     func failure() async throws {
         try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
-                let group = try DistributedGroup<String, String>("pages", store: store)
+                let group = try DistributedGroup<String, String>(
+                    "pages",
+                    store: store,
+                    configuration: .init(leaseDuration: .seconds(60))
+                )
                 _ = await group.run("front") { _ in throw OperationFailed() }
                 #expect(await events.next()?.change == .acquired)
                 guard case .failed(let failure) = await events.next()?.change else {
@@ -106,7 +111,11 @@ struct EventTests {
     func release() async throws {
         try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
-                let group = try DistributedGroup<String, String>("pages", store: store)
+                let group = try DistributedGroup<String, String>(
+                    "pages",
+                    store: store,
+                    configuration: .init(leaseDuration: .seconds(60))
+                )
                 let gate = Gate()
                 let caller = Task {
                     await group.run("front") { _ in
@@ -152,7 +161,9 @@ struct EventTests {
                 let lost = EnterRequest.make(try key(), lease: .milliseconds(100), leaderLoss: policy)
                 _ = try await store.entered(lost)
                 // The end of a lease is no event: nobody has noticed it yet.
-                while try await store.inspected(lost.key).lease?.isExpired == false {}
+                try await until("the lease's end") {
+                    try await store.inspected(lost.key).lease?.isExpired != false
+                }
                 let next = EnterRequest.make(try key(), leaderLoss: policy)
                 _ = try await store.entered(next)
 

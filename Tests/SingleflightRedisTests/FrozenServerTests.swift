@@ -1,12 +1,13 @@
 import PrivateRedis
 import SingleflightLease
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import SingleflightRedis
 
 /// A server that stands still and then goes on: what was given up meanwhile lies in its sockets, and is carried out then.
-@Suite("A Redis that is frozen and goes on", .serialized, .timeLimit(.minutes(2)))
+@Suite("A Redis that is frozen and goes on", .usesServer, .serialized, .timeLimit(.minutes(2)))
 struct FrozenServerTests {
     private static let commandTimeout = Duration.milliseconds(400)
     /// Far longer than the test waits.
@@ -44,6 +45,7 @@ struct FrozenServerTests {
     private func until(_ isSo: () async throws -> Bool) async throws -> Duration {
         let start = ContinuousClock.now
         while try await !isSo() {
+            try Task.checkCancellation()
             guard start.duration(to: .now) < Self.patience else { return Self.patience }
         }
         return start.duration(to: .now)

@@ -3,10 +3,11 @@ import HiredisClient
 import PrivateRedis
 import SingleflightRedis
 import Synchronization
+import TestSupport
 import Testing
 
 /// Two hundred processes, as far as Redis can tell, want one key whose leader is dead.
-@Suite("A herd", .serialized, .timeLimit(.minutes(5)))
+@Suite("A herd", .keepsBusy, .serialized, .timeLimit(.minutes(5)))
 struct HerdTests {
     private static let processes = 200
 

@@ -1,10 +1,11 @@
 import PrivateRedis
 import SingleflightLease
+import TestSupport
 import Testing
 
 @testable import SingleflightRedis
 
-@Suite("Finding leases and outcomes", .timeLimit(.minutes(1)))
+@Suite("Finding leases and outcomes", .usesServer, .timeLimit(.minutes(1)))
 struct InspectionTests {
     private func key(_ text: String, group: String = "pages") throws -> FlightKey {
         try FlightKey(group: group, bytes: Array(text.utf8))
@@ -56,8 +57,12 @@ struct InspectionTests {
                     let script = "for number = 0, 7999 do redis.call('DEL', 'foreign:' .. number) end"
                     try await redis.command("EVAL", script, "0")
                     // Redis resizes when it gets round to it.
-                    while !(try await redis.command("DEBUG", "HTSTATS", "0")).contains("table size: 512\n") {}
-                    while (try await redis.command("DEBUG", "HTSTATS", "0")).contains("rehashing target") {}
+                    try await until("a small table") {
+                        try await redis.command("DEBUG", "HTSTATS", "0").contains("table size: 512\n")
+                    }
+                    try await until("the end of the rehashing") {
+                        try await !redis.command("DEBUG", "HTSTATS", "0").contains("rehashing target")
+                    }
                     found += try await batches.next()?.leases.map(\.key) ?? []
                 }
                 while let batch = try await batches.next() { found += batch.leases.map(\.key) }
@@ -119,7 +124,9 @@ struct InspectionTests {
     func expired() async throws {
         try await withStore { _, store in
             _ = try await store.entered(.make(try key("front"), lease: .milliseconds(100)))
-            while try await store.inspected(try key("front")).lease?.isExpired == false {}
+            try await until("the lease's end") {
+                try await store.inspected(try key("front")).lease?.isExpired != false
+            }
             #expect(try await store.leases().map(\.lease.isExpired) == [true])
         }
     }

@@ -1,10 +1,11 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 /// What docs/protocol.md says a user must be allowed to do, tried on a server that knows just that user.
-@Suite("The documented user with the least privilege", .serialized, .timeLimit(.minutes(1)))
+@Suite("The documented user with the least privilege", .usesServer, .serialized, .timeLimit(.minutes(1)))
 struct LeastPrivilegeTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
@@ -27,7 +28,7 @@ struct LeastPrivilegeTests {
         try await PrivateRedis.with(.init(users: users)) { redis in
             let url = redis.url.replacing("redis+unix://", with: "redis+unix://singleflight:secret@") + "?db=1"
             func configuration(_ label: String) -> RedisLeaseStoreConfiguration {
-                .init(namespace: "test", label: label, commandTimeout: .milliseconds(500))
+                .init(namespace: "test", label: label, commandTimeout: .seconds(10))
             }
             try await RedisLeaseStore.withConnection(to: url, configuration: configuration("one")) { one in
                 try await RedisLeaseStore.withConnection(to: url, configuration: configuration("two")) { two in
@@ -46,7 +47,7 @@ struct LeastPrivilegeTests {
         _ leaderLoss: LeaderLossPolicy = .cancel
     ) throws -> DistributedGroup<String, String> {
         let configuration = DistributedGroupConfiguration(
-            leaseDuration: .milliseconds(1500),
+            leaseDuration: .seconds(60),
             leaderLoss: leaderLoss,
             unavailable: .fail,
             reuse: .milliseconds(1)
@@ -115,7 +116,7 @@ struct LeastPrivilegeTests {
                 token: LeaseToken(using: &generator),
                 terms: terms,
                 note: LeaseNote(label: "a leader that never renews"),
-                validity: .seconds(1)
+                validity: .seconds(10)
             )
             let granted = await one.answer(to: enter)
             #expect(try granted.get() == .lead(attempt: 0))
@@ -153,7 +154,7 @@ struct LeastPrivilegeTests {
                     token: LeaseToken(using: &generator),
                     terms: terms,
                     note: LeaseNote(label: "leader"),
-                    validity: .seconds(1)
+                    validity: .seconds(10)
                 )
                 _ = await leader.answer(to: enter)
                 let url = redis.url.replacing("redis+unix://", with: "redis+unix://singleflight:secret@")

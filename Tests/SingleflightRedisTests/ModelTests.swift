@@ -1,21 +1,22 @@
 import Foundation
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 /// The scripts against the model that simulations run on: the same requests in the same order must be answered, and
 /// announced, in the same way.
-@Suite("The scripts and the model", .timeLimit(.minutes(30)))
+@Suite("The scripts and the model", .keepsBusy, .timeLimit(.minutes(30)))
 struct ModelTests {
     private static let environment = ProcessInfo.processInfo.environment
     /// `SINGLEFLIGHT_MODEL_OPS` makes a run longer, or shorter.
-    private static let requests = environment["SINGLEFLIGHT_MODEL_OPS"].flatMap { Int($0) } ?? 200_000
+    private static let requests = environment["SINGLEFLIGHT_MODEL_OPS"].flatMap { Int($0) } ?? 60_000
     /// `SINGLEFLIGHT_MODEL_SEED` repeats one sequence.
     private static let seed = environment["SINGLEFLIGHT_MODEL_SEED"].flatMap { UInt64($0) }
 
     /// In a sequence each request waits for the answer to the one before it. Several go on at a time, which is what makes
     /// many requests cheap: they travel, and are answered, in batches.
-    private static let requestsInSequence = 10_000
+    private static let requestsInSequence = 3_000
     private static let sequencesAtATime = 20
 
     @Test("agree on random sequences of requests, and no key is left without a time to live")

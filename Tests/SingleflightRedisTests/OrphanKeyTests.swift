@@ -1,9 +1,10 @@
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 /// Whatever flights go through, they leave only keys of their own in Redis, and none for good.
-@Suite("The keys in Redis", .timeLimit(.minutes(1)))
+@Suite("The keys in Redis", .usesServer, .timeLimit(.minutes(1)))
 struct OrphanKeyTests {
     private struct OperationFailed: Error {}
 
@@ -38,11 +39,11 @@ struct OrphanKeyTests {
     func noneForGood() async throws {
         try await PrivateRedis.with { redis in
             let first = UInt64.random(in: 0..<1 << 32)
-            try await withTwoStores(redis, commandTimeout: .seconds(5)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(10)) { one, two in
                 let groups = try [one, two].flatMap { store in
                     try [LeaderLossPolicy.cancel, .takeOver(attempts: 1)].map { policy in
                         let configuration = DistributedGroupConfiguration(
-                            leaseDuration: .seconds(15),
+                            leaseDuration: .seconds(60),
                             leaderLoss: policy,
                             reuse: policy == .cancel ? .zero : .seconds(30)
                         )

@@ -1,15 +1,16 @@
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
 /// The protocol's page, tried: a client that was written from it alone and this one understand each other.
-@Suite("A client written from the protocol's page", .timeLimit(.minutes(1)))
+@Suite("A client written from the protocol's page", .usesServer, .timeLimit(.minutes(1)))
 struct PageClientTests {
     private func withBoth(
         _ body: @Sendable (PageClient, RedisLeaseStore, DistributedGroup<String, String>) async throws -> Void
     ) async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(5)) { store, _ in
+            try await withTwoStores(redis, commandTimeout: .seconds(10)) { store, _ in
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
@@ -33,7 +34,7 @@ struct PageClientTests {
             #expect(lease.token.description == token && lease.inbox.description == page.inbox)
             #expect(lease.note.label == "page" && lease.duration == .seconds(30))
             async let followed = group.run("front-page.html") { _ in "another" }
-            while try await page.waiters() == 0 {}
+            try await until("a waiter") { try await page.waiters() > 0 }
             #expect(try await page.complete(token, json: #""from the page""#) == 1)
             guard case .complete(let completion) = await followed else {
                 Issue.record("not completed")

@@ -5,11 +5,12 @@ import Logging
 import MetricsTestKit
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 import Tracing
 
 /// The README's code, compiled and run. The last test sees to it that the README shows no other code than this.
-@Suite("The README's code", .timeLimit(.minutes(1)))
+@Suite("The README's code", .usesServer, .timeLimit(.minutes(1)))
 struct ReadmeTests {
     private struct Profile: Codable, Equatable, Sendable {
         var name: String

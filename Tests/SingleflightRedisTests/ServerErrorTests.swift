@@ -1,12 +1,13 @@
 import HiredisClient
 import PrivateRedis
 import SingleflightLease
+import TestSupport
 import Testing
 
 @testable import SingleflightRedis
 
 /// What a server's error means to a caller: what kind of failure it is, and what to do about it.
-@Suite("A server's error", .timeLimit(.minutes(1)))
+@Suite("A server's error", .usesServer, .timeLimit(.minutes(1)))
 struct ServerErrorTests {
     struct Sample: Sendable, CustomTestStringConvertible {
         var message: String
@@ -106,7 +107,7 @@ struct ServerErrorTests {
         let lines = ["proto-max-bulk-len 1mb"]
         try await PrivateRedis.with(.init(extraLines: lines)) { redis in
             try await withTwoStores(redis) { one, two in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(6), unavailable: .fail)
+                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60), unavailable: .fail)
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let gate = Gate()

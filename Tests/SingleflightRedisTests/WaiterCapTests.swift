@@ -1,15 +1,16 @@
 import HiredisClient
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 import Testing
 
-@Suite("A flight with as many waiters as can be registered", .timeLimit(.minutes(1)))
+@Suite("A flight with as many waiters as can be registered", .usesServer, .timeLimit(.minutes(1)))
 struct WaiterCapTests {
     @Test("one process more is not registered, hears nothing, and has the value by polling")
     func beyondTheCap() async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(1)) { one, two in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(3), unavailable: .fail)
+            try await withTwoStores(redis, commandTimeout: .seconds(2)) { one, two in
+                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(6), unavailable: .fail)
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
@@ -27,7 +28,9 @@ struct WaiterCapTests {
                 async let followed = there.value("front") { _ in "another" }
                 // A follower that is not registered shows in nothing but its script, which nobody else sends.
                 let hash = LeaseScripts.enter.body.hash
-                while try await redis.command("SCRIPT", "EXISTS", hash) != "*1\r\n:1\r\n" {}
+                try await until("the follower's script") {
+                    try await redis.command("SCRIPT", "EXISTS", hash) == "*1\r\n:1\r\n"
+                }
                 #expect(try await one.inspected(key).waiters.count == 4096)
                 #expect(try await redis.command("SISMEMBER", wait, two.inbox.description) == ":0\r\n")
                 gate.open()

@@ -1,11 +1,13 @@
 import SingleflightTestKit
+import TestSupport
 import Testing
 
-@Suite("Simulation")
+@Suite("Simulation", .keepsBusy)
 struct SimulationTests {
-    @Test("ten thousand seeds break no invariant", arguments: 0..<100)
+    /// A sample of the ten thousand that `.ci/run` lets the optimized build play, ten times as fast.
+    @Test("five hundred seeds break no invariant", arguments: 0..<10)
     func sample(_ part: UInt64) {
-        for seed in part * 100..<(part + 1) * 100 {
+        for seed in part * 50..<(part + 1) * 50 {
             let report = Simulation.run(seed: seed)
             #expect(report.failure == nil, "seed \(seed); replay it with: make simulate SEED=\(seed)")
         }

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Singleflight
@@ -14,8 +15,8 @@ struct CancellationTests {
             await gate.wait()
             return Task.isCancelled ? -1 : 7
         }
-        let first = caller { await group.seen("key", nil, operation) }
-        let second = caller { await group.seen("key", nil, operation) }
+        let first = Task.atOnce { await group.seen("key", nil, operation) }
+        let second = Task.atOnce { await group.seen("key", nil, operation) }
         first.cancel()
         #expect(await first.value == .callerCanceled)
         gate.open()
@@ -26,7 +27,7 @@ struct CancellationTests {
     func valueThrowsCancellationError() async {
         let group = self.group
         let gate = Gate()
-        let call = caller {
+        let call = Task.atOnce {
             await Result {
                 try await group.value("key") {
                     await gate.wait()
@@ -46,7 +47,7 @@ struct CancellationTests {
         let cancelled = Gate()
         let hold = Gate()
         let callers = (0..<2).map { _ in
-            caller {
+            Task.atOnce {
                 await group.seen("key") {
                     await withTaskCancellationHandler {
                         await hold.wait()
@@ -71,7 +72,7 @@ struct CancellationTests {
     func never() async {
         let group = self.group
         let gate = Gate()
-        let first = caller {
+        let first = Task.atOnce {
             await group.seen("key", .never) {
                 await gate.wait()
                 return Task.isCancelled ? -1 : 7
@@ -80,7 +81,7 @@ struct CancellationTests {
         first.cancel()
         #expect(await first.value == .callerCanceled)
         #expect(group.inFlight == 1)
-        let second = caller { await group.seen("key") { 8 } }
+        let second = Task.atOnce { await group.seen("key") { 8 } }
         gate.open()
         #expect(await second.value == .value(7, shared: false, .subscriber))
     }
@@ -89,13 +90,13 @@ struct CancellationTests {
     func withLeader() async {
         let group = self.group
         let gate = Gate()
-        let leader = caller {
+        let leader = Task.atOnce {
             await group.seen("key", .withLeader) {
-                try await gate.waitUnlessCancelled()
+                try await gate.waitUnlessCanceled()
                 return 7
             }
         }
-        let subscriber = caller { await group.seen("key") { 8 } }
+        let subscriber = Task.atOnce { await group.seen("key") { 8 } }
         leader.cancel()
         #expect(await leader.value == .callerCanceled)
         #expect(await subscriber.value == .leaderLeft)
@@ -106,13 +107,13 @@ struct CancellationTests {
     func leaderLeftError() async {
         let group = self.group
         let gate = Gate()
-        let leader = caller {
+        let leader = Task.atOnce {
             await group.seen("key", .withLeader) {
-                try await gate.waitUnlessCancelled()
+                try await gate.waitUnlessCanceled()
                 return 7
             }
         }
-        let subscriber = caller { await Result { try await group.value("key") { 8 } } }
+        let subscriber = Task.atOnce { await Result { try await group.value("key") { 8 } } }
         leader.cancel()
         let result = await subscriber.value
         #expect(throws: Cancellation.leaderLeft) { try result.get() }
@@ -122,13 +123,13 @@ struct CancellationTests {
     func withLeaderCompletesAnyway() async {
         let group = self.group
         let gate = Gate()
-        let leader = caller {
+        let leader = Task.atOnce {
             await group.seen("key", .withLeader) {
                 await gate.wait()
                 return 7
             }
         }
-        let subscriber = caller { await group.seen("key") { 8 } }
+        let subscriber = Task.atOnce { await group.seen("key") { 8 } }
         leader.cancel()
         gate.open()
         #expect(await leader.value == .value(7, shared: true, .leader))
@@ -139,13 +140,13 @@ struct CancellationTests {
     func withLeaderIsNotAbandoned() async {
         let group = self.group
         let gate = Gate()
-        let leader = caller {
+        let leader = Task.atOnce {
             await group.seen("key", .withLeader) {
                 await gate.wait()
                 return Task.isCancelled ? -1 : 7
             }
         }
-        let subscriber = caller { await group.seen("key") { 8 } }
+        let subscriber = Task.atOnce { await group.seen("key") { 8 } }
         subscriber.cancel()
         #expect(await subscriber.value == .callerCanceled)
         gate.open()
@@ -167,7 +168,7 @@ struct CancellationTests {
         let group = self.group
         let gate = Gate()
         let runs = Counter()
-        let call = caller {
+        let call = Task.atOnce {
             await gate.wait()
             return await group.seen("key") {
                 runs.increment()

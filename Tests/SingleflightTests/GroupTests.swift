@@ -1,4 +1,5 @@
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Singleflight
@@ -37,7 +38,7 @@ struct GroupTests {
         let gate = Gate()
         let runs = Counter()
         let callers = (0..<100).map { _ in
-            caller {
+            Task.atOnce {
                 await group.seen("key", policy) {
                     runs.increment()
                     await gate.wait()
@@ -61,7 +62,7 @@ struct GroupTests {
         let group = self.group
         let gate = Gate()
         let callers = (0..<3).map { _ in
-            caller {
+            Task.atOnce {
                 await Result {
                     try await group.value("key") {
                         await gate.wait()
@@ -87,7 +88,7 @@ struct GroupTests {
     func keysAreIndependent() async {
         let group = Group<String, Int>(.init(), shardCount: 1)
         let gate = Gate()
-        let slow = caller {
+        let slow = Task.atOnce {
             await group.seen("slow") {
                 await gate.wait()
                 return 1
@@ -104,7 +105,7 @@ struct GroupTests {
     func forget() async {
         let group = self.group
         let gates = (Gate(), Gate())
-        let first = caller {
+        let first = Task.atOnce {
             await group.seen("key") {
                 await gates.0.wait()
                 return 1
@@ -112,7 +113,7 @@ struct GroupTests {
         }
         #expect(group.forget("key"))
         #expect(!group.forget("key"))
-        let second = caller {
+        let second = Task.atOnce {
             await group.seen("key") {
                 await gates.1.wait()
                 return 2
@@ -121,7 +122,7 @@ struct GroupTests {
         gates.0.open()
         #expect(await first.value == .value(1, shared: false, .leader))
         #expect(group.keysInFlight == ["key"])
-        let third = caller { await group.seen("key") { 3 } }
+        let third = Task.atOnce { await group.seen("key") { 3 } }
         gates.1.open()
         #expect(await second.value == .value(2, shared: true, .leader))
         #expect(await third.value == .value(2, shared: true, .subscriber))
@@ -146,13 +147,13 @@ struct GroupTests {
     func priorityIsRaised() async {
         let group = self.group
         let gate = Gate()
-        let leader = caller(priority: .low) {
+        let leader = Task.atOnce(priority: .low) {
             await group.seen("key") {
                 await gate.wait()
                 return Int(Task.currentPriority.rawValue)
             }
         }
-        let joiner = caller(priority: .high) { await group.seen("key") { 0 } }
+        let joiner = Task.atOnce(priority: .high) { await group.seen("key") { 0 } }
         gate.open()
         let raised = Seen.value(Int(TaskPriority.high.rawValue), shared: true, .leader)
         #expect(await leader.value == raised)
@@ -164,13 +165,13 @@ struct GroupTests {
     func escalationIsPassedOn() async {
         let group = self.group
         let gate = Gate()
-        let leader = caller(priority: .low) {
+        let leader = Task.atOnce(priority: .low) {
             await group.seen("key") {
                 await gate.wait()
                 return Int(Task.currentPriority.rawValue)
             }
         }
-        let joiner = caller(priority: .low) { await group.seen("key") { 0 } }
+        let joiner = Task.atOnce(priority: .low) { await group.seen("key") { 0 } }
         joiner.escalatePriority(to: .high)
         gate.open()
         #expect(await joiner.value == .value(Int(TaskPriority.high.rawValue), shared: true, .subscriber))
@@ -185,8 +186,8 @@ struct GroupTests {
             await gate.wait()
             return 7
         }
-        let leader = caller { await group.seen("key", nil, operation) }
-        let impatient = caller { await group.seen("key", nil, operation) }
+        let leader = Task.atOnce { await group.seen("key", nil, operation) }
+        let impatient = Task.atOnce { await group.seen("key", nil, operation) }
         #expect(await group.seen("key", nil, operation).isRefusal)
         let error = await #expect(throws: GroupError.self) { try await group.value("key", operation: operation) }
         #expect(error?.code == .tooManyWaiters)
@@ -196,7 +197,7 @@ struct GroupTests {
         #expect(await refused.seen().isRefusal)
         impatient.cancel()
         _ = await impatient.value
-        let patient = caller { await group.seen("key", nil, operation) }
+        let patient = Task.atOnce { await group.seen("key", nil, operation) }
         gate.open()
         #expect(await leader.value == .value(7, shared: true, .leader))
         #expect(await patient.value == .value(7, shared: true, .subscriber))

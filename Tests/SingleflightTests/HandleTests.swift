@@ -1,4 +1,5 @@
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Singleflight
@@ -19,7 +20,7 @@ struct HandleTests {
     func suspendedSubscriberIsResumed() async throws {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
-        let waiting = caller { await subscriber.seen() }
+        let waiting = Task.atOnce { await subscriber.seen() }
         #expect(self.group.suspendedCallers == 1)
         leader.complete(.failure(OperationError()))
         #expect(await waiting.value == .failed(OperationError(), shared: true, .subscriber))
@@ -74,7 +75,7 @@ struct HandleTests {
     func leaderGoesAway() async throws {
         var leader: Leader? = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
-        let waiting = caller { await subscriber.seen() }
+        let waiting = Task.atOnce { await subscriber.seen() }
         #expect(leader?.subscriberCount == 1)
         leader = nil
         #expect(await waiting.value == .leaderLeft)
@@ -104,8 +105,8 @@ struct HandleTests {
     func concurrentOutcome() async throws {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
-        let first = caller { await subscriber.seen() }
-        let second = caller { await subscriber.seen() }
+        let first = Task.atOnce { await subscriber.seen() }
+        let second = Task.atOnce { await subscriber.seen() }
         second.cancel()
         #expect(await second.value == .left)
         leader.complete(.success(7))
@@ -116,7 +117,7 @@ struct HandleTests {
     func leaveWhileSuspended() async throws {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
-        let waiting = caller { await subscriber.seen() }
+        let waiting = Task.atOnce { await subscriber.seen() }
         subscriber.leave()
         #expect(await waiting.value == .left)
         #expect(leader.subscriberCount == 0)
@@ -145,7 +146,7 @@ struct HandleTests {
     func cancelledSubscriber() async throws {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
-        let waiting = caller { await subscriber.seen() }
+        let waiting = Task.atOnce { await subscriber.seen() }
         waiting.cancel()
         #expect(await waiting.value == .callerCanceled)
         #expect(leader.subscriberCount == 0)
@@ -156,7 +157,7 @@ struct HandleTests {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
         let gate = Gate()
-        let waiting = caller {
+        let waiting = Task.atOnce {
             await gate.wait()
             return await subscriber.seen()
         }
@@ -172,7 +173,7 @@ struct HandleTests {
         let subscriber = try self.group.subscriber("key")
         leader.complete(.success(7))
         let gate = Gate()
-        let waiting = caller {
+        let waiting = Task.atOnce {
             await gate.wait()
             return await subscriber.seen()
         }

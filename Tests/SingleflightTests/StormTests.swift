@@ -1,4 +1,5 @@
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Singleflight
@@ -16,7 +17,7 @@ private final class Token: Sendable {
     }
 }
 
-@Suite("Storms", .timeLimit(.minutes(1)))
+@Suite("Storms", .keepsBusy, .timeLimit(.minutes(1)))
 struct StormTests {
     @Test("of 10 000 callers on one key, half of them cancelled meanwhile, each is resumed exactly once")
     func oneKey() async {
@@ -24,7 +25,7 @@ struct StormTests {
         let gate = Gate()
         let runs = Counter()
         let callers = (0..<10_000).map { _ in
-            caller {
+            Task.atOnce {
                 await group.seen(1) {
                     runs.increment()
                     await gate.wait()

@@ -1,55 +1,8 @@
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Singleflight
-
-/// Lets tasks through once it has been opened.
-final class Gate: Sendable {
-    private struct State {
-        var isOpen = false
-        var waiters: [CheckedContinuation<Void, Never>] = []
-    }
-
-    private let state = Mutex(State())
-
-    func open() {
-        let waiters = self.state.withLock { state in
-            state.isOpen = true
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume() }
-    }
-
-    /// Waits for the gate to open, cancelled or not.
-    func wait() async {
-        await withCheckedContinuation { continuation in
-            let isOpen = self.state.withLock { state in
-                if !state.isOpen { state.waiters.append(continuation) }
-                return state.isOpen
-            }
-            if isOpen { continuation.resume() }
-        }
-    }
-
-    /// Waits for the gate to open, or throws when the task is cancelled; that opens the gate too.
-    func waitUnlessCancelled() async throws {
-        await withTaskCancellationHandler {
-            await self.wait()
-        } onCancel: {
-            self.open()
-        }
-        try Task.checkCancellation()
-    }
-}
-
-final class Counter: Sendable {
-    private let count = Atomic(0)
-
-    var value: Int { self.count.load(ordering: .sequentiallyConsistent) }
-
-    func increment() { self.count.add(1, ordering: .sequentiallyConsistent) }
-}
 
 struct OperationError: Error, Equatable {
     var number = 1
@@ -87,17 +40,6 @@ enum Seen: Equatable {
         guard case .canceled(let reason) = self else { return false }
         return reason.hasPrefix("refused")
     }
-}
-
-/// Starts a call on this thread, and returns once it is suspended or over: so it has joined its flight by then.
-func caller<T: Sendable>(
-    priority: TaskPriority? = nil,
-    _ call: @escaping @Sendable () async -> T
-) -> Task<T, Never> {
-    guard #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) else {
-        preconditionFailure("these tests need a system that has Task.immediate")
-    }
-    return Task.immediate(priority: priority) { await call() }
 }
 
 extension Subscriber where Value == Int {

@@ -19,13 +19,14 @@ package struct FlightRuntime: Sendable {
         self.random = random
     }
 
-    /// Foreign code runs on threads of its own, which are as many as it blocks.
+    /// Foreign code runs on threads of its own, one more for each piece that blocks.
+    ///
+    /// A queue for each piece: a concurrent queue shares no more threads than there are processors, so that a few pieces
+    /// which block would hold up all others.
     package static let standard = FlightRuntime(
-        offload: { work in Self.queue.async(execute: work) },
+        offload: { work in DispatchQueue(label: "singleflight.foreign-code").async(execute: work) },
         random: { .system }
     )
-
-    private static let queue = DispatchQueue(label: "singleflight.foreign-code", attributes: .concurrent)
 
     /// Foreign code runs where it is asked for: for simulations, which have one thread.
     package static func inline(random: @escaping @Sendable () -> FlightRandom) -> FlightRuntime {

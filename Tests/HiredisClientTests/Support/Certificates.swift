@@ -37,7 +37,8 @@ final class Certificates: Sendable {
     }
 
     private func newKey(_ name: String) -> [String] {
-        ["-newkey", "rsa:2048", "-nodes", "-keyout", key(name), "-subj", "/CN=singleflight test \(name)"]
+        ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            + ["-keyout", key(name), "-subj", "/CN=singleflight test \(name)"]
     }
 
     private func openSSL(_ arguments: [String]) throws {

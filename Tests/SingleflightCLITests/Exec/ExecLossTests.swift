@@ -1,5 +1,6 @@
 import Foundation
 import PrivateRedis
+import TestSupport
 import Testing
 
 extension ProcessSuites {
@@ -180,7 +181,7 @@ extension ProcessSuites {
                     process.signal(SIGTSTP)
                     // The kernel tells only parents; others have to look.
                     for id in ["\(command)", "\(process.id)"] {
-                        while try Self.state(of: id) != "T" { try Task.checkCancellation() }
+                        try await until("process \(id) to stand still") { try Self.state(of: id) == "T" }
                     }
                     process.signal(SIGCONT)
                     try await go.write("on\n")

@@ -2,12 +2,13 @@ import Foundation
 import PrivateRedis
 import SingleflightRedis
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import SingleflightCLI
 
 /// Tests with leases of a second and whole herds of processes: one at a time, or they starve each other's renewals.
-@Suite("Commands as processes", .serialized, .timeLimit(.minutes(1)))
+@Suite("Commands as processes", .usesServer, .serialized, .timeLimit(.minutes(1)))
 enum ProcessSuites {}
 
 /// A Redis, a directory and processes of the built command, for one test.
@@ -21,7 +22,8 @@ final class ExecStage: Sendable {
 
     /// Whatever `body` has started is ended and the directory removed.
     static func with(_ body: (ExecStage) async throws -> Void) async throws {
-        let directory = "/tmp/singleflight-exec-\(UInt64.random(in: .min ... .max))"
+        let directory =
+            FileManager.default.temporaryDirectory.path + "/singleflight-exec-\(UInt64.random(in: .min ... .max))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let configuration = RedisLeaseStoreConfiguration(namespace: namespace, label: "the test")
@@ -89,9 +91,8 @@ final class ExecStage: Sendable {
 
     /// Waits until a file, which a process that is not ours writes, holds exactly `text`.
     func untilFile(_ name: String, holds text: String) async throws {
-        while (try? String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)) != text {
-            try Task.checkCancellation()
-            await Task.yield()
+        try await until("\(name) to hold \(text)") {
+            (try? String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)) == text
         }
     }
 
@@ -100,10 +101,8 @@ final class ExecStage: Sendable {
     /// Redis does not tell when somebody registers, so it is asked, one question after the other's answer.
     func untilWaiters(_ count: Int, key: String = "job", group: String = "exec") async throws {
         let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
-        while true {
-            try Task.checkCancellation()
-            let inspection = try await store.answer(to: InspectRequest(key: flightKey)).get()
-            if inspection.waiters.count >= count { return }
+        try await until("\(count) processes that wait for \(group):\(key)") {
+            try await store.answer(to: InspectRequest(key: flightKey)).get().waiters.count >= count
         }
     }
 }

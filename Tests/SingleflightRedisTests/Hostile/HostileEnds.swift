@@ -21,7 +21,7 @@ final class HostileEnds: Sendable {
             case .failure: self.add("calls failed, by an error that the server made up")
             }
         case .canceled(let reason):
-            if case .revoked = reason { return self.add("calls canceled, revoked") }
+            if reason.code == .revoked { return self.add("calls canceled, revoked") }
             self.add("calls canceled, \(reason)")
         }
     }

@@ -1,3 +1,4 @@
+import Foundation
 import HiredisClient
 import NIOCore
 import NIOPosix
@@ -29,7 +30,9 @@ final class HostileServer: Sendable {
     }
 
     init() async throws {
-        self.path = "/tmp/singleflight-hostile-" + String(UInt64.random(in: .min ... .max), radix: 36)
+        self.path =
+            FileManager.default.temporaryDirectory.path + "/singleflight-hostile-"
+            + String(UInt64.random(in: .min ... .max), radix: 36)
         let session = Shared()
         self.session = session
         self.listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)

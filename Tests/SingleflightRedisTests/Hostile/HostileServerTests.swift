@@ -1,9 +1,10 @@
 import Foundation
 import SingleflightLease
+import TestSupport
 import Testing
 
 /// Servers that answer with anything but what they should.
-@Suite("A hostile server", .timeLimit(.minutes(20)))
+@Suite("A hostile server", .keepsBusy, .timeLimit(.minutes(20)))
 struct HostileServerTests {
     private static let environment = ProcessInfo.processInfo.environment
     /// `SINGLEFLIGHT_HOSTILE_SESSIONS` makes a run longer.
@@ -23,7 +24,7 @@ struct HostileServerTests {
     func survives() async throws {
         let before = MemoryUse.now
         let ends = HostileEnds()
-        let next = Counter(self.firstSeed)
+        let next = Numbers(self.firstSeed)
         let end = self.firstSeed + UInt64(Self.sessions)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             for worker in 0..<min(Self.workers, Self.sessions) {

@@ -15,7 +15,7 @@ enum MemoryUse {
 }
 
 /// Gives out numbers, each once.
-final class Counter: Sendable {
+final class Numbers: Sendable {
     private let next: Mutex<UInt64>
 
     init(_ first: UInt64) {

@@ -1,12 +1,13 @@
 import InMemoryTracing
 import ObservabilityTestSupport
 import PrivateRedis
+import TestSupport
 import Testing
 import Tracing
 
 @testable import SingleflightRedis
 
-@Suite("Spans of calls on a real Redis", .timeLimit(.minutes(1)))
+@Suite("Spans of calls on a real Redis", .usesServer, .timeLimit(.minutes(1)))
 struct RedisTracingTests {
     private func group(
         _ store: RedisLeaseStore,
@@ -14,7 +15,7 @@ struct RedisTracingTests {
         _ change: (inout DistributedGroupConfiguration) -> Void = { _ in }
     ) throws -> DistributedGroup<String, String> {
         var configuration = DistributedGroupConfiguration(
-            leaseDuration: .milliseconds(1500),
+            leaseDuration: .seconds(60),
             observability: observed.observability
         )
         change(&configuration)
@@ -118,7 +119,11 @@ struct RedisTracingTests {
     func off() async throws {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis) { one, _ in
-                let group = try DistributedGroup<String, String>("pages", store: one)
+                let group = try DistributedGroup<String, String>(
+                    "pages",
+                    store: one,
+                    configuration: .init(leaseDuration: .seconds(60))
+                )
                 let record = try await group.value("front") { _ in
                     let script = "return redis.call('GET', redis.call('KEYS', '*:lease:pages:front')[1])"
                     return try await redis.command("EVAL", script, "0")

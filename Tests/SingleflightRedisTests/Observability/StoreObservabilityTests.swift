@@ -2,11 +2,12 @@ import Logging
 import MetricsTestKit
 import ObservabilityTestSupport
 import PrivateRedis
+import TestSupport
 import Testing
 
 @testable import SingleflightRedis
 
-@Suite("What a store measures and logs", .timeLimit(.minutes(1)))
+@Suite("What a store measures and logs", .usesServer, .timeLimit(.minutes(1)))
 struct StoreObservabilityTests {
     private let metrics = TestMetrics()
     private let log = LogRecord()
@@ -17,11 +18,12 @@ struct StoreObservabilityTests {
 
     private func withStore<Result: Sendable>(
         _ url: String,
+        commandTimeout: Duration = .seconds(10),
         _ body: (RedisLeaseStore) async throws -> Result
     ) async throws -> Result {
         try await RedisLeaseStore.withConnection(
             to: url,
-            configuration: .init(namespace: "test", commandTimeout: .milliseconds(500), metrics: self.metrics),
+            configuration: .init(namespace: "test", commandTimeout: commandTimeout, metrics: self.metrics),
             logger: self.log.logger,
             body
         )
@@ -36,11 +38,7 @@ struct StoreObservabilityTests {
                 await redis.kill()
                 try await redis.restart()
                 for connection in ["commands", "inbox"] {
-                    while count("reconnects_total", [("connection", connection)]) == 0 {
-                        try? await store.untilConnected()
-                        try? await store.untilSubscribed()
-                        await Task.yield()
-                    }
+                    try await until("a reconnection") { count("reconnects_total", [("connection", connection)]) > 0 }
                     #expect(
                         count("connection_failures_total", [("connection", connection), ("reason", "lost")]) == 1
                     )
@@ -56,7 +54,7 @@ struct StoreObservabilityTests {
                 try await store.untilSubscribed()
                 let token = String(repeating: "a", count: 32)
                 _ = try await redis.command("PUBLISH", "sf1:in:test:\(store.inbox)", "1vh\(token)pages:front\n")
-                while count("late_news_total") == 0 { await Task.yield() }
+                try await until("late news") { count("late_news_total") > 0 }
                 #expect(count("late_news_total") == 1)
             }
         }
@@ -68,13 +66,14 @@ struct StoreObservabilityTests {
         let wrong = "wrong-\(UInt64.random(in: .min ... .max))"
         let configuration = PrivateRedis.Configuration(password: password)
         try await PrivateRedis.with(configuration) { redis in
-            try await withStore(redis.url) { store in
+            // Once the server has died a call goes on without it when this time is over.
+            try await withStore(redis.url, commandTimeout: .seconds(3)) { store in
                 try await store.untilSubscribed()
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
                     configuration: .init(
-                        leaseDuration: .milliseconds(1500),
+                        leaseDuration: .seconds(60),
                         observability: .init(logger: self.log.logger)
                     )
                 )

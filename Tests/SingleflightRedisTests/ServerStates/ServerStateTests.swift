@@ -1,8 +1,9 @@
 import SingleflightRedis
+import TestSupport
 import Testing
 
 /// A real redis-server in every state we could think of, with a leader, a follower and a newcomer on it.
-@Suite("Server states", .timeLimit(.minutes(10)))
+@Suite("Server states", .keepsBusy, .timeLimit(.minutes(10)))
 struct ServerStateTests {
     /// Beyond the bounds, for a machine that is busy with other things.
     private static let slack = Duration.seconds(5)

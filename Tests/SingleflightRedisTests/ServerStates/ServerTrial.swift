@@ -3,6 +3,8 @@ import History
 import PrivateRedis
 import SingleflightRedis
 import SingleflightTestKit
+import TestSupport
+import Testing
 
 /// Three calls on a server that is brought into a state and out of it: what each got, after how long.
 struct ServerTrial: Sendable {

@@ -10,7 +10,7 @@ func withEvents<Result: Sendable>(
     let configuration = RedisLeaseStoreConfiguration(
         namespace: "test",
         label: "one",
-        commandTimeout: .milliseconds(500),
+        commandTimeout: .seconds(10),
         publishesEvents: publishes
     )
     return try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
@@ -74,7 +74,7 @@ extension EnterRequest {
             token: LeaseToken(using: &generator),
             terms: terms,
             note: LeaseNote(label: "one", progress: FlightProgress(fraction: 0.4, message: "reading")),
-            validity: .seconds(1)
+            validity: .seconds(10)
         )
     }
 }
