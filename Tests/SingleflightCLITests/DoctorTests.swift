@@ -6,8 +6,8 @@ import Testing
 
 @testable import SingleflightCLI
 
-/// Servers that are set up badly on purpose; one at a time, for there are many.
-@Suite("Doctor: servers", .usesServer, .serialized, .timeLimit(.minutes(1)))
+/// Servers that are set up badly on purpose.
+@Suite("Doctor: servers", .usesServer, .timeLimit(.minutes(1)))
 struct DoctorTests {
     /// The rules of docs/protocol.md, "Least privilege".
     private static let worker = """

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What every command does with a Redis that is not as it should be: the table of docs/cli.md, seen from outside.
-@Suite("Exit statuses", .usesServer, .serialized, .timeLimit(.minutes(1)))
+@Suite("Exit statuses", .usesServer, .timeLimit(.minutes(1)))
 struct ExitStatusTests {
     /// Every command that needs a Redis and no terminal.
     private static let commands = [

@@ -107,8 +107,8 @@ struct CatalogueTests {
     @Test("B5: after a lease was lost the next one of the same key is renewed as ever")
     func nextLeaseIsRenewed() async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis, commandTimeout: .seconds(1)) { one, _ in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(4))
+            try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, _ in
+                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(9))
                 let group = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let gate = Gate()
                 let lost = Task {

@@ -6,7 +6,7 @@ import Testing
 @Suite("Deaf processes on a real Redis", .usesServer, .timeLimit(.minutes(1)))
 struct DeafProcessTests {
     private func group(_ store: RedisLeaseStore) throws -> DistributedGroup<String, String> {
-        let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(6), unavailable: .fail)
+        let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(9), unavailable: .fail)
         return try DistributedGroup("pages", store: store, configuration: configuration)
     }
 
@@ -16,7 +16,7 @@ struct DeafProcessTests {
         let users = ["deaf on >secret ~* +@all resetchannels"]
         try await PrivateRedis.with(.init(users: users)) { redis in
             let url = redis.url.replacing("redis+unix://", with: "redis+unix://deaf:secret@")
-            try await withTwoStores(url, commandTimeout: .seconds(2)) { one, two in
+            try await withTwoStores(url, commandTimeout: .seconds(3)) { one, two in
                 let (here, there) = (try self.group(one), try self.group(two))
                 let gate = Gate()
                 async let led = here.run("front") { _ in

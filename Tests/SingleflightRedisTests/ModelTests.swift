@@ -10,13 +10,13 @@ import Testing
 struct ModelTests {
     private static let environment = ProcessInfo.processInfo.environment
     /// `SINGLEFLIGHT_MODEL_OPS` makes a run longer, or shorter.
-    private static let requests = environment["SINGLEFLIGHT_MODEL_OPS"].flatMap { Int($0) } ?? 60_000
+    private static let requests = environment["SINGLEFLIGHT_MODEL_OPS"].flatMap { Int($0) } ?? 40_000
     /// `SINGLEFLIGHT_MODEL_SEED` repeats one sequence.
     private static let seed = environment["SINGLEFLIGHT_MODEL_SEED"].flatMap { UInt64($0) }
 
     /// In a sequence each request waits for the answer to the one before it. Several go on at a time, which is what makes
     /// many requests cheap: they travel, and are answered, in batches.
-    private static let requestsInSequence = 3_000
+    private static let requestsInSequence = 2_000
     private static let sequencesAtATime = 20
 
     @Test("agree on random sequences of requests, and no key is left without a time to live")

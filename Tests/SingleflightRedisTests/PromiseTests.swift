@@ -69,7 +69,7 @@ struct PromiseTests {
 
     @Test("a lease is renewed for as long as the operation runs")
     func renewed() async throws {
-        try await self.withPair({ $0.leaseDuration = .seconds(4) }, commandTimeout: .seconds(1)) { pair in
+        try await self.withPair({ $0.leaseDuration = .seconds(9) }, commandTimeout: .seconds(3)) { pair in
             let outcomes = try await pair.outcomes(
                 of: { $0.isCurrent ? "current" : "lost" },
                 meanwhile: {

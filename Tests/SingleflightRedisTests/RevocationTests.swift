@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("A revocation that its leader does not hear of", .usesServer, .serialized, .timeLimit(.minutes(2)))
+@Suite("A revocation that its leader does not hear of", .usesServer, .timeLimit(.minutes(2)))
 struct RevocationTests {
     /// What tells the leader instead.
     enum Teller: CaseIterable {
@@ -20,13 +20,13 @@ struct RevocationTests {
             let configuration = RedisLeaseStoreConfiguration(
                 namespace: "test",
                 label: "deaf",
-                commandTimeout: .seconds(2)
+                commandTimeout: .seconds(3)
             )
             try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
-                    configuration: .init(leaseDuration: .seconds(6), unavailable: .fail)
+                    configuration: .init(leaseDuration: .seconds(9), unavailable: .fail)
                 )
                 let gate = Gate()
                 let leader = Task {

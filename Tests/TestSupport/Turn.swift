@@ -14,8 +14,8 @@ public struct Turn: SuiteTrait, TestTrait, TestScoping {
         case none
     }
 
-    /// Three for each processor: most of their time these tests wait for a server, or for a lease to end.
-    private static let slots = TurnSlots(3 * ProcessInfo.processInfo.activeProcessorCount)
+    /// Four for each processor: most of their time these tests wait for a server, or for a lease to end.
+    private static let slots = TurnSlots(4 * ProcessInfo.processInfo.activeProcessorCount)
     /// A suite and a suite in it may both ask for a turn: a test takes one.
     @TaskLocal private static var isTaken = false
 
@@ -47,7 +47,7 @@ public struct Turn: SuiteTrait, TestTrait, TestScoping {
 }
 
 extension Trait where Self == Turn {
-    /// For tests with a server or child processes of their own: at most three for each processor run at a time.
+    /// For tests with a server or child processes of their own: at most four for each processor run at a time.
     public static var usesServer: Self { Turn(company: .few) }
 
     /// For tests that keep every processor busy by themselves, beside which times would run out in others: one at a time,

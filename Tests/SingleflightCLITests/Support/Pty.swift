@@ -133,7 +133,11 @@ final class Pty: Sendable {
 
     /// The exit status, once everything that was written is read; 128 and the signal for a process that a signal ended.
     func exit() async -> Int32 {
-        let status = await status.value
+        let status = await withTaskCancellationHandler {
+            await self.status.value
+        } onCancel: {
+            self.signal(SIGKILL)
+        }
         // A text that is never written: what ends the wait is the end.
         _ = try? await until("\u{0}")
         return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)

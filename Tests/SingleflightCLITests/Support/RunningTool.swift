@@ -1,5 +1,7 @@
 import Foundation
 import Synchronization
+import TestSupport
+import Testing
 
 /// The built command while it runs, its two outputs apart.
 final class RunningTool: Sendable {
@@ -36,7 +38,11 @@ final class RunningTool: Sendable {
 
     /// Waits until it has ended and everything it said was read.
     func end() async -> Tool.Run {
-        let status = await status.value
+        let status = await withTaskCancellationHandler {
+            await self.status.value
+        } onCancel: {
+            kill(self.process.processIdentifier, SIGKILL)
+        }
         return Tool.Run(status: status, output: await output.all(), messages: await messages.all())
     }
 }
@@ -46,7 +52,7 @@ private final class Transcript: Sendable {
     private struct State {
         var bytes: [UInt8] = []
         var hasEnded = false
-        var watchers: [(text: String?, continuation: CheckedContinuation<Bool, Never>)] = []
+        var watchers: [(text: String?, waiter: Waiter)] = []
 
         var text: String { String(decoding: bytes, as: UTF8.self) }
 
@@ -78,14 +84,16 @@ private final class Transcript: Sendable {
 
     /// Whether `text` came; nil waits for the end.
     private func wait(for text: String?) async -> Bool {
-        await withCheckedContinuation { continuation in
+        await suspended(at: #_sourceLocation) {
+            "a command to \(text.map { "write \($0)" } ?? "end"); it has written \(self.state.withLock { $0.text })"
+        } until: { waiter in
             let isOver = state.withLock { state in
-                if state.isOver(text) { return true }
-                state.watchers.append((text, continuation))
-                return false
+                if !state.isOver(text) { state.watchers.append((text, waiter)) }
+                return state.isOver(text)
             }
-            if isOver { continuation.resume(returning: holds(text)) }
+            if isOver { waiter.resume() }
         }
+        return holds(text)
     }
 
     private func add(_ data: Data) {
@@ -96,7 +104,7 @@ private final class Transcript: Sendable {
             state.watchers = state.watchers.filter { !state.isOver($0.text) }
             return over
         }
-        for watcher in over { watcher.continuation.resume(returning: holds(watcher.text)) }
+        for watcher in over { watcher.waiter.resume() }
     }
 
     private func holds(_ text: String?) -> Bool {

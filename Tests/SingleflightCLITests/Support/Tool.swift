@@ -43,7 +43,13 @@ enum Tool {
         try process.run()
         async let outputText = text(of: output.fileHandleForReading)
         async let messageText = text(of: messages.fileHandleForReading)
-        let status = await ended.first { _ in true } ?? -1
+        let id = process.processIdentifier
+        let status = await withTaskCancellationHandler {
+            await ended.first { _ in true } ?? -1
+        } onCancel: {
+            // A test that has run out of time does not wait for what the process still says.
+            kill(id, SIGKILL)
+        }
         return Run(status: status, output: await outputText, messages: await messageText)
     }
 

@@ -5,14 +5,14 @@ import TestSupport
 import Testing
 
 /// Redis counts times to live by the wall clock of its machine, and draws fences from it. Here that clock jumps.
-@Suite("A server whose clock jumps", .usesServer, .serialized, .timeLimit(.minutes(3)))
+@Suite("A server whose clock jumps", .usesServer, .timeLimit(.minutes(3)))
 struct ClockFaultTests {
     private static func group(
         _ store: RedisLeaseStore,
         _ leaderLoss: LeaderLossPolicy = .cancel
     ) throws -> DistributedGroup<String, String> {
         let configuration = DistributedGroupConfiguration(
-            leaseDuration: .seconds(6),
+            leaseDuration: .seconds(9),
             grace: .seconds(2),
             leaderLoss: leaderLoss,
             unavailable: .fail
@@ -28,7 +28,7 @@ struct ClockFaultTests {
     @Test("draws greater fences all the same, ahead, back, and back by a day")
     func fencesIncrease() async throws {
         try await ShiftedClock.with { redis, clock in
-            try await withTwoStores(redis, commandTimeout: .seconds(2)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, two in
                 let groups = [try Self.group(one), try Self.group(two)]
                 var last = Fence(rawValue: 0)
                 for (index, shift) in [0, 60, -60, 3_600, -3_600, -86_400, 0].enumerated() {
@@ -48,7 +48,7 @@ struct ClockFaultTests {
     )
     func seenFenceCounts() async throws {
         try await ShiftedClock.with { redis, clock in
-            try await withTwoStores(redis, commandTimeout: .seconds(2)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, two in
                 let (here, there) = (try Self.group(one), try Self.group(two))
                 let before = try await Self.fence(here)
                 try await redis.command("FLUSHALL")
@@ -63,7 +63,7 @@ struct ClockFaultTests {
     @Test("ends every lease when it jumps ahead: the leader, its follower and the next caller are told so")
     func ahead() async throws {
         try await ShiftedClock.with { redis, clock in
-            try await withTwoStores(redis, commandTimeout: .seconds(2)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, two in
                 let (here, there) = (try Self.group(one), try Self.group(two))
                 let gate = Gate()
                 let leader = Task {
@@ -97,7 +97,7 @@ struct ClockFaultTests {
     @Test("does not prolong the lease of a leader that has died when it goes back")
     func back() async throws {
         try await ShiftedClock.with { redis, clock in
-            try await withTwoStores(redis, commandTimeout: .seconds(2)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, two in
                 let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
                 let granted = try await one.entered(.make(key, lease: .seconds(2)))
                 #expect(granted == .lead(attempt: 0))
@@ -120,7 +120,7 @@ struct ClockFaultTests {
     @Test("lets a flight go on, and share its value, through jumps back and forth that are shorter than its lease")
     func small() async throws {
         try await ShiftedClock.with { redis, clock in
-            try await withTwoStores(redis, commandTimeout: .seconds(2)) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, two in
                 let (here, there) = (try Self.group(one), try Self.group(two))
                 let gate = Gate()
                 async let led = here.value("front") { _ in
