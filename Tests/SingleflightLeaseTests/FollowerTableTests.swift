@@ -40,11 +40,16 @@ struct FollowerTableTests {
         /// The token of the last `enter` that was asked for.
         var me = other
         func handle(_ event: FlightEvent, at milliseconds: Int) {
-            guard case .actions(let actions) = machine.handle(event, now: .at(milliseconds), using: &random) else { return }
+            guard case .actions(let actions) = machine.handle(event, now: .at(milliseconds), using: &random) else {
+                return
+            }
             for case .send(.enter(let token, _, _)) in actions { me = token }
         }
         func entered(_ reply: Result<EnterReply, LeaseStoreError>, at milliseconds: Int) {
-            handle(.replied(reply.map { .enter($0) }, to: .enter(me, isRepetition: false, until: .at(0))), at: milliseconds)
+            handle(
+                .replied(reply.map { .enter($0) }, to: .enter(me, isRepetition: false, until: .at(0))),
+                at: milliseconds
+            )
         }
         func polled(_ reply: PollReply, at milliseconds: Int) {
             handle(.replied(.success(.poll(reply)), to: .poll(leader)), at: milliseconds)

@@ -143,7 +143,8 @@ extension FlightDriver {
         self.close(&state)
         self.stopWork(&state)
         state.isShared = state.seats.occupied > 1
-        let coordination: Coordination = if case .alone(_, let coordination) = self.kind { coordination } else { .degraded }
+        let coordination: Coordination =
+            if case .alone(_, let coordination) = self.kind { coordination } else { .degraded }
         if var settlement = self.context.settlement(of: end, handedIn: state.result, alone: coordination) {
             if let observer, case .finished(var finished) = settlement {
                 finished.learnedAt = now

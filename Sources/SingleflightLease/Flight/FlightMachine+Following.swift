@@ -568,7 +568,8 @@ package struct Following: Sendable {
             entering.lastSentAt = now
             self.state = .entering(entering)
             return [
-                .send(.enter(entering.token, isRepetition: true, until: entering.giveUpAt)), .wake(at: entering.giveUpAt),
+                .send(.enter(entering.token, isRepetition: true, until: entering.giveUpAt)),
+                .wake(at: entering.giveUpAt),
             ]
         case .waiting(let waiting):
             guard !waiting.isPolling else { return [] }

@@ -296,7 +296,9 @@ final class SimulatedFlight: FlightObserving, FlightOperation, @unchecked Sendab
 
     /// I4: a caller gets the value of the flight that it is told of, through the codec and back.
     func callerTold(_ settled: Settled) {
-        guard case .finished(let finished) = settled.settlement, case .success(let value) = finished.result else { return }
+        guard case .finished(let finished) = settled.settlement, case .success(let value) = finished.result else {
+            return
+        }
         let bytes = try? value.value(as: [UInt8].self)
         if bytes != finished.token.map({ Array($0.description.utf8) }) {
             self.monitor.violate("I4", "a caller got another value than that of its flight")
