@@ -77,11 +77,18 @@ let package = Package(
             swiftSettings: settings
         ),
 
-        // Runs the test kit's simulation, many seeds or one. Not a product.
+        // Runs the test kit's simulation, many seeds or one; and with bugs planted in the sources. Not products.
         .executableTarget(
             name: "SimulationTool",
             dependencies: ["SingleflightTestKit"],
             path: "Verification/SimulationTool",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "Mutants",
+            dependencies: ["Singleflight", "SingleflightTestKit"],
+            path: "Verification/Mutants",
+            exclude: ["bugs.txt"],
             swiftSettings: settings
         ),
 
