@@ -75,7 +75,7 @@ matrix: dependencies ## play flights in every kind of trouble, in this process a
 	swift build --product lab
 	.build/debug/lab matrix $(CELLS)
 
-mutants: swift ## plant bugs in a copy of the sources, and see the simulation catch each
+mutants: swift ## turn on each bug that is planted in the sources, and see the simulation catch it
 	scripts/check-mutants
 
 model: swift ## check the protocol's model exhaustively, and that its broken variants fail

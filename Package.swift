@@ -165,6 +165,14 @@ let package = Package(
             path: "Verification/Bench",
             swiftSettings: settings
         ),
+        // The simulation with bugs planted in the sources: see scripts/check-mutants.
+        .executableTarget(
+            name: "Mutants",
+            dependencies: ["Singleflight", "SingleflightTestKit"],
+            path: "Verification/Mutants",
+            exclude: ["bugs.txt"],
+            swiftSettings: settings
+        ),
         // The one program that runs them all, and the test kit's simulation.
         .executableTarget(
             name: "lab",

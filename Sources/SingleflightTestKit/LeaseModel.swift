@@ -1,3 +1,4 @@
+import Singleflight
 public import SingleflightLease
 
 /// The rules of a lease store as a value without I/O: what each request answers, changes and announces.
@@ -207,13 +208,13 @@ public struct LeaseModel: Sendable {
         notAfter: LeaseInstant?
     ) -> EnterReply {
         self.withEntry(request.key, now: now) { entry, announce in
-            if let notAfter, now > notAfter {
+            if let notAfter, now > notAfter, !Planted.bug("late-request-carried-out") {
                 return .late
             }
             if let lease = entry.lease, lease.token == request.token {
                 return .lead(attempt: lease.attempt)
             }
-            if case .outcome(let outcome) = entry.kept[request.token]?.record {
+            if case .outcome(let outcome) = entry.kept[request.token]?.record, !Planted.bug("repetition-leads-again") {
                 return .reuse(request.token, outcome)
             }
             var attempt = 0
@@ -223,10 +224,12 @@ public struct LeaseModel: Sendable {
                     return .follow(lease.token, remaining: now.duration(to: lease.expiry))
                 }
                 switch request.terms.leaderLoss {
-                case .takeOver(let attempts) where lease.attempt < attempts:
+                case .takeOver(let attempts) where lease.attempt < attempts || Planted.bug("takeovers-without-end"):
                     attempt = lease.attempt + 1
                     let until = now.advanced(by: request.terms.duration + request.terms.grace + request.terms.retention)
-                    entry.kept[lease.token] = (.superseded(by: request.token), until)
+                    if !Planted.bug("takeover-leaves-no-record") {
+                        entry.kept[lease.token] = (.superseded(by: request.token), until)
+                    }
                 case .takeOver, .cancel:
                     let reason: CanceledFlight = lease.attempt > 0 ? .supersededTooOften : .leaseExpired
                     Self.decide(
@@ -255,7 +258,7 @@ public struct LeaseModel: Sendable {
         _ entry: inout Entry,
         _ now: LeaseInstant
     ) {
-        entry.waiters.removeAll { $0 == inbox }
+        entry.waiters.removeAll { $0 == inbox || Planted.bug("takeover-drops-the-waiters") }
         entry.lease = Lease(
             token: request.token,
             inbox: inbox,
@@ -273,9 +276,10 @@ public struct LeaseModel: Sendable {
             guard var lease = entry.lease, lease.token == request.token else {
                 return .lost(reason: entry.reason(of: request.token))
             }
-            guard lease.expiry > now else { return .expired }
+            guard lease.expiry > now || Planted.bug("expired-lease-renewed") else { return .expired }
             lease.duration = request.terms.duration
-            lease.expiry = now.advanced(by: request.terms.duration)
+            let share = Planted.bug("renewal-shortens-the-lease") ? 2 : 1
+            lease.expiry = now.advanced(by: request.terms.duration / share)
             lease.grace = request.terms.grace
             lease.note = request.note
             entry.lease = lease
@@ -291,7 +295,8 @@ public struct LeaseModel: Sendable {
     /// See `CompleteRequest`.
     public mutating func complete(_ request: CompleteRequest, now: LeaseInstant) -> CompleteReply {
         self.withEntry(request.key, now: now) { entry, announce in
-            guard let lease = entry.lease, lease.token == request.token else {
+            let isTokenIgnored = Planted.bug("completion-without-token-check")
+            guard let lease = entry.lease, lease.token == request.token || isTokenIgnored else {
                 switch entry.kept[request.token]?.record {
                 case .outcome(.canceled), .superseded:
                     return .stale(current: entry.lease?.token, reason: entry.reason(of: request.token))
@@ -322,6 +327,8 @@ public struct LeaseModel: Sendable {
                 return .released(waiters: 0)
             }
             switch request.mode {
+            case .unlessAwaited where Planted.bug("awaited-flight-released"):
+                entry.lease = nil
             case .unlessAwaited:
                 return .awaited(waiters: waiters)
             case .cancelWaiters, .giveUp:
@@ -330,7 +337,7 @@ public struct LeaseModel: Sendable {
                 entry.lease = nil
             case .handOver:
                 entry.lease?.expiry = now
-                for waiter in entry.waiters {
+                for waiter in entry.waiters where !Planted.bug("handed-over-without-a-hint") {
                     announce(waiter, Announcement(token: request.token, news: .hint))
                 }
             }
@@ -348,7 +355,7 @@ public struct LeaseModel: Sendable {
             }
             guard let lease = entry.lease, lease.token == request.token else { return .gone }
             if lease.expiry > now {
-                entry.register(inbox)
+                if !Planted.bug("poll-does-not-register-again") { entry.register(inbox) }
                 return .running(remaining: now.duration(to: lease.expiry))
             }
             if case .takeOver(let attempts) = request.leaderLoss, lease.attempt < attempts {
@@ -378,7 +385,8 @@ public struct LeaseModel: Sendable {
         self.withEntry(key, now: now) { entry, _ in
             guard let lease = entry.lease, lease.token == token, lease.expiry > now else { return .lost }
             let microseconds = UInt64(max(now.sinceOrigin / .microseconds(1), 0))
-            entry.lastFence = max(entry.lastFence + 1, microseconds)
+            let next = Planted.bug("fence-goes-back") ? 0 : entry.lastFence + 1
+            entry.lastFence = max(next, microseconds)
             return .drawn(Fence(rawValue: entry.lastFence))
         }
     }
@@ -386,7 +394,8 @@ public struct LeaseModel: Sendable {
     /// See `RevokeRequest`.
     public mutating func revoke(_ request: RevokeRequest, now: LeaseInstant) -> RevokeReply {
         self.withEntry(request.key, now: now) { entry, announce in
-            guard let lease = entry.lease, request.token == nil || request.token == lease.token else { return .nothing }
+            let isAnyMeant = request.token == nil || Planted.bug("revocation-of-whichever-leads")
+            guard let lease = entry.lease, isAnyMeant || request.token == lease.token else { return .nothing }
             let waiters = entry.waiters.count
             let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
             Self.decide(outcome, of: lease.token, retention: request.retention, &entry, now, announce)
@@ -444,8 +453,10 @@ public struct LeaseModel: Sendable {
         _ now: LeaseInstant,
         _ announce: Announce
     ) {
-        entry.kept[token] = (.outcome(outcome), now.advanced(by: retention))
-        for waiter in entry.waiters {
+        if !Planted.bug("outcome-announced-and-not-stored") {
+            entry.kept[token] = (.outcome(outcome), now.advanced(by: retention))
+        }
+        for waiter in entry.waiters where !Planted.bug("outcome-stored-and-not-announced") {
             announce(waiter, Announcement(token: token, news: .outcome(outcome)))
         }
         entry.waiters = []

@@ -33,7 +33,7 @@ struct FailuresPageTests {
         for folder in ["Tests", "Sources/SingleflightTestKit", "Verification"] {
             let folder = root.appending(path: folder)
             for file in try FileManager.default.subpathsOfDirectory(atPath: folder.path)
-            where file.hasSuffix(".swift") || file.hasSuffix("mutants.txt") {
+            where file.hasSuffix(".swift") || file.hasSuffix("mutants.txt") || file.hasSuffix("bugs.txt") {
                 guard !file.hasSuffix("FailuresPageTests.swift") else { continue }
                 text += try String(contentsOf: folder.appending(path: file), encoding: .utf8)
             }

@@ -1,26 +1,54 @@
 import Foundation
-import SingleflightLease
+import Singleflight
 import SingleflightTestKit
 
-/// Turns on one planted bug after the other, and runs seeds until an invariant breaks.
+/// Turns on one planted bug after the other, and runs seeds until an invariant breaks: `Mutants LIST [NAME...]`.
 @main
 enum MutantRunner {
     private static let seeds: ClosedRange<UInt64> = 1...50_000
 
-    static func main() {
-        let names = CommandLine.arguments.dropFirst()
-        var caught = 0
-        for name in names {
-            Mutant.planted = name
-            if let failure = self.firstFailure() {
-                caught += 1
-                self.say(name, "seed \(failure.seed)", failure.failure.invariant, failure.failure.message)
-            } else {
-                self.say(name, "NOT CAUGHT", "", "")
-            }
+    private struct Bug {
+        var name: String
+        var file: String
+    }
+
+    static func main() throws {
+        guard let list = CommandLine.arguments.dropFirst().first else {
+            self.say("usage: Mutants LIST [NAME...]")
+            exit(EX_USAGE)
         }
-        self.say("\(caught) of \(names.count) caught")
-        exit(caught == names.count && caught > 0 ? EXIT_SUCCESS : EXIT_FAILURE)
+        let names = Set(CommandLine.arguments.dropFirst(2))
+        let bugs = try self.bugs(of: list).filter { names.isEmpty || names.contains($0.name) }
+        var caught: [String: Int] = [:]
+        for bug in bugs {
+            guard Planted.turnOn(bug.name) else {
+                self.say("this build has no bugs in it: build it with -Xswiftc -DPLANTED_BUGS")
+                exit(EX_CONFIG)
+            }
+            let failure = self.firstFailure()
+            caught[bug.file, default: 0] += failure == nil ? 0 : 1
+            self.say(
+                self.padded(bug.name, 44)
+                    + (failure.map { self.padded("seed \($0.seed)", 12) + $0.failure.description } ?? "NOT CAUGHT")
+            )
+        }
+        let planted = Dictionary(grouping: bugs, by: \.file)
+        self.say("")
+        for file in planted.keys.sorted() {
+            self.say(self.padded(file, 68) + "\(caught[file] ?? 0) of \(planted[file]?.count ?? 0)")
+        }
+        let sum = caught.values.reduce(0, +)
+        self.say("\(sum) of \(bugs.count) caught")
+        exit(sum == bugs.count && sum > 0 ? EXIT_SUCCESS : EXIT_FAILURE)
+    }
+
+    /// Each line of the list names a bug and the source file that it is planted in.
+    private static func bugs(of list: String) throws -> [Bug] {
+        try String(contentsOfFile: list, encoding: .utf8).split(separator: "\n").compactMap { line in
+            let words = line.split(separator: " ")
+            guard words.count == 2, line.first != "#" else { return nil }
+            return Bug(name: String(words[0]), file: String(words[1]))
+        }
     }
 
     private static func firstFailure() -> (seed: UInt64, failure: SimulationFailure)? {
@@ -30,11 +58,12 @@ enum MutantRunner {
         return nil
     }
 
-    private static func say(_ columns: String...) {
-        let padded = zip(columns, [42, 12, 4, 0]).map { text, width in
-            text + String(repeating: " ", count: max(0, width - text.count))
-        }
-        // Unbuffered, so that progress shows in a pipe, too.
-        FileHandle.standardOutput.write(Data((padded.joined(separator: " ") + "\n").utf8))
+    private static func padded(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(1, width - text.count))
+    }
+
+    /// Unbuffered, so that progress shows in a pipe, too.
+    private static func say(_ line: String) {
+        FileHandle.standardOutput.write(Data((line + "\n").utf8))
     }
 }

@@ -248,6 +248,7 @@ package final class FlightDriver: Sendable {
     private func apply(_ action: FlightAction, wasWorking: Bool, _ now: LeaseInstant, _ state: inout State) {
         switch action {
         case .send(let request):
+            if case .leave = request, Planted.bug("leaving-not-said") { return }
             if case .leave = request, let registration = state.registration {
                 // This flight no longer waits: the store must not count it among those that keep the process registered.
                 state.effects.append(.stopWaiting(registration))

@@ -1,3 +1,5 @@
+import Singleflight
+
 /// A process that wants a key's outcome: it asks to lead, and waits where somebody else does.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. Only the store decides an outcome; the
@@ -203,7 +205,7 @@ package struct Following: Sendable {
         case .entering(var entering):
             guard entering.token == token, entering.isSent else { return .actions([]) }
             entering.isSent = false
-            if entering.mayHaveExecuted {
+            if entering.mayHaveExecuted, !Planted.bug("repeated-request-forgotten") {
                 self.debt = self.debt(of: entering)
             }
             switch reply {
@@ -218,12 +220,13 @@ package struct Following: Sendable {
                         )
                     )
                 }
+                let isRepeated = entering.mayHaveExecuted && !Planted.bug("repeated-leader-forgotten")
                 let grant = Grant(
                     token: entering.token,
-                    sentAt: entering.sentAt,
+                    sentAt: Planted.bug("lease-counted-from-the-reply") ? now : entering.sentAt,
                     attempt: attempt,
                     isAbandoned: entering.isAbandoned,
-                    debt: entering.mayHaveExecuted ? self.debt(of: entering) : nil
+                    debt: isRepeated ? self.debt(of: entering) : nil
                 )
                 if let expired = entering.expired {
                     // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if this is a
@@ -382,6 +385,7 @@ package struct Following: Sendable {
         if entering.mayHaveMissedNews {
             return self.poll(waiting)
         }
+        if Planted.bug("follower-relies-on-announcements") { return [] }
         return [.wake(at: self.pollTime(leaseEnd: leaseEnd, using: &generator))]
     }
 
@@ -406,7 +410,8 @@ package struct Following: Sendable {
             self.state = .entering(entering)
             return []
         case .waiting(let waiting):
-            if case .outcome(let outcome) = announcement.news, announcement.token == waiting.token {
+            let isAbout = announcement.token == waiting.token || Planted.bug("news-of-another-flight-taken-as-fact")
+            if case .outcome(let outcome) = announcement.news, isAbout {
                 return self.settle(outcome, of: waiting)
             }
             switch announcement.news {
@@ -431,6 +436,7 @@ package struct Following: Sendable {
             if waiting.isPolling {
                 return self.poll(waiting)
             }
+            if Planted.bug("reconnected-inbox-ignored") { return [] }
             // Every flight of every process hears of a reconnect at once: the questions are spread over a moment.
             return [.wake(at: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))]
         case .entering(var entering):
@@ -489,7 +495,7 @@ package struct Following: Sendable {
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
             waiting.leftToOthersUntil = nil
             waiting.backoff = self.terms.followerBackoff
-            if mustPollAgain {
+            if mustPollAgain, !Planted.bug("hint-during-a-poll-ignored") {
                 return self.poll(waiting)
             }
             self.state = .waiting(waiting)
@@ -547,8 +553,8 @@ package struct Following: Sendable {
     private mutating func settle(_ outcome: StoredOutcome, of waiting: Waiting) -> [FlightAction] {
         // Of a later flight nothing is wanted any more.
         let leaving: [FlightAction] = waiting.later.map { [.send(.leave($0))] } ?? []
-        return leaving
-            + self.end(with: .followed(waiting.token, outcome, isReused: false, takeovers: self.takeovers))
+        let end = FlightEnd.followed(waiting.token, outcome, isReused: false, takeovers: self.takeovers)
+        return leaving + (Planted.bug("followers-told-twice") ? [.tell(end)] : []) + self.end(with: end)
     }
 
     // MARK: - Time, leaving, shutting down
@@ -566,6 +572,7 @@ package struct Following: Sendable {
             guard !entering.isSent else { return [] }
             entering.isSent = true
             entering.lastSentAt = now
+            if Planted.bug("retry-under-a-new-token") { entering.token = LeaseToken(using: &generator) }
             self.state = .entering(entering)
             return [
                 .send(.enter(entering.token, isRepetition: true, until: entering.giveUpAt)),
@@ -573,6 +580,9 @@ package struct Following: Sendable {
             ]
         case .waiting(let waiting):
             guard !waiting.isPolling else { return [] }
+            if Planted.bug("followers-cancel-by-their-own-timer") {
+                return self.settle(.canceled(.leaseExpired), of: waiting)
+            }
             let isTimeUp = waiting.leftToOthersUntil.map { now >= $0 } ?? false
             return self.poll(waiting, mayEnd: isTimeUp && !self.canTakeOver)
         case .idle, .confirming, .granted, .ended:

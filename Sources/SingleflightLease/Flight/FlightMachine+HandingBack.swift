@@ -1,3 +1,5 @@
+import Singleflight
+
 /// Hands back what a process may hold without knowing it: the lease of a request to lead whose answer never came.
 ///
 /// Such a request may be carried out after its sender gave it up, by a server that stood still or out of some buffer. Its
@@ -110,11 +112,13 @@ package struct HandingBack: Sendable {
         switch reply {
         case .success(.released) where !self.debt.isRepeated, .success(.awaited):
             return self.end()
+        case .success(.notHeld) where Planted.bug("not-held-taken-as-handed-back"):
+            return self.end()
         case .success(.released), .success(.notHeld):
             next = now.advanced(by: self.interval)
             self.interval = self.interval * 2
         case .failure(let error):
-            guard error.isTransient else { return self.end() }
+            guard error.isTransient, !Planted.bug("handed-back-once") else { return self.end() }
             next = now.advanced(by: self.backoff.next(using: &generator))
         }
         guard now < self.debt.endsAt else { return self.end() }

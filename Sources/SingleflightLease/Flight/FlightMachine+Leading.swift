@@ -1,3 +1,5 @@
+import Singleflight
+
 /// A process that leads a flight: it holds the lease, renews it while the operation runs, and hands in the result.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. Losing the lease, or not knowing any more
@@ -154,11 +156,12 @@ package struct Leading: Sendable {
         case .confirming(let leading):
             return now >= leading.deadline ? self.lose(leading, because: nil) : [self.wake(leading)]
         case .leading(var leading):
-            if now >= leading.deadline {
+            if now >= leading.deadline, !Planted.bug("leader-believes-for-ever") {
                 return self.lose(leading, because: .leaseExpired)
             }
-            if now >= leading.tooLongAt {
-                return [.cancelOperation(.tooLong)]
+            if now >= leading.tooLongAt, !Planted.bug("hung-operation-renewed-for-ever") {
+                return (Planted.bug("operation-canceled-twice") ? [.cancelOperation(.tooLong)] : [])
+                    + [.cancelOperation(.tooLong)]
                     + self.complete(
                         self.tooLong,
                         override: .tooLong(self.token, attempt: self.attempt),
@@ -204,12 +207,15 @@ package struct Leading: Sendable {
             case .success(.renewed(let waiters)):
                 leading.renewals += 1
                 leading.backoff = self.terms.leaderBackoff
-                leading.deadline = max(leading.deadline, self.terms.deadline(sentAt: sentAt))
+                let countedFrom = Planted.bug("renewal-counted-from-the-reply") ? now : sentAt
+                leading.deadline = max(leading.deadline, self.terms.deadline(sentAt: countedFrom))
                 leading.nextRenewal = sentAt.advanced(by: self.terms.renewalInterval)
                 leading.mayBeAwaited = waiters > 0
                 if leading.isAbandoned, waiters == 0, !leading.isReleasing {
                     return self.releaseUnlessAwaited(leading)
                 }
+            case .success(.lost) where Planted.bug("lost-renewal-ignored"):
+                break
             case .success(.lost(let reason)):
                 return self.lose(leading, because: Self.told(reason))
             case .success(.expired):
@@ -271,8 +277,8 @@ package struct Leading: Sendable {
     /// - Parameter reason: the flight's end as far as it is known.
     private mutating func lose(_ leading: Held, because reason: CanceledFlight?) -> [FlightAction] {
         self.state = .ended
-        return [.cancelOperation(.leaseLost)]
-            + (leading.isAbandoned ? [] : [.tell(.leaseLost(self.token, reason))])
+        let isAbandoned = leading.isAbandoned && !Planted.bug("abandoned-flight-still-told")
+        return [.cancelOperation(.leaseLost)] + (isAbandoned ? [] : [.tell(.leaseLost(self.token, reason))])
     }
 
     private func wake(_ leading: Held) -> FlightAction {
@@ -371,7 +377,7 @@ package struct Leading: Sendable {
                 self.state = .leading(leading)
                 return []
             case .success(.released):
-                self.state = .ended
+                self.state = Planted.bug("flight-never-finishes") ? self.state : .ended
                 return [.cancelOperation(.abandoned)]
             case .success(.notHeld):
                 return self.lose(leading, because: nil)
@@ -427,10 +433,14 @@ package struct Leading: Sendable {
                 return self.end(completing, with: .led(self.token, .accepted(waiters: waiters), attempt: self.attempt))
             case .success(.duplicate):
                 return self.end(completing, with: .led(self.token, .accepted(waiters: nil), attempt: self.attempt))
+            case .success(.stale) where Planted.bug("stale-taken-as-accepted"):
+                return self.end(completing, with: .led(self.token, .accepted(waiters: nil), attempt: self.attempt))
             case .success(.stale(_, let reason)):
                 return self.end(completing, with: .leaseLost(self.token, Self.told(reason)))
+            case .success(.unknown) where Planted.bug("unknown-taken-as-accepted") && !completing.mayHaveExecuted:
+                return self.end(completing, with: .led(self.token, .accepted(waiters: nil), attempt: self.attempt))
             case .success(.unknown):
-                guard completing.mayHaveExecuted else {
+                guard completing.mayHaveExecuted, !Planted.bug("unknown-taken-as-refused-after-a-retry") else {
                     return self.end(completing, with: .leaseLost(self.token, nil))
                 }
                 let error = LeaseStoreError(
@@ -489,6 +499,7 @@ package struct Leading: Sendable {
             return [.send(.release(self.token, self.terms.releaseMode))]
         case .leading(let leading):
             self.state = .ended
+            if Planted.bug("shutdown-keeps-the-lease") { return [.cancelOperation(.shutDown), .tell(.shutDown)] }
             return [.cancelOperation(.shutDown), .send(.release(self.token, self.terms.releaseMode))]
                 + (leading.isAbandoned ? [] : [.tell(.shutDown)])
         case .completing(let completing):

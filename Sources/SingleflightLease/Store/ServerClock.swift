@@ -1,3 +1,5 @@
+import Singleflight
+
 /// What a process knows of its store's clock without asking each time: by how much it is ahead of its own.
 ///
 /// Every time that the store tells narrows it down, since the store read its clock between our sending and our hearing.
@@ -36,6 +38,8 @@ package struct ServerClock: Sendable {
             // Where the two do not agree, one of the clocks was set: only the new one counts.
             if lower <= upper {
                 (learned.lower, learned.upper) = (lower, upper)
+            } else if Planted.bug("clock-that-was-set-not-noticed") {
+                learned = known
             }
         }
         self.offset = learned
