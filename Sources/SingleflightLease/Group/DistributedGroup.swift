@@ -174,3 +174,14 @@ extension DistributedGroup where Value == [UInt8] {
         try self.init(name, store: store, configuration: configuration, codec: BytesCodec())
     }
 }
+
+extension DistributedGroup: Coalescing {
+    /// The same as ``run(_:waitingAtMost:unavailable:operation:)`` by the group's own policies, for an operation that needs to
+    /// know nothing of its flight.
+    nonisolated(nonsending) public func coalesced(
+        _ key: Key,
+        operation: @escaping @Sendable () async throws -> Value
+    ) async -> Outcome<Value> {
+        await self.run(key) { _ in try await operation() }
+    }
+}

@@ -47,8 +47,21 @@ public struct BytesCodec: FlightCodec {
 
 /// Any `Codable` value, as JSON.
 public struct JSONCodec<Value: Codable & Sendable>: FlightCodec {
+    private let encoder: JSONEncoder
+    private let decoder: JSONDecoder
+
     /// Creates the codec.
-    public init() {}
+    ///
+    /// Processes that share flights must agree on how dates, data and names are written; what JSON cannot hold, such as a
+    /// number that is none, is encoded only if the encoder is told how.
+    ///
+    /// - Parameters:
+    ///   - encoder: must not be changed afterwards.
+    ///   - decoder: must not be changed afterwards.
+    public init(encoder: JSONEncoder = JSONEncoder(), decoder: JSONDecoder = JSONDecoder()) {
+        self.encoder = encoder
+        self.decoder = decoder
+    }
 
     /// True.
     public var isQuick: Bool { true }
@@ -58,12 +71,12 @@ public struct JSONCodec<Value: Codable & Sendable>: FlightCodec {
 
     /// The value as JSON; throws what the value's own encoding throws.
     public func encode(_ value: Value) throws -> [UInt8] {
-        Array(try JSONEncoder().encode(value))
+        Array(try self.encoder.encode(value))
     }
 
     /// The value that the JSON stands for; throws where it is no such JSON.
     public func decode(_ bytes: [UInt8]) throws -> Value {
-        try JSONDecoder().decode(Value.self, from: Data(bytes))
+        try self.decoder.decode(Value.self, from: Data(bytes))
     }
 }
 
