@@ -136,7 +136,7 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
         }
     }
 
-    /// A subscriber's task was cancelled. An outcome that is already there stays there for it to collect.
+    /// A subscriber's task was canceled. An outcome that is already there stays there for it to collect.
     @inlinable
     mutating func cancelWait(_ seat: SeatID) -> LeaveAction {
         switch self.phase {

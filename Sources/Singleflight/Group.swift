@@ -55,9 +55,9 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// the caller's thread, unless an actor runs there, and stays there until its first suspension. A waiting task of higher
     /// priority raises the operation's.
     ///
-    /// A caller whose task is cancelled leaves at once, while the flight goes on for the others; what happens after the
+    /// A caller whose task is canceled leaves at once, while the flight goes on for the others; what happens after the
     /// last has left is up to the flight's ``CancellationPolicy``. A caller that comes later starts a fresh flight. A
-    /// caller that is cancelled before it calls neither starts nor joins a flight.
+    /// caller that is canceled before it calls neither starts nor joins a flight.
     ///
     /// An operation that asks its own group for its own key, also through its child tasks, is refused at once. Cycles
     /// through the operations of other callers are not detected.

@@ -2,17 +2,17 @@
 ///
 /// The policy of the call that starts a flight holds for the whole flight.
 public enum CancellationPolicy: Sendable, Hashable {
-    /// The operation runs in a task of its own, and is cancelled when the last caller has left. The default.
+    /// The operation runs in a task of its own, and is canceled when the last caller has left. The default.
     case whenAbandoned
 
     /// The operation runs in a task of its own, to its end, whoever leaves. Callers may join it even when nobody waits.
     case never
 
-    /// The operation runs in the task of the caller that starts it, and is cancelled with that caller.
+    /// The operation runs in the task of the caller that starts it, and is canceled with that caller.
     ///
     /// The cheapest policy: no task is created. The caller that leads can leave only when its operation returns, and a
     /// waiting task of higher priority does not raise the operation's. If the operation throws while its task is
-    /// cancelled, the error belongs to the leader's cancellation and is not shared: the others get
+    /// canceled, the error belongs to the leader's cancellation and is not shared: the others get
     /// ``Cancellation/leaderLeft``, the leader itself ``Cancellation/callerCanceled``. A value that is
     /// returned despite the cancellation is shared as usual.
     case withLeader

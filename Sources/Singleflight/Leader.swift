@@ -75,16 +75,36 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         self.shard.attach(self.flight, .handler(handler), endsWhenAbandoned: true, priority: 0)
     }
 
-    /// Runs work on behalf of this flight: inside of it, asking the same group for the same key is refused as a
+    /// Runs the flight's work, completes the flight with whatever the work returns or throws, and tells how it ended.
+    ///
+    /// Inside of the work, asking the same group for the same key is refused: see ``onBehalf(isolation:_:)``.
+    @discardableResult
+    public func perform(
+        isolation: isolated (any Actor)? = #isolation,
+        _ work: () async throws -> Value
+    ) async -> Outcome<Value> {
+        let result: Result<Value, any Error>
+        do {
+            result = .success(try await self.onBehalf(isolation: isolation, work))
+        } catch {
+            result = .failure(error)
+        }
+        guard let isShared = self.shard.complete(self.flight, result, leaderLeaves: false) else {
+            return await self.subscribe().outcome()
+        }
+        return .complete(Completion(result: result, isShared: isShared, role: .leader))
+    }
+
+    /// Runs something on behalf of this flight: inside of it, asking the same group for the same key is refused as a
     /// re-entrant call instead of waiting for itself.
     ///
     /// It binds a task-local value, so it holds for child tasks too. It does not complete the flight.
     @inlinable
-    public func perform<T: Sendable>(
+    public func onBehalf<T: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> T
+        _ body: () async throws -> T
     ) async rethrows -> T {
         let path = FlightPath(shard: self.shard.number, flight: self.flight, outer: FlightPath.current)
-        return try await FlightPath.local.withValue(path, operation: work, isolation: isolation)
+        return try await FlightPath.local.withValue(path, operation: body, isolation: isolation)
     }
 }

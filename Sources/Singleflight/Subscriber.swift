@@ -43,7 +43,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
 
     /// Waits for the flight's outcome. Never hangs longer than the flight has a leader.
     ///
-    /// If the awaiting task is cancelled the subscriber leaves at once and gets
+    /// If the awaiting task is canceled the subscriber leaves at once and gets
     /// ``Cancellation/callerCanceled``, unless the outcome is there already. An outcome can be taken once: a
     /// second call, concurrent or later, gets ``Cancellation/left``.
     @inlinable

@@ -60,6 +60,29 @@ struct HandleTests {
 
     // MARK: - Completing
 
+    @Test(
+        "a leader's work completes the flight with what it returns, and with what it throws",
+        arguments: [false, true]
+    )
+    func performs(fails: Bool) async throws {
+        let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
+        let leader = try await a.leads()
+        let follower = try await b.subscribes()
+        let outcome = await leader.perform {
+            if fails { throw Failure() }
+            return "value"
+        }
+        if fails {
+            #expect(throws: Failure.self) { try outcome.get() }
+            let remote = await #expect(throws: RemoteFailure.self) { try await follower.outcome().get() }
+            #expect(remote?.type.hasSuffix("Failure") == true)
+        } else {
+            #expect(try outcome.get() == "value")
+            #expect(try await follower.outcome().get() == "value")
+        }
+        await self.cluster.expectNothingLeft(a, b)
+    }
+
     @Test("the first to enter leads, all others subscribe, here and elsewhere, and each is told what it was")
     func oneLeads() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
@@ -152,7 +175,7 @@ struct HandleTests {
     func reentrant() async throws {
         let a = try self.cluster.process("a")
         let leader = try await a.leads()
-        let inner = await leader.perform { await a.group.entry("key") }
+        let inner = await leader.onBehalf { await a.group.entry("key") }
         guard case .subscriber(let refused) = inner else {
             Issue.record("it leads")
             return

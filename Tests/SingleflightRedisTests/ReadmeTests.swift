@@ -77,9 +77,11 @@ struct ReadmeTests {
                 let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
                 switch await profiles.entry(id) {
                 case .leader(let leader):  // its lease is held while it lives; onLost { … } tells if not
-                    leader.report(progress: FlightProgress(fraction: 0.5, message: "asking the database"))
-                    leader.complete(.success(try await database.profile(id)))
-                    print(await leader.outcome())  // whether the store accepted it
+                    let outcome = await leader.perform {
+                        leader.report(progress: FlightProgress(fraction: 0.5, message: "asking the database"))
+                        return try await database.profile(id)
+                    }
+                    print(outcome)  // with the store's word on the result; what the work throws reaches everybody, too
                 case .subscriber(let subscriber):
                     for await progress in subscriber.progress { print(progress.message) }
                     print(await subscriber.outcome())

@@ -7,8 +7,8 @@ import Testing
 struct CancellationTests {
     let group = Group<String, Int>()
 
-    @Test("a cancelled first caller leaves at once, and the flight goes on for the others")
-    func firstCallerIsCancelled() async {
+    @Test("a canceled first caller leaves at once, and the flight goes on for the others")
+    func firstCallerIsCanceled() async {
         let group = self.group
         let gate = Gate()
         let operation: @Sendable () async throws -> Int = {
@@ -23,7 +23,7 @@ struct CancellationTests {
         #expect(await second.value == .value(7, shared: false, .subscriber))
     }
 
-    @Test("value throws CancellationError to a cancelled caller")
+    @Test("value throws CancellationError to a canceled caller")
     func valueThrowsCancellationError() async {
         let group = self.group
         let gate = Gate()
@@ -41,10 +41,10 @@ struct CancellationTests {
         gate.open()
     }
 
-    @Test("the operation is cancelled when the last caller has left, and the key is free before it ends")
+    @Test("the operation is canceled when the last caller has left, and the key is free before it ends")
     func lastCallerLeaves() async {
         let group = self.group
-        let cancelled = Gate()
+        let canceled = Gate()
         let hold = Gate()
         let callers = (0..<2).map { _ in
             Task.atOnce {
@@ -52,7 +52,7 @@ struct CancellationTests {
                     await withTaskCancellationHandler {
                         await hold.wait()
                     } onCancel: {
-                        cancelled.open()
+                        canceled.open()
                     }
                     return 1
                 }
@@ -62,7 +62,7 @@ struct CancellationTests {
             call.cancel()
             #expect(await call.value == .callerCanceled)
         }
-        await cancelled.wait()
+        await canceled.wait()
         #expect(group.inFlight == 0)
         #expect(await group.seen("key") { 2 } == .value(2, shared: false, .leader))
         hold.open()
@@ -163,8 +163,8 @@ struct CancellationTests {
         #expect(error is CancellationError)
     }
 
-    @Test("a caller that is cancelled before it calls runs nothing")
-    func cancelledBeforeCall() async {
+    @Test("a caller that is canceled before it calls runs nothing")
+    func canceledBeforeCall() async {
         let group = self.group
         let gate = Gate()
         let runs = Counter()

@@ -83,6 +83,23 @@ struct HandleTests {
         #expect(throws: Never.self) { try self.group.leader("key") }
     }
 
+    @Test(
+        "a leader's work completes the flight with what it returns or throws; after the flight's end it is told of that"
+    )
+    func performs() async throws {
+        let leader = try self.group.leader("key")
+        let subscriber = try self.group.subscriber("key")
+        #expect(Seen(await leader.perform { 7 }) == .value(7, shared: true, .leader))
+        #expect(await subscriber.seen() == .value(7, shared: true, .subscriber))
+        let failing = try self.group.leader("key")
+        #expect(
+            Seen(await failing.perform { throw OperationError() }) == .failed(OperationError(), shared: false, .leader)
+        )
+        let late = try self.group.leader("key")
+        late.cancel()
+        #expect(Seen(await late.perform { 8 }) == .leaderLeft)
+    }
+
     @Test("a leader can cancel its flight for a reason of its own")
     func leaderCancels() async throws {
         let leader = try self.group.leader("key")
@@ -142,8 +159,8 @@ struct HandleTests {
         #expect(leader.subscriberCount == 0)
     }
 
-    @Test("a subscriber whose task is cancelled leaves at once")
-    func cancelledSubscriber() async throws {
+    @Test("a subscriber whose task is canceled leaves at once")
+    func canceledSubscriber() async throws {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
         let waiting = Task.atOnce { await subscriber.seen() }
@@ -152,8 +169,8 @@ struct HandleTests {
         #expect(leader.subscriberCount == 0)
     }
 
-    @Test("a subscriber that is cancelled before it waits leaves at once")
-    func cancelledBeforeWait() async throws {
+    @Test("a subscriber that is canceled before it waits leaves at once")
+    func canceledBeforeWait() async throws {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
         let gate = Gate()
@@ -167,7 +184,7 @@ struct HandleTests {
         #expect(leader.subscriberCount == 0)
     }
 
-    @Test("an outcome that is there already reaches even a cancelled subscriber")
+    @Test("an outcome that is there already reaches even a canceled subscriber")
     func outcomeBeatsCancellation() async throws {
         let leader = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")

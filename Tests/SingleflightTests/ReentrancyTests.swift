@@ -77,7 +77,7 @@ struct ReentrancyTests {
     func handles() async throws {
         let group = self.group
         let leader = try group.leader("key")
-        let seen = try await leader.perform {
+        let seen = try await leader.onBehalf {
             let subscriber = try group.subscriber("key")
             return [await group.seen("key") { 1 }, await subscriber.seen()]
         }

@@ -19,7 +19,7 @@ private final class Token: Sendable {
 
 @Suite("Storms", .keepsBusy, .timeLimit(.minutes(1)))
 struct StormTests {
-    @Test("of 10 000 callers on one key, half of them cancelled meanwhile, each is resumed exactly once")
+    @Test("of 10 000 callers on one key, half of them canceled meanwhile, each is resumed exactly once")
     func oneKey() async {
         let group = Group<Int, Int>()
         let gate = Gate()
@@ -34,24 +34,24 @@ struct StormTests {
             }
         }
         #expect(group.suspendedCallers == 10_000)
-        // Odd callers are cancelled by two racing tasks while the operation completes.
+        // Odd callers are canceled by two racing tasks while the operation completes.
         async let first: Void = { for call in 0..<5000 where call % 2 == 1 { callers[call].cancel() } }()
         async let second: Void = { for call in 5000..<10_000 where call % 2 == 1 { callers[call].cancel() } }()
         callers[1].cancel()
         gate.open()
         _ = await (first, second)
 
-        var tally = (values: 0, cancelled: 0, other: 0)
+        var tally = (values: 0, canceled: 0, other: 0)
         for (index, call) in callers.enumerated() {
             switch await call.value {
             case .value(7, _, _): tally.values += 1
-            case .callerCanceled where index % 2 == 1: tally.cancelled += 1
+            case .callerCanceled where index % 2 == 1: tally.canceled += 1
             default: tally.other += 1
             }
         }
         #expect(tally.other == 0)
         #expect(tally.values >= 5000)
-        #expect(tally.values + tally.cancelled == 10_000)
+        #expect(tally.values + tally.canceled == 10_000)
         #expect(runs.value == 1)
         #expect(group.usedSlots == 0)
     }

@@ -87,7 +87,7 @@ package final class RedisClient: Sendable {
     /// Returns when the client is connected.
     ///
     /// - Throws: why there is no connection after `limit`, or at once if the server refuses the credentials;
-    ///   `CancellationError` if the task is cancelled.
+    ///   `CancellationError` if the task is canceled.
     package func connected(within limit: Duration) async throws {
         try await connection.connected(within: limit)
     }

@@ -103,15 +103,34 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
         self.core.onAbandoned(handler)
     }
 
-    /// Runs work on behalf of this flight: inside of it, asking the same group for the same key is refused as a re-entrant call instead of
-    /// waiting for itself.
+    /// Runs the flight's work, completes the flight with whatever the work returns or throws, and tells how the flight ended:
+    /// with the store's word on the result, or without a result, because the lease was lost.
+    ///
+    /// Inside of the work, asking the same group for the same key is refused: see ``onBehalf(isolation:_:)``.
+    @discardableResult
+    public func perform(
+        isolation: isolated (any Actor)? = #isolation,
+        _ work: () async throws -> Value
+    ) async -> Outcome<Value> {
+        let result: Result<Value, any Error>
+        do {
+            result = .success(try await self.core.perform(isolation: isolation, work))
+        } catch {
+            result = .failure(error)
+        }
+        self.complete(result)
+        return await self.outcome()
+    }
+
+    /// Runs something on behalf of this flight: inside of it, asking the same group for the same key is refused as a re-entrant
+    /// call instead of waiting for itself.
     ///
     /// It binds a task-local value, so it holds for child tasks too. It does not complete the flight.
-    public func perform<T: Sendable>(
+    public func onBehalf<T: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> T
+        _ body: () async throws -> T
     ) async rethrows -> T {
-        try await self.core.perform(isolation: isolation, work)
+        try await self.core.perform(isolation: isolation, body)
     }
 }
 
