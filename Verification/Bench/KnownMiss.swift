@@ -22,7 +22,8 @@ struct KnownMiss {
         ),
         KnownMiss(
             name: "flights, 256 keys",
-            bound: 0.2,
+            // 0.28 on two processors, 0.21 on one.
+            bound: 0.15,
             reason: "the client's processor time per flight: two tasks, three hand-overs between threads"
         ),
         KnownMiss(
