@@ -45,6 +45,8 @@ struct FlightCount: Codable, Sendable {
     var seconds = 0.0
     var cpuNanoseconds: Int64 = 0
     var latency = LatencyHistogram()
+    /// Of the whole process; `nil` where nothing counts them.
+    var allocations: Int?
 
     var perSecond: Double { seconds > 0 ? Double(flights) / seconds : 0 }
 }
