@@ -41,7 +41,7 @@ struct Storm: Sendable {
 
     func run(seed: UInt64, into tally: inout StormTally) async throws(StormFailure) {
         var random = FlightRandom.seeded(seed)
-        // Over once it is opened; who waits for it waits until then, canceled or not.
+        // Ends when the door is opened; an operation waits for that, canceled or not.
         let (opening, door) = AsyncStream.makeStream(of: Void.self)
         let opened = Task { for await _ in opening {} }
         let operations = Counter()
