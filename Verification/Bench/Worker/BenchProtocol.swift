@@ -18,8 +18,8 @@ enum BenchOrder: Codable, Sendable {
     case finish
     /// Waits for the result of `key`; runs the operation only if it takes over.
     case follow(key: String)
-    /// Says how the last ``herd(round:callers:keys:)``, ``lead(key:payload:)`` or ``follow(key:)`` went, once it has ended. It is not said by itself:
-    /// a process that speaks takes the time of others that are to be measured.
+    /// Says how the last ``herd(round:callers:keys:)``, ``lead(key:payload:)`` or ``follow(key:)`` went, once it has
+    /// ended. It is not said by itself: a process that speaks takes the time of others that are to be measured.
     case report
 }
 
