@@ -42,8 +42,8 @@ package final class PrivateRedis: Sendable {
         package var extraLines: [String]
         /// Where `redis-server` is looked for, as in `PATH`; nil means this process's `PATH`.
         package var searchPath: String?
-        /// Words in front of the server's command: a program that turns into the server, as `/usr/bin/env` does, and its
-        /// arguments.
+        /// Words in front of the server's command: a program that turns into the server, as `/usr/bin/env` does, and
+        /// its arguments.
         package var launcher: [String]
 
         /// Describes a server; by default one that listens on a Unix socket and asks for no password.

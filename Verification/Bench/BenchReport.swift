@@ -19,8 +19,8 @@ struct BenchRow: Codable, Sendable {
     let budget: Double
     let direction: Direction
 
-    /// Whether it was counted, and so is the same however slow the machine is, and whoever else is at work on it. Everything else is
-    /// a time, or depends on times, and is judged only by its ratio to a baseline of the same run.
+    /// Whether it was counted, and so is the same on a slow or busy machine. Everything else is a time, or depends on
+    /// times, and is judged only by its ratio to a baseline of the same run.
     var isCounted: Bool { baselineName == nil }
 
     /// What the budget is about: the ratio to the baseline, or the figure.
@@ -105,7 +105,8 @@ struct BenchReport: Codable, Sendable {
     struct Machine: Codable, Sendable {
         let processors: Int
         let system: String
-        /// How much longer the slowest tenth of pieces of equal work took than the fastest, between the parts of the run.
+        /// How much longer the slowest tenth of pieces of equal work took than the fastest, between the parts of the
+        /// run.
         let noise: Double
 
         var isNoisy: Bool { noise > 1.3 }

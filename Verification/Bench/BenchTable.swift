@@ -22,15 +22,15 @@ enum BenchTable {
         text += ", \(report.gross.count) off by more than twice\n"
         for row in report.rows where row.isGross {
             guard let known = KnownMiss.of(row) else { continue }
-            text +=
-                "known: \(row.name): \(known.reason) (no worse than \(BenchNumber.text(known.bound)) is a pass of a quick run)\n"
+            let bound = BenchNumber.text(known.bound)
+            text += "known: \(row.name): \(known.reason) (no worse than \(bound) is a pass of a quick run)\n"
         }
         for row in report.rows where row.isBetterThanKnown {
             text += "better than known: \(row.name): take it off the known misses\n"
         }
         if report.machine.isNoisy {
-            text +=
-                "The machine was busy (\(BenchNumber.text(report.machine.noise)) x between slow and fast): no time is judged, ratios say something at best.\n"
+            text += "The machine was busy (\(BenchNumber.text(report.machine.noise)) x between slow and fast): "
+            text += "no time is judged, ratios say something at best.\n"
         }
         return text
     }

@@ -1,7 +1,8 @@
-/// A row of the table that is known to miss its budget by more than twice, or may do so from run to run: a quick run fails
-/// only if it gets worse than this.
+/// A row of the table that is known to miss its budget by more than twice, or may do so from run to run: a quick run
+/// fails only if it gets worse than this.
 ///
-/// Where a row gets better, its bound is to be tightened; once it is within its budget the run asks to remove the entry.
+/// Where a row gets better, its bound is to be tightened; once it is within its budget the run asks to remove the
+/// entry.
 struct KnownMiss {
     /// The row's name.
     let name: String
@@ -22,7 +23,8 @@ struct KnownMiss {
         ),
         KnownMiss(
             name: "flights, 256 keys",
-            bound: 0.2,
+            // 0.28 on two processors, 0.21 on one.
+            bound: 0.15,
             reason: "the client's processor time per flight: two tasks, three hand-overs between threads"
         ),
         KnownMiss(

@@ -2,8 +2,8 @@ package import ArgumentParser
 import Foundation
 import SingleflightCLI
 
-/// Plays the fault matrix, the process cells, successions of flights and the lossy inbox: all of them, or the cells that are
-/// named. `make matrix` runs it.
+/// Plays the fault matrix, the process cells, successions of flights and the lossy inbox: all of them, or the cells
+/// that are named. `make matrix` runs it.
 package struct MatrixCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "matrix",

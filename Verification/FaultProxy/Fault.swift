@@ -1,5 +1,5 @@
-/// What goes wrong with one of a client's connections. *The frame* is the one at which the fault strikes; on a connection on which
-/// none travels just then, it is the next one.
+/// What goes wrong with one of a client's connections. *The frame* is the one at which the fault strikes; on a
+/// connection on which none travels just then, it is the next one.
 package enum Fault: String, Sendable, CaseIterable {
     /// The connection is closed, and the command does not reach the server.
     case cutBeforeRequest

@@ -7,10 +7,11 @@ import NIOPosix
     import Glibc
 #endif
 
-/// Stands between one client process and a Redis server, knows commands, replies and announcements, and does harm at exactly the
-/// frame that it is told.
+/// Stands between one client process and a Redis server, knows commands, replies and announcements, and does harm at
+/// exactly the frame that it is told.
 ///
-/// A fault strikes once, at the first frame of its name; after that, and for connections made after an outage, all is well.
+/// A fault strikes once, at the first frame of its name; after that, and for connections made after an outage, all is
+/// well.
 package final class FaultProxy: Sendable {
     /// Where the server is.
     package enum Target: Sendable {
@@ -62,7 +63,8 @@ package final class FaultProxy: Sendable {
         try await eventLoop.flatSubmit { [core] in core.value.listen() }.get()
     }
 
-    /// From the next frame called `point` on, `fault` strikes the client's `connection`, whichever of the two the frame is on.
+    /// From the next frame called `point` on, `fault` strikes the client's `connection`, whichever of the two the frame
+    /// is on.
     package func arm(_ fault: Fault, at point: String, on connection: Connection) async throws {
         try await self.onLoop { $0.plan = .init(fault: fault, point: point, connection: connection) }
     }
@@ -84,8 +86,8 @@ package final class FaultProxy: Sendable {
         get async throws { try await self.eventLoop.submit { [core] in core.value.announcements }.get() }
     }
 
-    /// When the fault struck; `nil` if it did not before `limit` had passed, or the proxy was closed. A reply is held only once it
-    /// has come: its request is carried out then.
+    /// When the fault struck; `nil` if it did not before `limit` had passed, or the proxy was closed. A reply is held
+    /// only once it has come: its request is carried out then.
     package func struck(within limit: Duration) async throws -> ContinuousClock.Instant? {
         let result = self.eventLoop.makePromise(of: ContinuousClock.Instant?.self)
         let timer = self.eventLoop.scheduleTask(in: TimeAmount(limit)) { result.succeed(nil) }

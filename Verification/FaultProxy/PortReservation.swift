@@ -4,8 +4,8 @@
     import Glibc
 #endif
 
-/// Keeps a port of 127.0.0.1 for one process without listening on it: whoever connects is refused, and nobody else gets the port
-/// while its listener is closed.
+/// Keeps a port of 127.0.0.1 for one process without listening on it: whoever connects is refused, and nobody else gets
+/// the port while its listener is closed.
 final class PortReservation: Sendable {
     let port: Int
     private let descriptor: Int32

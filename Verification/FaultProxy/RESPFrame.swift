@@ -6,7 +6,8 @@ package struct RESPFrame: Sendable {
     package let words: [String]
 }
 
-/// Cuts a stream of RESP2 into frames, whatever pieces it arrives in. What is no RESP passes as one frame: a proxy judges nothing.
+/// Cuts a stream of RESP2 into frames, whatever pieces it arrives in. What is no RESP passes as one frame: a proxy
+/// judges nothing.
 struct RESPFrameCutter {
     private var buffer: [UInt8] = []
 

@@ -4,8 +4,8 @@
     import Glibc
 #endif
 
-/// Says which planted bug is on: the one that the environment names. Copied beside the sources by scripts/check-fuzzers, into its
-/// own copy only.
+/// Says which planted bug is on: the one that the environment names. Copied beside the sources by
+/// scripts/check-fuzzers, into its own copy only.
 enum Mutant {
     private static let planted = getenv("SINGLEFLIGHT_MUTANT").map { String(cString: $0) } ?? ""
 

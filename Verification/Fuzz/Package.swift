@@ -2,8 +2,8 @@
 
 import PackageDescription
 
-// Fuzzing harnesses, run by `make fuzz`. A package of its own: the instrumentation is for nobody else, and of the parent's
-// modules little more is compiled than the files that read untrusted bytes. `Sources` holds links to them.
+// Fuzzing harnesses, run by `make fuzz`. A package of its own: the instrumentation is for nobody else, and of the
+// parent's modules little more is compiled than the files that read untrusted bytes. `Sources` holds links to them.
 
 let instrumented: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),

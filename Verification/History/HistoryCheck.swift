@@ -1,10 +1,12 @@
 import SingleflightLease
 
-/// Looks for an order in which a store that keeps its promises could have answered the requests about one key as it did.
+/// Looks for an order in which a store that keeps its promises could have answered the requests about one key as it
+/// did.
 ///
-/// A depth-first search over all orders that respect time: whoever was answered before another was sent comes first. Source: Wing and
-/// Gong, "Testing and Verifying Concurrent Objects", 1993; positions that were tried are remembered, after Lowe, "Testing for
-/// Linearizability", 2017. Requests without an answer stay open: they may come anywhere after their sending, or nowhere.
+/// A depth-first search over all orders that respect time: whoever was answered before another was sent comes first.
+/// Source: Wing and Gong, "Testing and Verifying Concurrent Objects", 1993; positions that were tried are remembered,
+/// after Lowe, "Testing for Linearizability", 2017. Requests without an answer stay open: they may come anywhere after
+/// their sending, or nowhere.
 struct HistoryCheck {
     private struct Position: Hashable {
         var placed: Set<Int>

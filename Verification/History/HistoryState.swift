@@ -3,9 +3,10 @@ import SingleflightTestKit
 
 /// What a store holds about one key after some of a history's requests, and when what it holds runs out.
 ///
-/// The rules are ``LeaseModel``'s; its clock stands still. That a lease runs out, or that it or an outcome is forgotten, is a step of
-/// its own, which can be taken as soon as it may have happened and must be as soon as it must have: when exactly a request was carried
-/// out is known only within a window. So what depends on time is judged as exactly as time is known, and everything else exactly.
+/// The rules are ``LeaseModel``'s; its clock stands still. That a lease runs out, or that it or an outcome is
+/// forgotten, is a step of its own, which can be taken as soon as it may have happened and must be as soon as it must
+/// have: when exactly a request was carried out is known only within a window. So what depends on time is judged as
+/// exactly as time is known, and everything else exactly.
 struct HistoryState {
     struct Identity: Hashable {
         var summary: LeaseModel.Summary
@@ -248,7 +249,8 @@ struct HistoryState {
         return HistoryReply(self.model.revoke(request, now: Self.now))
     }
 
-    /// Whether the answer that was recorded is the model's. What it says of the time left narrows down when the lease runs out.
+    /// Whether the answer that was recorded is the model's. What it says of the time left narrows down when the lease
+    /// runs out.
     private mutating func explains(_ answer: HistoryReply, _ recorded: HistoryReply, _ window: HistoryWindow) -> Bool {
         switch (answer, recorded) {
         case (.follow(let token, _), .follow(let recordedToken, let remaining)):

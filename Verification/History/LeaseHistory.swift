@@ -4,8 +4,9 @@ import Synchronization
 
 /// Keeps what processes asked a store and were answered, for ``LeaseHistory/violations()`` to judge.
 ///
-/// It is written as JSON, one line when a request is sent and one when it is answered: a line that a process wrote before it was
-/// killed still tells what was under way. Histories of several processes on one machine are read together.
+/// It is written as JSON, one line when a request is sent and one when it is answered: a line that a process wrote
+/// before it was killed still tells what was under way. Histories of several processes on one machine are read
+/// together.
 public final class LeaseHistory: Sendable {
     private struct State {
         var lines: [HistoryLine] = []
@@ -23,7 +24,8 @@ public final class LeaseHistory: Sendable {
     /// Creates an empty history that goes by the time since the machine's start, which all of its processes share.
     ///
     /// - Parameters:
-    ///   - keepsLines: whether what is recorded is kept for ``lines`` and ``violations()``; without it, it goes to `onLine` only.
+    ///   - keepsLines: whether what is recorded is kept for ``lines`` and ``violations()``; without it, it goes to
+    ///     `onLine` only.
     ///   - onLine: gets each line as it is written; the order of the lines is that of the calls.
     public convenience init(keepsLines: Bool = true, onLine: (@Sendable (String) -> Void)? = nil) {
         self.init(now: { Self.sinceStart() }, keepsLines: keepsLines, onLine: onLine)
@@ -65,8 +67,8 @@ public final class LeaseHistory: Sendable {
 
     /// What in this history no store that keeps its promises could have answered; empty if there is nothing.
     ///
-    /// For each key, the requests are put into an order in which a ``LeaseModel`` answers every one as it was answered. A request
-    /// whose fate is unknown may have been carried out at any time, or never.
+    /// For each key, the requests are put into an order in which a ``LeaseModel`` answers every one as it was answered.
+    /// A request whose fate is unknown may have been carried out at any time, or never.
     public func violations() -> [String] {
         let keys = Dictionary(grouping: self.records, by: \.key)
         let losses = self.state.withLock { $0.losses }
@@ -75,8 +77,8 @@ public final class LeaseHistory: Sendable {
         }
     }
 
-    /// Notes that the store may lose data from now on, any of what it holds at any time, until ``endLoss()``: it is emptied, evicts
-    /// keys, or restarts without its data.
+    /// Notes that the store may lose data from now on, any of what it holds at any time, until ``endLoss()``: it is
+    /// emptied, evicts keys, or restarts without its data.
     public func beginLoss() {
         self.state.withLock { $0.losses.append(HistoryWindow(earliest: self.now(), latest: .max)) }
     }

@@ -4,8 +4,8 @@ import SingleflightRedis
 
 /// What the workers of one chunk asked the store about some of the keys, and were answered.
 ///
-/// Each worker writes a file of its own, line by line before a request is sent and when it is answered: what a killed worker has
-/// written is there.
+/// Each worker writes a file of its own, line by line before a request is sent and when it is answered: what a killed
+/// worker has written is there.
 struct SoakHistory {
     let directory: String
 
@@ -23,8 +23,8 @@ struct SoakHistory {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     }
 
-    /// Every twenty-first of the keys that are not hot, of both groups: an order is searched for among all requests for a key, and for
-    /// a hot one there are thousands.
+    /// Every twenty-first of the keys that are not hot, of both groups: an order is searched for among all requests for
+    /// a key, and for a hot one there are thousands.
     static func isRecorded(_ key: FlightKey) -> Bool {
         guard let number = Int(String(decoding: key.bytes.dropFirst("key:".utf8.count), as: UTF8.self)) else {
             return false

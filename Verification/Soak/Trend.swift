@@ -1,7 +1,8 @@
 /// Whether a quantity that should be flat is: the rule by which a soak judges memory and descriptors.
 ///
-/// The first fifth of the samples is warming up. Of the rest the median of the last third may exceed that of the first third
-/// by `share` of it or by `slack`, whichever is more. Medians, because single samples may catch a moment of much work.
+/// The first fifth of the samples is warming up. Of the rest the median of the last third may exceed that of the first
+/// third by `share` of it or by `slack`, whichever is more. Medians, because single samples may catch a moment of much
+/// work.
 struct Trend {
     var share: Double
     var slack: Double

@@ -21,9 +21,9 @@ struct StormFailure: Error, CustomStringConvertible {
     let description: String
 }
 
-/// Ten thousand callers on each of a few keys; about half of them are canceled, at random moments: before they ask, while they
-/// join, while they wait, and while the outcome is handed out. Each must be resumed exactly once, with the value of its key,
-/// or, if it was canceled, with that.
+/// Ten thousand callers on each of a few keys; about half of them are canceled, at random moments: before they ask,
+/// while they join, while they wait, and while the outcome is handed out. Each must be resumed exactly once, with the
+/// value of its key, or, if it was canceled, with that.
 struct Storm: Sendable {
     static let callersPerKey = 10_000
     static let keys = 2
@@ -41,7 +41,7 @@ struct Storm: Sendable {
 
     func run(seed: UInt64, into tally: inout StormTally) async throws(StormFailure) {
         var random = FlightRandom.seeded(seed)
-        // Over once it is opened; who waits for it waits until then, canceled or not.
+        // Ends when the door is opened; an operation waits for that, canceled or not.
         let (opening, door) = AsyncStream.makeStream(of: Void.self)
         let opened = Task { for await _ in opening {} }
         let operations = Counter()

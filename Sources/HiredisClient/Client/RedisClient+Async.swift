@@ -23,7 +23,8 @@ extension RedisClient {
                 submit { continuation.resume(returning: $0) }
             }
         #else
-            // The checked one costs an allocation and a tenth of the time; debug builds have shown that it is not needed.
+            // The checked one costs an allocation and a tenth of the time; debug builds have shown that it is not
+            // needed.
             let result = await withUnsafeContinuation { continuation in
                 submit { continuation.resume(returning: $0) }
             }

@@ -73,8 +73,8 @@ package final class RedisClient: Sendable {
 
     /// Answers everything, closes the connection and returns when it is closed. Idempotent and terminal.
     ///
-    /// Commands that were not sent fail with `shutDown`, those in flight with `unknownOutcome`: wait for the answers that
-    /// matter first.
+    /// Commands that were not sent fail with `shutDown`, those in flight with `unknownOutcome`: wait for the answers
+    /// that matter first.
     package func shutdown() async {
         let waiting = queue.withLock { $0.shutDown() }
         eventLoop.execute {
@@ -99,8 +99,8 @@ package final class RedisClient: Sendable {
 
     /// A subscription to `channel` on a second connection to the same server, on the same event loop. Not yet started.
     ///
-    /// On a connection that is subscribed a server does not say that it became a replica. So once this client is told, the
-    /// subscription is made anew, too.
+    /// On a connection that is subscribed a server does not say that it became a replica. So once this client is told,
+    /// the subscription is made anew, too.
     package func makeSubscription(
         to channel: String,
         handler: @escaping ChannelSubscription.Handler

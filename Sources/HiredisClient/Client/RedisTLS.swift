@@ -1,7 +1,7 @@
 /// How a connection is encrypted: whom to trust, and what to show to a server that asks for a certificate. PEM files.
 ///
-/// The server's certificate and its name are always checked. The files are read anew for every connection, so that renewed
-/// ones count from the next connection on.
+/// The server's certificate and its name are always checked. The files are read anew for every connection, so that
+/// renewed ones count from the next connection on.
 package struct RedisTLS: Sendable, Hashable {
     /// A client's certificate and the key that belongs to it.
     package struct Identity: Sendable, Hashable {

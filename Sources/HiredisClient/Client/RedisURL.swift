@@ -1,7 +1,8 @@
 /// Where a Redis server is and how to log in to it.
 ///
 /// - `redis://[user[:password]@]host[:port][/database]`, port 6379 and database 0 by default; IPv6 in brackets
-/// - `rediss://` likewise, by TLS; with what to trust, and who one is, behind it: `?ca=file&cert=file&key=file`, see ``RedisTLS``
+/// - `rediss://` likewise, by TLS; with what to trust, and who one is, behind it: `?ca=file&cert=file&key=file`, see
+///   ``RedisTLS``
 /// - `redis+unix://[user[:password]@]/path/to.sock[?db=database]`
 ///
 /// User, password and path may be percent-encoded.
@@ -219,7 +220,8 @@ extension RedisURL {
         return Int(text)
     }
 
-    /// Looks at bytes: to Swift a separator and a combining character behind it are one character, which separates nothing.
+    /// Looks at bytes: to Swift a separator and a combining character behind it are one character, which separates
+    /// nothing.
     private static func split(_ text: Substring, at separator: String) -> (before: Substring, after: Substring)? {
         guard let range = text.utf8.firstRange(of: separator.utf8) else { return nil }
         return (text[..<range.lowerBound], text[range.upperBound...])

@@ -4,7 +4,8 @@
 package struct Backoff: Sendable, Hashable {
     /// Longest delay before the first retry; doubles with every failure in a row.
     package var minimum = Duration.milliseconds(50)
-    /// Longest delay of all. A server that is well again is to be in use again within two seconds, the connecting included.
+    /// Longest delay of all. A server that is well again is to be in use again within two seconds, the connecting
+    /// included.
     package var maximum = Duration.milliseconds(1500)
 
     package init() {}
@@ -18,7 +19,8 @@ package struct Backoff: Sendable, Hashable {
         return ceiling * random
     }
 
-    /// The delay after a failure that time alone will not heal, such as a wrong password: the upper half of the maximum.
+    /// The delay after a failure that time alone will not heal, such as a wrong password: the upper half of the
+    /// maximum.
     func patientDelay(random: Double) -> Duration {
         maximum * (0.5 + random / 2)
     }

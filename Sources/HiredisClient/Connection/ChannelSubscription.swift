@@ -3,8 +3,8 @@ package import NIOCore
 
 /// A connection that is subscribed to exactly one channel, and kept so until shut down.
 ///
-/// Between `disconnected` and the next `subscribed`, messages are lost. A user who needs them has to ask elsewhere for what was
-/// missed, on every `subscribed`.
+/// Between `disconnected` and the next `subscribed`, messages are lost. A user who needs them has to ask elsewhere for
+/// what was missed, on every `subscribed`.
 ///
 /// Must be shut down; until then the subscription keeps itself alive.
 package final class ChannelSubscription: Sendable {
@@ -45,8 +45,8 @@ package final class ChannelSubscription: Sendable {
         connection.start(self)
     }
 
-    /// Gives the connection up, and makes another. That its server is of no use any more is learned on another connection: on a
-    /// subscribed one the server does not say so. On the event loop only.
+    /// Gives the connection up, and makes another. That its server is of no use any more is learned on another
+    /// connection: on a subscribed one the server does not say so. On the event loop only.
     func reconnect(_ reason: RedisClientError) {
         connection.keeper.value.drop(reason)
     }

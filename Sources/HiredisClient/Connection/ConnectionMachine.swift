@@ -188,7 +188,8 @@ struct ConnectionMachine<Completion> {
         }
     }
 
-    /// When the timer is to fire next, unless an earlier deadline is submitted; `nil` when closed. O(commands in flight).
+    /// When the timer is to fire next, unless an earlier deadline is submitted; `nil` when closed. O(commands in
+    /// flight).
     func nextWake(now: NIODeadline) -> NIODeadline? {
         switch state {
         case .closed:

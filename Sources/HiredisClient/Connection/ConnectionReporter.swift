@@ -21,7 +21,8 @@ package struct ConnectionEvent: Sendable {
 }
 
 /// Tells of one connection's life: every step to whoever counts, and to the log at a level that fits. The policy is in
-/// docs/observability.md: what a person should look at is a warning, and there is one for each outage, not for each attempt.
+/// docs/observability.md: what a person should look at is a warning, and there is one for each outage, not for each
+/// attempt.
 struct ConnectionReporter {
     private let url: RedisURL
     private let purpose: ConnectionEvent.Purpose

@@ -41,8 +41,8 @@ struct KeptConnection: Sendable {
 
 /// Somebody who waits for a connection to come up.
 ///
-/// The event loop alone decides when to resume. A cancellation can reach it before the waiter does; the mark, set before
-/// the event loop is told, covers that.
+/// The event loop alone decides when to resume. A cancellation can reach it before the waiter does; the mark, set
+/// before the event loop is told, covers that.
 final class ConnectionWaiter: Sendable {
     private struct State {
         var isCancelled = false

@@ -79,8 +79,8 @@ final class RedisConnection: ChannelInboundHandler {
         }
     }
 
-    /// What the kernel still has to send must not arrive after all, behind the next connection's commands: TCP repeats it
-    /// for a while even when the socket is closed, unless it is closed by a reset.
+    /// What the kernel still has to send must not arrive after all, behind the next connection's commands: TCP repeats
+    /// it for a while even when the socket is closed, unless it is closed by a reset.
     private func discardUnsentBytes() {
         _ = (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
     }

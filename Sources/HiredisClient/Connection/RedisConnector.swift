@@ -44,7 +44,8 @@ struct RedisConnector {
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
     }
 
-    /// SwiftNIO leaves sockets open in children: one that outlives this process would keep its connections to Redis open.
+    /// SwiftNIO leaves sockets open in children: one that outlives this process would keep its connections to Redis
+    /// open.
     private static func keepFromChildren(_ channel: any Channel) throws {
         try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { descriptor in
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)

@@ -73,8 +73,8 @@ extension RESPValue {
             self = .integer(chiredis_reply_integer(reply))
         case REDIS_REPLY_ARRAY:
             let count = chiredis_reply_count(reply)
-            // Swift notes the count of an array that it hands out for filling, also in the storage that all empty arrays of the
-            // process share: ThreadSanitizer saw two threads write there.
+            // Swift notes the count of an array that it hands out for filling, also in the storage that all empty
+            // arrays of the process share: ThreadSanitizer saw two threads write there.
             guard count > 0 else {
                 self = .array([])
                 return

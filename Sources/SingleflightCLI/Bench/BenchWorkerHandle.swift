@@ -8,8 +8,8 @@ package final class BenchWorkerHandle<Order: Codable & Sendable, Answer: Codable
         lines = process.lines.makeAsyncIterator()
     }
 
-    /// Calls `body` with `count` connected workers, and stops them whichever way it ends. A worker is this program, started
-    /// with `bench-worker` and `arguments`.
+    /// Calls `body` with `count` connected workers, and stops them whichever way it ends. A worker is this program,
+    /// started with `bench-worker` and `arguments`.
     package static func withWorkers<Result>(
         _ count: Int,
         url: String,

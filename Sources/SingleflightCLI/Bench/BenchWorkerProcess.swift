@@ -26,7 +26,7 @@ package enum BenchWorkerProcess {
     ) async throws {
         let parent = try await LineChannel.standardStreams()
         parent.onClose {
-            // Without a parent nobody waits for us: whatever the clean-up hangs on, this is the end.
+            // Without a parent nobody waits for this process, whatever its clean-up hangs on.
             MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: .seconds(2)) { _exit(1) }
         }
         @Sendable func say(_ line: BenchWorkerLine<Answer>) {

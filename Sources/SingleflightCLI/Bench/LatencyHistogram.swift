@@ -1,4 +1,5 @@
-/// Counts durations in buckets that are each at most a 32nd wide of what they hold: small, mergeable, off by 3 % at most.
+/// Counts durations in buckets that are each at most a 32nd wide of what they hold: small, mergeable, off by 3 % at
+/// most.
 package struct LatencyHistogram: Codable, Sendable {
     private static let subBucketBits = 5
     private static let subBuckets = 1 << subBucketBits

@@ -4,7 +4,8 @@
     import Glibc
 #endif
 
-/// Keys of which some are wanted more than others: the k-th most wanted in proportion to k to the power of -skew (Zipf).
+/// Keys of which some are wanted more than others: the k-th most wanted in proportion to k to the power of -skew
+/// (Zipf).
 struct SkewedKeys: Sendable {
     private let names: [String]
     /// What share of the draws goes to this key or one before it.

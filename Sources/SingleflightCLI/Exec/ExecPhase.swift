@@ -1,4 +1,5 @@
-/// Where an `exec` stands: what a signal, the end of its patience and the lease mean depends on it. A value without I/O.
+/// Where an `exec` stands: what a signal, the end of its patience and the lease mean depends on it. A value without
+/// I/O.
 package struct ExecPhase: Sendable {
     /// Why we do not wait any longer.
     package enum Departure: Equatable, Sendable {

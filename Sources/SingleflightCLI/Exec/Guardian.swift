@@ -47,7 +47,8 @@ struct Guardian: Sendable {
     @discardableResult
     func signal(_ number: Int32) -> Bool { reaper.signalGroup(number) }
 
-    /// Lets the guardian go, without harm to what is left of its group, and waits until it has ended. To be called once.
+    /// Lets the guardian go, without harm to what is left of its group, and waits until it has ended. To be called
+    /// once.
     func dismiss() async {
         _ = write(lifeline, "done\n", 5)
         _ = close(lifeline)

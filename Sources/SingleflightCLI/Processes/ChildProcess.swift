@@ -5,8 +5,8 @@ import PrivateRedis
 
 /// A child that is spoken to in lines over its standard input and output; its standard error is ours.
 ///
-/// The child leads a process group of its own. Ctrl-C in a terminal then reaches only us, who end it in good order;
-/// and should we be killed while the child is stopped, the kernel finds its group orphaned and ends it (SIGHUP, SIGCONT).
+/// The child leads a process group of its own. Ctrl-C in a terminal then reaches only us, who end it in good order; and
+/// should we be killed while the child is stopped, the kernel finds its group orphaned and ends it (SIGHUP, SIGCONT).
 package final class ChildProcess: Sendable {
     package var id: Int32 { reaper.id }
 
@@ -16,8 +16,8 @@ package final class ChildProcess: Sendable {
     private let channel: LineChannel
     private let reaper: Reaper
 
-    /// Starts `executable` in our environment and `environment`, which wins, and is the place for secrets: arguments can
-    /// be read by everybody on the machine.
+    /// Starts `executable` in our environment and `environment`, which wins, and is the place for secrets: arguments
+    /// can be read by everybody on the machine.
     ///
     /// - Throws: ``CommandFailure`` if it cannot be started, `PrivateRedisError` if there is no socket for it.
     package init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) async throws {

@@ -7,8 +7,8 @@ import NIOPosix
     import Glibc
 #endif
 
-/// Lines in, lines out, over a socket or a pair of pipe ends. What arrives is read at once, whether anybody looks or not, so that
-/// the process at the other end never blocks on a full buffer.
+/// Lines in, lines out, over a socket or a pair of pipe ends. What arrives is read at once, whether anybody looks or
+/// not, so that the process at the other end never blocks on a full buffer.
 package struct LineChannel: Sendable {
     /// The lines that arrive; ends when the other side closes.
     package let lines: AsyncStream<String>
@@ -27,8 +27,8 @@ package struct LineChannel: Sendable {
 
     /// This process's standard input and output.
     ///
-    /// - Throws: ``CommandFailure`` if they are no pipes or sockets: epoll refuses files and `/dev/null`, and NIO takes that
-    ///   for impossible.
+    /// - Throws: ``CommandFailure`` if they are no pipes or sockets: epoll refuses files and `/dev/null`, and NIO takes
+    ///   that for impossible.
     package static func standardStreams() async throws -> LineChannel {
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
         let channel = try await NIOPipeBootstrap(group: .singletonMultiThreadedEventLoopGroup)

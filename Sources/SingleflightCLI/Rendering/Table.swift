@@ -101,7 +101,8 @@ package struct Table: Sendable {
         // No line ends in blanks: it stops at its last text, and a left-aligned one needs no padding there.
         guard let last = columns.indices.last(where: { !texts[$0].isEmpty }) else { return "" }
         let cells = columns[...last].indices.map { column in
-            // Where lines may be as long as they are, a cell that is wider than its column is not cut but pushes the rest.
+            // Where lines may be as long as they are, a cell that is wider than its column is not cut but pushes the
+            // rest.
             let text =
                 terminal.width == nil
                 ? texts[column] : SafeText.truncate(texts[column], to: widths[column], ascii: terminal.isASCII)

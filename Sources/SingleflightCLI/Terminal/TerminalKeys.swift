@@ -10,7 +10,8 @@ import Foundation
 enum TerminalKeys {
     /// Calls `handler` for every key that is typed at `descriptor`, as long as this process lives.
     ///
-    /// It reads on a thread of its own, blocking: to make a terminal non-blocking would change it for the shell as well.
+    /// It reads on a thread of its own, blocking: to make a terminal non-blocking would change it for the shell as
+    /// well.
     static func read(from descriptor: Int32, _ handler: @escaping @Sendable (Character) -> Void) {
         Thread.detachNewThread {
             var decoder = KeyDecoder()

@@ -16,7 +16,8 @@ struct TerminalScreen: Sendable {
     let keyboard: Int32?
     private let mode: TerminalMode?
 
-    /// Takes the terminal over while `body` runs, and gives it back as it was whichever way `body` ends, a crash included.
+    /// Takes the terminal over while `body` runs, and gives it back as it was whichever way `body` ends, a crash
+    /// included.
     static func withScreen(
         output: StandardStream = .output,
         input: Int32 = STDIN_FILENO,
@@ -47,7 +48,8 @@ struct TerminalScreen: Sendable {
         try output.write(Self.frame(lines))
     }
 
-    /// Gives the terminal back to the shell until we are continued, as Ctrl-Z does with programs that leave it as it is.
+    /// Gives the terminal back to the shell until we are continued, as Ctrl-Z does with programs that leave it as it
+    /// is.
     func suspend() {
         leave()
         // To this thread: the process is stopped before `raise` returns. Threads of a pool have it blocked.

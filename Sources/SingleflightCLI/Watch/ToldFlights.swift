@@ -2,8 +2,8 @@ import SingleflightRedis
 
 /// What `watch` has told of flights, so that those which were found running and the events since fit together. No I/O.
 ///
-/// The two come on two connections. Of a flight that an event told of, a pass over the leases has nothing to add; of one
-/// that a pass has found, the beginning is no news.
+/// The two come on two connections. Of a flight that an event told of, a pass over the leases has nothing to add; of
+/// one that a pass has found, the beginning is no news.
 struct ToldFlights: Sendable {
     /// While a pass is under way: flights that events told of meanwhile.
     private var heard: Set<LeaseToken>?

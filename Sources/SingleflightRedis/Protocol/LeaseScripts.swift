@@ -1,11 +1,12 @@
 package import HiredisClient
 
-/// The protocol's scripts: whatever needs more than one command on a flight's keys. docs/protocol.md says what each promises, and
-/// `Scripts` has them, one file for each script and for each function that several of them share.
+/// The protocol's scripts: whatever needs more than one command on a flight's keys. docs/protocol.md says what each
+/// promises, and `Scripts` has them, one file for each script and for each function that several of them share.
 ///
-/// Rules that all of them keep: keys are a flight's `lease`, `wait` and `done` in this order; reads come before writes, PUBLISH comes
-/// last and through `pcall`; no key is left without a time to live; all time is the server's. All but `enter` may run
-/// while the server is out of memory: they end flights or keep them alive, and free memory sooner or later.
+/// Rules that all of them keep: keys are a flight's `lease`, `wait` and `done` in this order; reads come before writes,
+/// PUBLISH comes last and through `pcall`; no key is left without a time to live; all time is the server's. All but
+/// `enter` may run while the server is out of memory: they end flights or keep them alive, and free memory sooner or
+/// later.
 package enum LeaseScripts {
     package static let enter = script(
         [.readLease, .left, .event, .register, .tell, .decide, .lapse],
@@ -52,7 +53,8 @@ package enum LeaseScripts {
     ) -> RedisScript {
         let head = "#!lua" + (flags.map { " flags=\($0)" } ?? "") + "\n"
         let functions = functions.map { code(of: $0.source) }.joined()
-        // Without the file's last newline, as earlier versions sent it: then all of them have one hash, and one copy in the server.
+        // Without the file's last newline, as earlier versions sent it: then all of them have one hash, and one copy in
+        // the server.
         return RedisScript(head + functions + code(of: body).dropLast())
     }
 

@@ -18,8 +18,8 @@ enum BenchOrder: Codable, Sendable {
     case finish
     /// Waits for the result of `key`; runs the operation only if it takes over.
     case follow(key: String)
-    /// Says how the last ``herd(round:callers:keys:)``, ``lead(key:payload:)`` or ``follow(key:)`` went, once it has ended. It is not said by itself:
-    /// a process that speaks takes the time of others that are to be measured.
+    /// Says how the last ``herd(round:callers:keys:)``, ``lead(key:payload:)`` or ``follow(key:)`` went, once it has
+    /// ended. It is not said by itself: a process that speaks takes the time of others that are to be measured.
     case report
 }
 
@@ -45,6 +45,8 @@ struct FlightCount: Codable, Sendable {
     var seconds = 0.0
     var cpuNanoseconds: Int64 = 0
     var latency = LatencyHistogram()
+    /// Of the whole process; `nil` where nothing counts them.
+    var allocations: Int?
 
     var perSecond: Double { seconds > 0 ? Double(flights) / seconds : 0 }
 }

@@ -55,6 +55,8 @@ final class BenchWorker: Sendable {
     private func flights(callers: Int, seconds: Double, payload: Int) async -> FlightCount {
         let start = MonotonicTime.now
         let end = start.advanced(by: .seconds(seconds))
+        let counter = AllocationCounter()
+        let allocations = counter?.count ?? 0
         let cpu = ProcessTime.now
         var total = FlightCount()
         await withTaskGroup(of: FlightCount.self) { [group] tasks in
@@ -86,6 +88,7 @@ final class BenchWorker: Sendable {
         }
         total.seconds = start.duration(to: .now) / .seconds(1)
         total.cpuNanoseconds = ProcessTime.now - cpu
+        total.allocations = counter.map { $0.count - allocations }
         return total
     }
 

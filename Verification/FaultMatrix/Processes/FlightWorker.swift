@@ -6,7 +6,8 @@ import SingleflightRedis
 import Synchronization
 import UnixSignals
 
-/// A process with one store and one group, which does as it is told on standard input, and tells what happens on standard output.
+/// A process with one store and one group, which does as it is told on standard input, and tells what happens on
+/// standard output.
 ///
 /// It shuts down in good order on SIGTERM, and when its input ends.
 package struct FlightWorker: Sendable {

@@ -23,7 +23,8 @@ extension ProcessCellRun {
         }
     }
 
-    /// Whether a fence was drawn in the flight's partition. Should another cell's flight lie in it, this one is played again.
+    /// Whether a fence was drawn in the flight's partition. Should another cell's flight lie in it, this one is played
+    /// again.
     private func isFenceDrawn() async throws -> Bool {
         let reply = try await self.redis.command(
             "EVAL",

@@ -6,8 +6,8 @@ import SingleflightCLI
 import SingleflightRedis
 import Synchronization
 
-/// Plays one cell: a worker process leads, two others wait for it; while its request is held its lease runs out, one of the others
-/// leads, the other one waits for that one, and only then the request is carried out.
+/// Plays one cell: a worker process leads, two others wait for it; while its request is held its lease runs out, one of
+/// the others leads, the other one waits for that one, and only then the request is carried out.
 struct OvertakenRun: Sendable {
     private let cell: OvertakenCell
     private let redis: PrivateRedis

@@ -1,8 +1,8 @@
 import ArgumentParser
 import UnixSignals
 
-/// The origin's process. Says its port on its first line; ends with its standard input or, if it is told where to listen,
-/// by SIGTERM.
+/// The origin's process. Says its port on its first line; ends with its standard input or, if it is told where to
+/// listen, by SIGTERM.
 struct OriginCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "demo-origin", shouldDisplay: false)
 

@@ -3,9 +3,9 @@ import NIOPosix
 
 /// The expensive thing behind the demo: a TCP server that counts how often it is asked.
 ///
-/// A line is a request and is answered by a line: `GET key` by `OK key hit` or `FAIL key hit`, after the latency; `HOLD`,
-/// `RELEASE`, `FAIL` and `MEND`, each with a prefix of keys, by `OK`; `HELD prefix` by `OK` as soon as a GET is held;
-/// `STATS prefix` by a JSON object of hits by key.
+/// A line is a request and is answered by a line: `GET key` by `OK key hit` or `FAIL key hit`, after the latency;
+/// `HOLD`, `RELEASE`, `FAIL` and `MEND`, each with a prefix of keys, by `OK`; `HELD prefix` by `OK` as soon as a GET is
+/// held; `STATS prefix` by a JSON object of hits by key.
 package final class OriginServer: Sendable {
     private let channel: any Channel
 

@@ -3,7 +3,8 @@ import Support
 
 @testable import SingleflightRedis
 
-/// Bytes on the channel of events are ignored or understood, and an event that follows docs/protocol.md is understood as meant.
+/// Bytes on the channel of events are ignored or understood, and an event that follows docs/protocol.md is understood
+/// as meant.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = Input(start, count)

@@ -4,7 +4,8 @@ import Support
 
 @testable import SingleflightRedis
 
-/// Keys have names that Redis Cluster, announcements and events can carry, that give the key back, and that no other key has.
+/// Keys have names that Redis Cluster, announcements and events can carry, that give the key back, and that no other
+/// key has.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = Input(start, count)

@@ -3,7 +3,8 @@ import Support
 
 @testable import SingleflightCLI
 
-/// Lines are the same however the bytes arrive, and the same as what a plain split gives; half a line at the end is none.
+/// Lines are the same however the bytes arrive, and the same as what a plain split gives; half a line at the end is
+/// none.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = Input(start, count).bytes

@@ -2,8 +2,8 @@ import Support
 
 @testable import SingleflightLease
 
-/// What is packed for other processes comes out as it went in; bytes from elsewhere are refused or read, and what is read
-/// can be written and read again.
+/// What is packed for other processes comes out as it went in; bytes from elsewhere are refused or read, and what is
+/// read can be written and read again.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = Input(start, count)

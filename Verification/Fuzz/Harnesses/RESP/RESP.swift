@@ -2,7 +2,8 @@ import Support
 
 @testable import HiredisClient
 
-/// A stream of replies gives the same values and the same end however it is cut, and the same as a plain recursive reader.
+/// A stream of replies gives the same values and the same end however it is cut, and the same as a plain recursive
+/// reader.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = Input(start, count)

@@ -4,8 +4,8 @@ import Support
 
 @testable import SingleflightRedis
 
-/// A lease's record is read as it was written, whoever wrote the note; a record from elsewhere is refused, or its fixed fields
-/// are written as they were read.
+/// A lease's record is read as it was written, whoever wrote the note; a record from elsewhere is refused, or its fixed
+/// fields are written as they were read.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = Input(start, count)

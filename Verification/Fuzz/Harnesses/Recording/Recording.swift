@@ -2,8 +2,8 @@ import Support
 
 @testable import SingleflightCLI
 
-/// A recording keeps the beginning of what was printed, within its limit, and crosses processes unchanged; bytes from elsewhere
-/// are refused, or stand for one recording only.
+/// A recording keeps the beginning of what was printed, within its limit, and crosses processes unchanged; bytes from
+/// elsewhere are refused, or stand for one recording only.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = Input(start, count)

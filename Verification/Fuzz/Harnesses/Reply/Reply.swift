@@ -4,8 +4,8 @@ import Support
 
 @testable import SingleflightRedis
 
-/// Whatever a server answers to a script is understood or refused as a violation of the protocol, by every operation; no
-/// number that is understood is beyond what the protocol allows, for it is computed with.
+/// Whatever a server answers to a script is understood or refused as a violation of the protocol, by every operation;
+/// no number that is understood is beyond what the protocol allows, for it is computed with.
 ///
 /// Each answer is also tried with other numbers in it: those at the edges are many digits away from those in the seeds.
 @_cdecl("LLVMFuzzerTestOneInput")

@@ -4,8 +4,8 @@
     import Glibc
 #endif
 
-/// Ends the process if `condition` does not hold; the fuzzer then keeps the input. Also in release builds, unlike `assert`,
-/// and with its message, unlike `precondition`.
+/// Ends the process if `condition` does not hold; the fuzzer then keeps the input. Also in release builds, unlike
+/// `assert`, and with its message, unlike `precondition`.
 package func expect(_ condition: Bool, _ message: @autoclosure () -> String) {
     guard !condition else { return }
     let text = "\nproperty broken: \(message())\n"

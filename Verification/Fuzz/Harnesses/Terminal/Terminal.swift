@@ -2,8 +2,8 @@ import Support
 
 @testable import SingleflightCLI
 
-/// Text from elsewhere can be printed: it holds nothing that a terminal acts upon, fits where it is cut to fit, and no password
-/// of a URL in it shows.
+/// Text from elsewhere can be printed: it holds nothing that a terminal acts upon, fits where it is cut to fit, and no
+/// password of a URL in it shows.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = Input(start, count)
