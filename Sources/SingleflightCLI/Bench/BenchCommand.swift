@@ -29,7 +29,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Keys that they ask for.")
     var keys = 100
 
-    @Option(help: "How much the wanted keys are wanted: 0 for all alike, 1 for the k-th in proportion to 1/k.")
+    @Option(help: "Skew of the key distribution (Zipf exponent): 0 is uniform.")
     var zipf = 1.0
 
     @Option(help: "Seconds to measure.")

@@ -14,7 +14,7 @@ package struct CommandFailure: Error, CustomStringConvertible, Sendable {
 }
 
 extension CommandFailure {
-    /// The one place that decides what an error means to the user.
+    /// What an error means to the user, where a command does not know better.
     ///
     /// Errors of a layer that knows its own status belong here, above the last line.
     package init(describing error: any Error) {

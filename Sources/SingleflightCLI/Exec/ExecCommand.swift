@@ -9,8 +9,8 @@ struct ExecCommand: AsyncParsableCommand {
             "Run a command once in the whole cluster, and give its output and status to everybody who asked for it.",
         discussion: """
             The first to come runs the command, with its own standard input, in a process group of its own and without a
-            shell. Who comes while it runs waits, prints the same to standard output and standard error, and ends with
-            the same status; a command that fails is not tried again by those who wait. Output is shared up to 8 MiB.
+            shell. Anyone who asks while it runs waits for it, prints the same output and ends with the same status; a
+            command that fails is not tried again by those who wait. Output is shared up to 8 MiB.
             Signals go to the command.
 
             The command finds in its environment SINGLEFLIGHT_KEY, SINGLEFLIGHT_NAMESPACE and SINGLEFLIGHT_FENCE, a number

@@ -230,7 +230,7 @@ extension FlightDriver {
         if let decision { handler(decision) }
     }
 
-    /// Who leads, as soon as it is known; `nil` if the task is canceled before.
+    /// What this process is in the flight, as soon as it is known; `nil` if the task is canceled before.
     func decision() async -> LocalDecision? {
         if let decision = self.state.withLock({ $0.decision }) { return decision }
         let shared = SharedValue<LocalDecision>()

@@ -71,7 +71,7 @@ package final class FlightDriver: Sendable {
         /// What the renewal that is under way tells the store, and what the store last acknowledged.
         var sentProgress: FlightProgress?
         var storedProgress: FlightProgress?
-        /// The latest report of whoever leads.
+        /// The leader's latest report.
         var latestReport: (serial: UInt64, report: FlightProgress)?
         var feeds: [ObjectIdentifier: ProgressFeed] = [:]
 
@@ -91,7 +91,7 @@ package final class FlightDriver: Sendable {
 
     package let key: FlightKey
     let context: FlightContext
-    /// Who is told of the flight's steps; `nil` if nobody wants to know.
+    /// Told of the flight's steps; `nil` if nobody wants to know.
     let observer: (any FlightObserving)?
     /// Where callers find the flight while it is open; `nil` for one that nobody can join.
     let index: FlightIndex?

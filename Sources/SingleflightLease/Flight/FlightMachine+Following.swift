@@ -77,8 +77,8 @@ package struct Following: Sendable {
 
     private let terms: FlightTerms
     private var state = State.idle
-    /// What may be left to be handed back when the machine has ended. Of several requests to lead, that of the last which
-    /// was not answered: before a process asks anew, a lease has run out.
+    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still matter:
+    /// an earlier one's lease has expired by the time the process asks again.
     package private(set) var debt: HandingBack.Debt?
     /// Whether it was asked to be released.
     package private(set) var isReleasing = false
@@ -264,7 +264,7 @@ package struct Following: Sendable {
         case .ended:
             // The callers were told in the meantime: what the store granted is handed back.
             switch reply {
-            case .success(.lead): return .actions([.send(.release(token, self.terms.releaseMode))])
+            case .success(.lead): return .actions([.send(.release(token, self.terms.releaseModeOnShutdown))])
             case .success(.follow(let leader, _)): return .actions([.send(.leave(leader))])
             case .success(.reuse), .success(.late), .failure: return .actions([])
             }
@@ -285,13 +285,13 @@ package struct Following: Sendable {
         self.debt = self.debt(of: entering)
         self.isReleasing = true
         // In this order on one connection: whoever hears of the second knows of the first.
-        return [.send(.leave(entering.token)), .send(.release(entering.token, self.terms.releaseMode))]
+        return [.send(.leave(entering.token)), .send(.release(entering.token, self.terms.releaseModeOnShutdown))]
     }
 
     private func debt(of entering: Entering) -> HandingBack.Debt {
         HandingBack.Debt(
             token: entering.token,
-            mode: self.terms.releaseMode,
+            mode: self.terms.releaseModeOnShutdown,
             validUntil: entering.giveUpAt,
             endsAt: entering.lastSentAt.advanced(by: self.terms.lease.duration),
             isRepeated: entering.lastSentAt != entering.sentAt
@@ -304,13 +304,13 @@ package struct Following: Sendable {
             grant.debt
             ?? HandingBack.Debt(
                 token: grant.token,
-                mode: self.terms.releaseMode,
+                mode: self.terms.releaseModeOnShutdown,
                 validUntil: grant.sentAt,
                 endsAt: grant.sentAt.advanced(by: self.terms.lease.duration),
                 isRepeated: false
             )
         self.isReleasing = true
-        return .send(.release(grant.token, self.terms.releaseMode))
+        return .send(.release(grant.token, self.terms.releaseModeOnShutdown))
     }
 
     // MARK: - Confirming

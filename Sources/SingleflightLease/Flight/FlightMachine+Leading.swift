@@ -320,7 +320,7 @@ package struct Leading: Sendable {
                 if let reason {
                     (.send(.revoke(self.token, reason: reason)), .leaderCanceled(reason: reason))
                 } else {
-                    (.send(.release(self.token, self.terms.modeOfLeaving)), .leaderLeft)
+                    (.send(.release(self.token, self.terms.releaseModeOnAbandonedLead)), .leaderLeft)
                 }
             return [handBack] + (leading.isAbandoned ? [] : [.tell(resolution)])
         case .confirming, .completing, .ended:
@@ -466,7 +466,7 @@ package struct Leading: Sendable {
         completing.mayHaveExecuted = completing.mayHaveExecuted || error.mayHaveExecuted
         let retryAt = now.advanced(by: completing.backoff.next(using: &generator))
         guard error.isTransient, retryAt < completing.giveUpAt else {
-            let release = FlightAction.send(.release(self.token, self.terms.releaseMode))
+            let release = FlightAction.send(.release(self.token, self.terms.releaseModeOnShutdown))
             return [release] + self.end(completing, with: self.unverified(error))
         }
         var actions: [FlightAction] = []
@@ -496,11 +496,11 @@ package struct Leading: Sendable {
         case .confirming:
             // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its expiry.
             self.state = .ended
-            return [.send(.release(self.token, self.terms.releaseMode))]
+            return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
         case .leading(let leading):
             self.state = .ended
             if Planted.bug("shutdown-keeps-the-lease") { return [.cancelOperation(.shutDown), .tell(.shutDown)] }
-            return [.cancelOperation(.shutDown), .send(.release(self.token, self.terms.releaseMode))]
+            return [.cancelOperation(.shutDown), .send(.release(self.token, self.terms.releaseModeOnShutdown))]
                 + (leading.isAbandoned ? [] : [.tell(.shutDown)])
         case .completing(let completing):
             // The result is on its way, and may still arrive; nobody here waits for the answer.

@@ -66,7 +66,7 @@ package struct FlightTerms: Hashable, Sendable {
     }
 
     /// How to release a lease whose leader goes away in good order.
-    package var releaseMode: ReleaseRequest.Mode {
+    package var releaseModeOnShutdown: ReleaseRequest.Mode {
         switch self.lease.leaderLoss {
         case .cancel: .cancelWaiters
         case .takeOver: .handOver
@@ -74,7 +74,7 @@ package struct FlightTerms: Hashable, Sendable {
     }
 
     /// How to release a lease that nobody brings to its end, though the process goes on.
-    package var modeOfLeaving: ReleaseRequest.Mode {
+    package var releaseModeOnAbandonedLead: ReleaseRequest.Mode {
         switch self.lease.leaderLoss {
         case .cancel: .giveUp
         case .takeOver: .handOver

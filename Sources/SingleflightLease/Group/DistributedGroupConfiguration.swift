@@ -23,8 +23,9 @@ public struct DistributedGroupConfiguration: Sendable {
     public var leaseDuration: Duration
     /// How long the store remembers an expired lease, so that those who waited learn of it. 100 ms to 24 h.
     public var grace: Duration
-    /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h; never less than such a process may
-    /// take to ask, which is a lease, a tenth of it or half a second if that is less, and two of the store's command timeouts.
+    /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h. Raised if need be to
+    /// `leaseDuration + min(500 ms, leaseDuration / 10) + 2 × commandTimeout`, the longest a follower takes to ask after every
+    /// announcement was lost.
     public var retention: Duration
     /// What becomes of a flight whose leader is lost.
     public var leaderLoss: LeaderLossPolicy
@@ -46,7 +47,7 @@ public struct DistributedGroupConfiguration: Sendable {
     public var mode: CoalescingMode
     /// How often an operation's progress is told to other processes at most: a renewal comes early for it. At least 100 ms.
     public var progressInterval: Duration
-    /// Who is told what the group does.
+    /// Told what the group does.
     public var observability: Observability
 
     /// Creates a configuration; it is checked when a group is made with it.

@@ -7,7 +7,7 @@ struct GroupCall: Sendable {
     var isStarter = false
     var unavailable: UnavailablePolicy
     var store: any LeaseStore
-    /// Who is told of the call, if somebody wants to know.
+    /// Told of the call, if somebody wants to know.
     var observer: CallObserver?
 
     /// The same, of whom nobody is told.

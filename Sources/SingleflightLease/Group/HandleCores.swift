@@ -152,7 +152,7 @@ final class SubscriberCore: Sendable {
     }
 }
 
-/// Whoever reads of the work's progress holds the subscriber, and so waits for the driver.
+/// A reader of the work's progress holds the subscriber, and so waits for the flight.
 extension SubscriberCore: ProgressSource {
     func attach(_ feed: ProgressFeed) {
         guard let driver else { return feed.finish() }

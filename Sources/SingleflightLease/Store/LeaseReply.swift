@@ -35,7 +35,7 @@ public enum EnterReply: Hashable, Sendable {
 
 /// The answer to ``RenewRequest``.
 public enum RenewReply: Hashable, Sendable {
-    /// The lease lasts for its duration again; so many processes wait for it.
+    /// The lease lasts for its duration again; the number of processes that wait for it.
     case renewed(waiters: Int)
     /// The lease is held under another token, or not at all; why the flight was canceled, if it was, as long as that is kept.
     case lost(reason: CanceledFlight? = nil)
@@ -45,7 +45,7 @@ public enum RenewReply: Hashable, Sendable {
 
 /// The answer to ``CompleteRequest``.
 public enum CompleteReply: Hashable, Sendable {
-    /// The outcome stands; so many processes were told.
+    /// The outcome stands; the number of processes that were told.
     case accepted(waiters: Int)
     /// The outcome stands already: the request is a repetition.
     case duplicate
@@ -59,9 +59,9 @@ public enum CompleteReply: Hashable, Sendable {
 
 /// The answer to ``ReleaseRequest``.
 public enum ReleaseReply: Hashable, Sendable {
-    /// The lease is no longer held; so many processes were told.
+    /// The lease is no longer held; the number of processes that were told.
     case released(waiters: Int)
-    /// So many processes wait, and the request asked to keep the lease then.
+    /// The number of processes that wait: the request asked to keep the lease then.
     case awaited(waiters: Int)
     /// The lease was not held under the token.
     case notHeld
@@ -73,7 +73,7 @@ public enum PollReply: Hashable, Sendable {
     case done(StoredOutcome)
     /// The flight runs, and this process is registered on it. The lease runs out after `remaining` unless it is renewed.
     case running(remaining: Duration)
-    /// The lease has run out; whoever enters now may take over.
+    /// The lease has run out; a process that enters now may take over.
     case expired
     /// Somebody took over and leads the flight under another token.
     case superseded(by: LeaseToken)
@@ -102,7 +102,7 @@ public enum FenceReply: Hashable, Sendable {
 
 /// The answer to ``RevokeRequest``.
 public enum RevokeReply: Hashable, Sendable {
-    /// The flight of that token ended; so many waiting processes were told.
+    /// The flight of that token ended; the number of waiting processes that were told.
     case revoked(LeaseToken, waiters: Int)
     /// There is no such flight.
     case nothing

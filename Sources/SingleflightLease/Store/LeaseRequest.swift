@@ -262,7 +262,7 @@ public struct RevokeRequest: Sendable {
     public var key: FlightKey
     /// The flight to end, or `nil` for whichever runs.
     public var token: LeaseToken?
-    /// Who ends it.
+    /// The label of the process that ends it.
     public var by: String
     /// Why.
     public var reason: String

@@ -31,7 +31,7 @@ public struct LeaseTerms: Hashable, Sendable {
 public enum LeaderLossPolicy: Hashable, Sendable {
     /// The flight ends as `canceled` for everybody who waits.
     case cancel
-    /// Exactly one of those who wait leads on under a new lease, the others keep waiting; at most so many times for one flight,
+    /// Exactly one waiting process leads on under a new lease, the others keep waiting; at most `attempts` times for one flight,
     /// after that it ends as `canceled`.
     case takeOver(attempts: Int)
 }

@@ -12,7 +12,7 @@ public enum StoredOutcome: Hashable, Sendable {
 public enum CanceledFlight: Hashable, Sendable {
     /// The leader's lease ran out: it died, was cut off, or was paused for too long.
     case leaseExpired
-    /// As often as the group allows somebody took over from a leader that was lost, and the last one was lost, too.
+    /// The last permitted takeover was lost as well (``LeaderLossPolicy/takeOver(attempts:)``).
     case supersededTooOften
     /// The leader's process shut down.
     case leaderShutDown
