@@ -1,5 +1,5 @@
 # Sums up a journal of turns and the events of Swift Testing, given in this order. `want` says what of it:
-# failed: each failed test with its first issue · slowest: durations and tests · unfinished: the tests that have not ended ·
+# failed: each failed test with its first issue · slowest: durations and tests, of those that take turns · unfinished: the tests that have not ended ·
 # running: those that have run for more than `slow` seconds at the time `now`, with how long and what they are called.
 
 # The string after `key`, as it stands in JSON; empty if there is none.
@@ -99,7 +99,7 @@ END {
     }
     for (test in started) {
         if (!isFunction[test]) continue
-        if (want == "slowest" && test in ended && (test in turn || test in firstCase)) {
+        if (want == "slowest" && test in ended && test in turn) {
             printf "%8.1f  %s (%s)\n", ended[test] - begin(test), name[test], test
         }
         if (test in ended || test in waits && !(test in turn)) continue
