@@ -65,7 +65,7 @@ public final class Gate: Sendable {
         for continuation in held { continuation.resume() }
     }
 
-    /// Waits until `count` have arrived, until the task is canceled, or until half a minute has passed, which is an issue.
+    /// Waits until `count` have arrived, or until the task is canceled. After half a minute that is an issue.
     public func untilArrived(_ count: Int = 1, sourceLocation: SourceLocation = #_sourceLocation) async {
         await suspended(at: sourceLocation) {
             "\(count) arrivals at \(self.name); \(self.arrivals) came"
