@@ -1,6 +1,8 @@
 # Sums up a journal of turns and the events of Swift Testing, given in this order. `want` says what of it:
-# failed: each failed test with its first issue · slowest: durations and tests · unfinished: the tests that have not ended ·
-# running: those that have run for more than `slow` seconds at the time `now`, with how long and what they are called.
+# failed: each failed test with its first issue
+# slowest: durations and tests, of those that take turns
+# unfinished: the tests that have begun and not ended
+# running: those that have run for more than `slow` seconds at the time `now`, with how long and what they are called
 
 # The string after `key`, as it stands in JSON; empty if there is none.
 function text(key,    start, rest) {
@@ -82,8 +84,8 @@ has("\"kind\":\"issueRecorded\"") && has("\"isFailure\":true") && has("\"isKnown
     }
 }
 
-# When a test began to run: as the journal tells, or with its first case; else it is known only when it was started, and it may have waited
-# since for one of those that were started with it.
+# When a test began to run: as the journal tells, or with its first case. Else it is known only when it was started, and it
+# may have waited since for one of those that were started with it.
 function begin(test) {
     if (test in turn) return turn[test]
     if (test in firstCase) return firstCase[test]
@@ -99,7 +101,7 @@ END {
     }
     for (test in started) {
         if (!isFunction[test]) continue
-        if (want == "slowest" && test in ended && (test in turn || test in firstCase)) {
+        if (want == "slowest" && test in ended && test in turn) {
             printf "%8.1f  %s (%s)\n", ended[test] - begin(test), name[test], test
         }
         if (test in ended || test in waits && !(test in turn)) continue

@@ -40,7 +40,7 @@ struct ConditionWaiters<Value>: Sendable {
     }
 }
 
-/// Suspends until `body`'s continuation is resumed, or until the task is canceled: a test that has run out of time ends.
+/// Suspends until `body`'s continuation is resumed, or until the task is canceled: a test that is out of time ends.
 func withCancelableContinuation(_ body: (CancelableContinuation) -> Void) async {
     let cancelable = CancelableContinuation()
     await withTaskCancellationHandler {

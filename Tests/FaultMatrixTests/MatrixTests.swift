@@ -18,7 +18,7 @@ struct MatrixTests {
     func network() async throws {
         // Three is prime to the numbers of faults, points, connections and rules: each occurs with many of the others.
         let sample = stride(from: 1, to: MatrixCell.all.count, by: 3).map { MatrixCell.all[$0] }
-        for report in try await FaultMatrix.play(sample) {
+        for report in try await FaultMatrix.play(sample, atOnce: 12) {
             #expect(report.problems == [], "\(report.replay)")
         }
     }

@@ -98,7 +98,7 @@ import Testing
 
     // MARK: Stage
 
-    /// Why the client cannot connect; it is asked until it tells `text`, since a busy server's answer may take its time.
+    /// Why the client cannot connect; it is asked until it tells `text`, since a busy server takes its time to answer.
     private func failure(of url: String, telling text: String) async throws -> RedisClientError {
         let client = RedisClient(configuration: try configuration(url), logger: Logger(label: "test"))
         client.start()

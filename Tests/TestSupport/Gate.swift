@@ -4,7 +4,7 @@ public import Testing
 /// Holds back whatever waits until it is opened, and tells how many came.
 ///
 /// It is for operations, which a canceled flight leaves running: ``wait()`` is deaf to cancellation. No wait lasts for
-/// ever: a gate that nobody opens within half a minute records an issue and opens by itself.
+/// ever: a gate that nobody opens within two minutes, twice as long as most tests may take, records an issue and opens.
 public final class Gate: Sendable {
     private struct State {
         var isOpen = false
@@ -65,7 +65,7 @@ public final class Gate: Sendable {
         for continuation in held { continuation.resume() }
     }
 
-    /// Waits until `count` have arrived, until the task is canceled, or until half a minute has passed, which is an issue.
+    /// Waits until `count` have arrived, or until the task is canceled. After half a minute that is an issue.
     public func untilArrived(_ count: Int = 1, sourceLocation: SourceLocation = #_sourceLocation) async {
         await suspended(at: sourceLocation) {
             "\(count) arrivals at \(self.name); \(self.arrivals) came"
@@ -83,9 +83,10 @@ public final class Gate: Sendable {
 
     private func alarm() -> Task<Void, Never> {
         Task { [weak self] in
-            try? await Task.sleep(for: patience)
+            let limit = patience * 4
+            try? await Task.sleep(for: limit)
             guard !Task.isCancelled, let self else { return }
-            Issue.record("nobody opened \(self.name) within \(patience)", sourceLocation: self.location)
+            Issue.record("nobody opened \(self.name) within \(limit)", sourceLocation: self.location)
             self.open()
         }
     }

@@ -3,8 +3,8 @@ public import Testing
 
 /// Lets few tests of a kind run at a time.
 ///
-/// Hundreds of servers that start at once leave a small machine no time for any of them. A test takes its turn before its
-/// time limit begins to run, and keeps it to its end, with all of its cases.
+/// Hundreds of servers that start at once leave a small machine no time for any of them. A test takes its turn before
+/// its time limit begins to run, and keeps it to its end, with all of its cases.
 public struct Turn: SuiteTrait, TestTrait, TestScoping {
     /// Beside whom a test runs.
     enum Company {
@@ -50,7 +50,7 @@ extension Trait where Self == Turn {
     /// For tests with a server or child processes of their own: at most four for each processor run at a time.
     public static var usesServer: Self { Turn(company: .few) }
 
-    /// For tests that keep every processor busy by themselves, beside which times would run out in others: one at a time,
-    /// and none with a server beside it.
+    /// For tests that keep every processor busy by themselves, beside which times would run out in others: one at a
+    /// time, and none with a server beside it.
     public static var keepsBusy: Self { Turn(company: .none) }
 }

@@ -45,8 +45,8 @@ public final class Waiter: Sendable {
     }
 }
 
-/// Waits until `register`'s waiter is resumed, until the task is canceled, or until ``patience`` ends: then an issue says
-/// for what it waited.
+/// Waits until `register`'s waiter is resumed, until the task is canceled, or until ``patience`` ends: then an issue
+/// says for what it waited.
 public func suspended(
     at location: SourceLocation,
     waitingFor what: @escaping @Sendable () -> String,

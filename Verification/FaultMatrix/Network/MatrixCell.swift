@@ -67,5 +67,5 @@ package enum MatrixTimes {
     /// I7: within this time after the trouble is over every caller knows, even if every message is lost.
     package static let bound = lease + grace + lease / 10 + commandTimeout * 2
     /// For a machine that has other work: whoever takes longer than both counts as hanging.
-    package static let allowance = Duration.seconds(3)
+    package static let allowance = Duration.seconds(5)
 }
