@@ -38,8 +38,8 @@ extension FlightDriver {
 
     /// The work's result is not wanted any more, unless it has come.
     func stopWork(_ state: inout State) {
-        guard let operation = state.operation.take(), state.result == nil else { return }
-        state.effects.append(.cancel(operation))
+        guard let operation = state.operation.take() else { return }
+        state.effects.append(state.result == nil ? .cancel(operation) : .release(operation))
     }
 
     /// A caller that waits lends its operation: it runs should this process come to lead and nobody lead by hand.

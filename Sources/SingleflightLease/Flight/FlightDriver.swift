@@ -340,7 +340,7 @@ package final class FlightDriver: Sendable {
         case .letGo(let timer, let registration):
             if let timer { self.context.store.clock.cancel(timer) }
             registration?.cancel()
-        case .discard:
+        case .discard, .release:
             break
         }
     }

@@ -12,6 +12,8 @@ enum FlightEffect: Sendable {
     case wake(at: LeaseInstant, serial: UInt64, instead: LeaseTimer?)
     case begin(any FlightOperation, LeaseToken?)
     case cancel(any FlightOperation)
+    /// Let go of an operation that has ended: what it holds must not be let go of under the lock.
+    case release(any FlightOperation)
     /// Call these handlers, which users gave.
     case call([@Sendable () -> Void])
     case decided(LocalDecision, [@Sendable (LocalDecision) -> Void])
