@@ -56,7 +56,7 @@ extension ServerStates {
             strike: { $0.redis.pause() },
             heal: { $0.redis.resume() },
             brief: silence(.value),
-            lasting: silence(nothingHeard, noConnection)
+            lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
             name: "asleep, DEBUG SLEEP",
@@ -64,21 +64,21 @@ extension ServerStates {
             strike: { $0.occupy(["DEBUG", "SLEEP", "\(Double($0.milliseconds) / 1000)"]) },
             heal: { try await $0.ask("PING") },
             brief: silence(.value),
-            lasting: silence(nothingHeard, noConnection)
+            lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
             name: "paused, CLIENT PAUSE ALL",
             strike: { $0.occupy(["CLIENT", "PAUSE", "\($0.milliseconds)", "ALL"]) },
             heal: { try await $0.ask("PING") },
             brief: silence(.value),
-            lasting: silence(nothingHeard, noConnection)
+            lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
             name: "paused for writes, CLIENT PAUSE WRITE",
             strike: { try await $0.ask("CLIENT PAUSE 60000 WRITE") },
             heal: { try await $0.ask("CLIENT UNPAUSE") },
             brief: silence(.value),
-            lasting: silence(nothingHeard, noConnection)
+            lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
     ]
 
@@ -86,11 +86,14 @@ extension ServerStates {
     /// The request that was not answered has cost its connection, and no other can be made.
     private static let noConnection: ExpectedAnswer = .failed(.unavailable, "did not answer in time")
 
+    /// The same, where the new connection is accepted by the kernel and the server does not speak.
+    private static let noHandshake: ExpectedAnswer = .failed(.unavailable, "did not answer the handshake in time")
+
     /// Nothing is heard of the server, neither good nor bad.
     private static func silence(_ follower: ExpectedAnswer...) -> ServerState.Answers {
         ServerState.Answers(
             newcomer: [nothingHeard],
-            leader: [nothingHeard, noConnection, .leaseEnded],
+            leader: [nothingHeard, noConnection, noHandshake, .leaseEnded],
             follower: follower
         )
     }

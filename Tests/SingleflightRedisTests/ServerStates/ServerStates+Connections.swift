@@ -12,7 +12,7 @@ extension ServerStates {
             lasting: .init(
                 newcomer: [.value, lost],
                 leader: [.value, .leaseEnded, lost],
-                follower: [.value, .expired, lost]
+                follower: [.value, .expired, forgotten, lost]
             )
         ),
         ServerState(
@@ -39,7 +39,7 @@ extension ServerStates {
             lasting: .init(
                 newcomer: [.value, lost],
                 leader: [.value, .leaseEnded, lost],
-                follower: [.value, .expired, lost]
+                follower: [.value, .expired, forgotten, lost]
             )
         ),
         ServerState(
@@ -58,5 +58,7 @@ extension ServerStates {
         ),
     ]
 
+    /// Each of its questions was cut off until nothing was known of the flight any more.
+    private static let forgotten = ExpectedAnswer.canceled(.storeLostFlight)
     private static let lost: ExpectedAnswer = .failed(.unavailable, "the server closed the connection")
 }
