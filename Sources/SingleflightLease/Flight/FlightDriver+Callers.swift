@@ -152,17 +152,8 @@ extension FlightDriver {
                 settlement = .finished(finished)
             }
             self.settle(settlement, &state)
-        } else if state.endHandlers.isEmpty, state.seats.waiting == 0 {
-            state.ending = .undecoded(end, learnedAt: now)
         } else {
-            state.ending = .decoding(end, learnedAt: now)
-            if self.context.coder.isQuick(end), let occupant = state.seats.vacateFirstWaiting(),
-                let waiter = occupant.waiter
-            {
-                state.effects.append(.decode(waiter))
-            } else {
-                state.effects.append(.decodeElsewhere)
-            }
+            self.decideDecoding(of: end, now, &state)
         }
         switch end {
         case .followed(_, _, isReused: true, _): self.decide(.reuses, &state)
@@ -171,6 +162,21 @@ extension FlightDriver {
         }
         state.effects.append(.finishFeeds(Array(state.feeds.values)))
         state.feeds = [:]
+    }
+
+    /// A quick codec is left to a caller that waits, or to the next one that asks; any other gets a thread of its own.
+    private func decideDecoding(of end: FlightEnd, _ now: LeaseInstant, _ state: inout State) {
+        let isQuick = self.context.coder.isQuick(end)
+        if isQuick, state.endHandlers.isEmpty, state.seats.waiting == 0 {
+            state.ending = .undecoded(end, learnedAt: now)
+            return
+        }
+        state.ending = .decoding(end, learnedAt: now)
+        if isQuick, let waiter = state.seats.vacateFirstWaiting()?.waiter {
+            state.effects.append(.decode(waiter))
+        } else {
+            state.effects.append(.decodeElsewhere)
+        }
     }
 
     /// Decodes the outcome for all callers: once per flight, by the caller or the thread that is told to.

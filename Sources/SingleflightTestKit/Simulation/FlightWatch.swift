@@ -15,8 +15,6 @@ final class FlightWatch {
     private var isTold = false
     /// Whether the flight's callers all left.
     var isAbandoned = false
-    /// Whether the store was told so.
-    private var hasLeft = false
 
     init(process: SimulatedProcess) {
         self.process = process
@@ -62,9 +60,7 @@ final class FlightWatch {
             self.enteringToken = token
             self.enterValidUntil = until
             self.isGranted = false
-        case .leave:
-            self.hasLeft = true
-        case .poll, .renew, .complete, .release, .revoke:
+        case .poll, .leave, .renew, .complete, .release, .revoke:
             break
         }
     }
@@ -77,7 +73,7 @@ final class FlightWatch {
 
     /// I13: a process that waits no longer is to say so.
     func ended() {
-        if self.following != nil, self.hasLeft == false, self.isAbandoned {
+        if let token = self.following?.token, self.isAbandoned, !self.process.store.leftFlights.contains(token) {
             self.monitor.violate("I13", "process \(self.process.index) stays registered, and nobody waits")
         }
         self.moveOn()

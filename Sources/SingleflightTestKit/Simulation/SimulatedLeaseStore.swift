@@ -59,6 +59,8 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private var nextRequest: UInt64 = 0
     private var isShutDown = false
     private var isPartitioned = false
+    /// The flights that this process asked to be taken off.
+    var leftFlights: Set<LeaseToken> = []
     private var serverClock = ServerClock()
     /// How often this machine's clock had jumped when the server last told its time; `nil` before the first time.
     private var jumpsWhenLearned: Int?

@@ -277,8 +277,9 @@ final class SimulatedFlight: FlightObserving, FlightOperation, @unchecked Sendab
     private func finished() {
         if self.isFinished { self.monitor.violate("I11", "a flight ended twice") }
         self.isFinished = true
-        self.watch.ended()
+        // After what follows from it is done, in the same instant.
         self.scheduler.schedule(after: .zero) {
+            if self.process.machine.isAlive { self.watch.ended() }
             self.checkCallers()
             self.process.finished(self)
             self.driver = nil
