@@ -25,7 +25,7 @@ public final class RequestGate: Sendable {
         }
     }
 
-    /// Waits until so many requests or replies are held, or until the task is canceled.
+    /// Waits until `count` requests or replies are held, or until the task is canceled.
     public func untilHeld(_ count: Int = 1) async {
         await withCancelableContinuation { continuation in
             let satisfied = self.state.withLock { state in

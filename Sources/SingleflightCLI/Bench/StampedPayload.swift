@@ -1,4 +1,4 @@
-/// A value of so many bytes that begins with the moment at which it was handed over.
+/// A value of a given number of bytes that begins with the moment at which it was handed over.
 package enum StampedPayload {
     package static func make(bytes count: Int) -> [UInt8] {
         var payload = [UInt8](repeating: 0, count: max(count, 8))
