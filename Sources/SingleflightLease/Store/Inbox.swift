@@ -1,3 +1,4 @@
+import Singleflight
 public import Synchronization
 
 /// News from the inbox about one key.
@@ -54,12 +55,12 @@ public final class InboxRegistration: Sendable {
     /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's waiters: a leader
     /// that counted as waiting for itself would never learn that nobody else does. Idempotent.
     public func stopWaiting() {
-        self.perform(.stopWaiting)
+        if !Planted.bug("leader-counted-as-waiting") { self.perform(.stopWaiting) }
     }
 
     /// Ends the registration. An event that is just being delivered may still come. Idempotent.
     public func cancel() {
-        self.perform(.cancel)
+        if !Planted.bug("registration-outlives-its-flight") { self.perform(.cancel) }
     }
 }
 

@@ -62,11 +62,20 @@ final class FlightWatch {
             self.enteringToken = token
             self.enterValidUntil = until
             self.isGranted = false
-        case .leave:
-            self.hasLeft = true
-        case .poll, .renew, .complete, .release, .revoke:
+        case .leave, .poll, .renew, .complete, .release, .revoke:
             break
         }
+    }
+
+    /// The store is told that the process does not wait any more.
+    func left(_ token: LeaseToken) {
+        if self.following?.token == token { self.hasLeft = true }
+    }
+
+    /// The flight learned in time that the leader is lost, and waits for others to take over: it has nothing to run.
+    func leftToOthers() {
+        self.hintedAt = nil
+        self.resumedAt = nil
     }
 
     /// The flight's callers are told: it waits for nothing any more.
@@ -77,10 +86,14 @@ final class FlightWatch {
 
     /// I13: a process that waits no longer is to say so.
     func ended() {
-        if self.following != nil, self.hasLeft == false, self.isAbandoned {
-            self.monitor.violate("I13", "process \(self.process.index) stays registered, and nobody waits")
+        guard self.following != nil, self.isAbandoned else { return self.moveOn() }
+        // After what follows from it is done, in the same instant.
+        self.process.simulation.scheduler.schedule(after: .zero) { [self] in
+            if !self.hasLeft, self.process.machine.isAlive {
+                self.monitor.violate("I13", "process \(self.process.index) stays registered, and nobody waits")
+            }
+            self.moveOn()
         }
-        self.moveOn()
     }
 
     /// I16: a request that is in time is not refused as late, however clocks differ; a clock that is set while the request

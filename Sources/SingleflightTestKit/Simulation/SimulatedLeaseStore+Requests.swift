@@ -3,6 +3,7 @@ public import SingleflightLease
 extension SimulatedLeaseStore {
     /// Sends a request on its way. As with Redis, a free lease is taken by a step that cannot tell the time.
     public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        self.onRequest(request)
         switch request {
         case .enter(let request):
             self.enter(request) { reply($0.map { .enter($0) }) }

@@ -151,6 +151,12 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     package var outstandingCount: Int { self.outstanding.count }
 
+    /// Hears of each request that is made.
+    package var onRequest: (LeaseRequest) -> Void = { _ in }
+
+    /// How many requests were made.
+    package var requestCount: UInt64 { self.nextRequest }
+
     // MARK: - Inbox
 
     /// Registers a listener.
