@@ -28,15 +28,12 @@ package struct OperationState<Waiting, Work> {
     private var start: OperationStart?
     private var waiting: Waiting?
     private var work: Work?
-    private var isCanceled = false
-    private var priority: TaskPriority?
 
     package init() {}
 
-    /// The work was made. Answers whether it was canceled before, and how urgent it has become.
-    package mutating func made(_ work: Work) -> (isCanceled: Bool, priority: TaskPriority?) {
+    /// The work was made; before anybody else knows of the operation.
+    package mutating func made(_ work: Work) {
         self.work = work
-        return (self.isCanceled && !Planted.bug("cancellation-before-the-work-forgotten"), self.priority)
     }
 
     /// The work waits to be begun. Answers at once if that is known.
@@ -53,15 +50,13 @@ package struct OperationState<Waiting, Work> {
     }
 
     /// The work is not wanted any more. Answers what is to be canceled.
-    package mutating func cancel() -> Work? {
-        self.isCanceled = true
-        return self.work
+    package func cancel() -> Work? {
+        Planted.bug("cancellation-forgotten") ? nil : self.work
     }
 
     /// Somebody of this priority waits. Answers what is to be raised.
-    package mutating func raise(to priority: TaskPriority) -> Work? {
-        self.priority = max(self.priority ?? priority, priority)
-        return Planted.bug("urgency-forgotten") ? nil : self.work
+    package func raise() -> Work? {
+        Planted.bug("urgency-forgotten") ? nil : self.work
     }
 }
 
@@ -79,9 +74,7 @@ final class OperationTask: FlightOperation {
             guard case .run(let token) = await self.started() else { return }
             await body(token)
         }
-        let (isCanceled, priority) = self.state.withLock { $0.made(task) }
-        if isCanceled { task.cancel() }
-        if let priority { Self.escalate(task, to: priority) }
+        self.state.withLock { $0.made(task) }
     }
 
     private static func launch(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
@@ -122,7 +115,7 @@ final class OperationTask: FlightOperation {
     }
 
     func raise(to priority: TaskPriority) {
-        let task = self.state.withLock { $0.raise(to: priority) }
+        let task = self.state.withLock { $0.raise() }
         if let task { Self.escalate(task, to: priority) }
     }
 }

@@ -15,7 +15,7 @@ final class SharedValue<Value: Sendable>: Sendable {
     @discardableResult
     func set(_ value: Value) -> Bool {
         let waiting = self.state.withLock { state -> [UInt64: @Sendable (Value?) -> Void]? in
-            guard state.value == nil || Planted.bug("second-outcome-wins") else { return nil }
+            guard state.value == nil else { return nil }
             state.value = value
             defer { state.waiting = [:] }
             return state.waiting
@@ -35,7 +35,7 @@ final class SharedValue<Value: Sendable>: Sendable {
             state.waiting[state.nextID] = { if let value = $0 { handler(value) } }
             return nil
         }
-        if let known { handler(known) }
+        if let known, !Planted.bug("late-subscriber-not-told") { handler(known) }
     }
 
     /// The value, as soon as it is set; nil if the task that waits is canceled before.

@@ -55,7 +55,7 @@ public final class InboxRegistration: Sendable {
     /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's waiters: a leader
     /// that counted as waiting for itself would never learn that nobody else does. Idempotent.
     public func stopWaiting() {
-        if !Planted.bug("leader-counted-as-waiting") { self.perform(.stopWaiting) }
+        self.perform(.stopWaiting)
     }
 
     /// Ends the registration. An event that is just being delivered may still come. Idempotent.

@@ -126,12 +126,19 @@ final class SimulatedCaller {
 
     private func resumed(_ awakening: Awakening) {
         guard self.process.machine.isAlive, let wait else { return }
+        guard case .decode = awakening else { return self.goOn(after: awakening, wait) }
+        // As a task does, it may take a moment until it runs.
+        self.scheduler.schedule(after: self.scheduler.duration(.zero...(.microseconds(500)))) { [self] in
+            self.process.machine.execute { self.goOn(after: .settled(wait.driver.decode()), wait) }
+        }
+    }
+
+    private func goOn(after awakening: Awakening, _ wait: CallWait) {
         var awakening = awakening
         switch awakening {
-        case .decode: awakening = .settled(wait.driver.decode())
         // A task finds out for itself that it was canceled.
         case .left where self.hasLeft: awakening = .canceled
-        case .settled, .left, .canceled: break
+        case .decode, .settled, .left, .canceled: break
         }
         self.read(expecting: nil)
         let settled = wait.end(awakening, self.timer, self.feed)

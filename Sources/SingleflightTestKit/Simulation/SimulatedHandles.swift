@@ -108,16 +108,13 @@ final class SimulatedEntry {
         }
     }
 
-    /// Nobody holds the handle any more.
-    func drop() {
-        self.process.machine.execute {
-            self.handle?.drop()
-        }
-    }
+    /// Whether it holds a handle that waits in vain.
+    var isHanging: Bool { self.process.machine.isAlive && (self.handle?.isHanging ?? !self.isDecided) }
 }
 
 /// What a caller that works by hand holds.
 protocol SimulatedHandle: AnyObject {
+    var isHanging: Bool { get }
     func leave()
     func drop()
 }
@@ -256,6 +253,8 @@ final class SimulatedLeader: SimulatedHandle {
 
     func leave() { self.drop() }
 
+    var isHanging: Bool { self.subscribers.contains(where: \.isHanging) }
+
     /// Nobody holds the handle any more: the lease is given up, and nobody joins the flight.
     func drop() {
         guard let driver = self.core?.driver else { return }
@@ -373,6 +372,8 @@ final class SimulatedSubscriber: SimulatedHandle {
         if !self.isTold { self.monitor.violate("I17", "a subscriber left, and was not told so") }
         self.flight?.checkSeats()
     }
+
+    var isHanging: Bool { self.core != nil && !self.isTold }
 
     func drop() {
         guard self.core != nil else { return }

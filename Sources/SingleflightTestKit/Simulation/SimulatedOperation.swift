@@ -30,9 +30,7 @@ final class SimulatedOperation: FlightOperation, @unchecked Sendable {
         let scheduler = flight.process.simulation.scheduler
         let isImmediate = scheduler.chance(0.6)
         if isImmediate { self.waitForStart() }
-        let (isCanceled, priority) = self.state.made(self.work)
-        if isCanceled { self.cancelWork() }
-        if let priority { self.raiseWork(to: priority) }
+        self.state.made(self.work)
         if !isImmediate {
             scheduler.schedule(after: scheduler.duration(.zero...(.milliseconds(1)))) {
                 flight.process.machine.execute { self.waitForStart() }
@@ -61,15 +59,6 @@ final class SimulatedOperation: FlightOperation, @unchecked Sendable {
         }
     }
 
-    private func cancelWork() {
-        self.work.isCanceled = true
-        self.work.onCancel()
-    }
-
-    private func raiseWork(to priority: TaskPriority) {
-        self.work.priority = max(self.work.priority, priority)
-    }
-
     // MARK: - FlightOperation
 
     func begin(token: LeaseToken?) {
@@ -79,12 +68,15 @@ final class SimulatedOperation: FlightOperation, @unchecked Sendable {
 
     func cancel() {
         guard self.flight.process.machine.isAlive else { return }
-        if self.state.cancel() != nil { self.cancelWork() }
+        if let work = self.state.cancel() {
+            work.isCanceled = true
+            work.onCancel()
+        }
         self.state.decide(.dismissed)?(.dismissed)
     }
 
     func raise(to priority: TaskPriority) {
-        if self.state.raise(to: priority) != nil { self.raiseWork(to: priority) }
+        if let work = self.state.raise() { work.priority = max(work.priority, priority) }
     }
 
     /// The work is over.

@@ -415,7 +415,9 @@ final class SimulationRun {
             }
         }
         // I17: everybody is told in the end.
-        if self.callers.contains(where: \.isHanging) { self.monitor.violate("I17", "a caller was never told") }
+        if self.callers.contains(where: \.isHanging) || self.entries.contains(where: \.isHanging) {
+            self.monitor.violate("I17", "a caller was never told")
+        }
         let longest = max(self.plan.lease.duration + self.plan.lease.grace, self.plan.lease.retention, self.plan.reuse)
         self.server.jump(by: longest + self.plan.lease.duration + self.plan.lease.grace + self.plan.lease.retention)
         if !self.server.isEmpty {
