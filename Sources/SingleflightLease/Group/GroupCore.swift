@@ -46,8 +46,8 @@ package final class GroupCore: Sendable {
         }
         let coder = PayloadCoder(
             codec: codec,
-            typedFailures: configuration.typedFailures,
-            maximumResultBytes: configuration.maximumResultBytes,
+            typedFailures: configuration.results.typedFailures,
+            maximumResultBytes: configuration.results.maximumBytes,
             label: store.label
         )
         self.configuration = configuration
@@ -57,7 +57,7 @@ package final class GroupCore: Sendable {
             terms: try configuration.terms(commandTimeout: store.commandTimeout),
             coder: coder,
             runtime: runtime,
-            maximumWaiters: configuration.maximumWaitersPerKey
+            maximumWaiters: configuration.limits.waitersPerKey
         )
         self.observer = GroupObserver(
             group: name,
