@@ -24,11 +24,14 @@ public final class InMemoryLeaseServer: Sendable {
     }
 
     /// The one clock of the server and of every process.
-    public let clock: ManualLeaseClock
+    public let clock: any LeaseClock
     private let state = Mutex(State())
 
     /// Creates an empty server.
-    public init(clock: ManualLeaseClock = ManualLeaseClock()) {
+    ///
+    /// - Parameter clock: a clock that goes on by itself, so that whoever waits for a lost request or a lost leader comes to an end;
+    ///   a ``ManualLeaseClock`` for a test that moves the time by hand.
+    public init(clock: any LeaseClock = LiveLeaseClock()) {
         self.clock = clock
     }
 
