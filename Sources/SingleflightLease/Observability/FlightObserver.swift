@@ -136,7 +136,7 @@ final class FlightObserver: FlightObserving {
         case .led, .ranAlone:
             self.ended(.leader, state.result ?? .value)
             if let finishedAt = state.finishedAt {
-                self.group.metrics?.verdicts.record(finishedAt.duration(to: now))
+                self.group.metrics?.commits.record(finishedAt.duration(to: now))
             }
         case .followed(_, let outcome, let isReused, _):
             self.ended(isReused ? .reused : .follower, FlightResult(outcome))

@@ -103,7 +103,7 @@ struct MetricsTests {
         #expect(self.here.nanoseconds("call_wait", ["role": "leader"]) == [500_000_000])
         #expect(self.there.nanoseconds("call_wait", ["role": "follower"]) == [500_000_000])
         #expect(self.here.nanoseconds("operation") == [500_000_000])
-        #expect(self.here.nanoseconds("verdict") == [0])
+        #expect(self.here.nanoseconds("result_commit") == [0])
         // The clock stands still while the callers wake up.
         #expect(self.there.nanoseconds("wakeup", ["role": "follower"]) == [0])
         #expect(self.here.nanoseconds("wakeup", ["role": "subscriber"]) == [0])
