@@ -43,7 +43,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     ///   - configuration: names and limits.
     ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
     ///   - logger: where the life of the connections is told; docs/observability.md says what at which level.
-    /// - Throws: ``LeaseStoreError`` of the code `invalidRequest` for a URL or a configuration that cannot be used.
+    /// - Throws: `LeaseStoreError` of the code `invalidRequest` for a URL or a configuration that cannot be used.
     public init(
         url: String,
         configuration: RedisLeaseStoreConfiguration = .init(),
@@ -80,8 +80,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             case .message(let bytes):
                 guard let message = AnnouncementMessage(bytes: bytes) else { return }
                 if !router.deliver(.announced(message.announcement), for: message.name) {
-                    metrics?.heardLate()
-                    logger.trace("late news", metadata: ["sf_token": "\(message.announcement.token)"])
+                    metrics?.ignoredAnnouncement()
+                    logger.trace("announcement ignored", metadata: ["sf_token": "\(message.announcement.token)"])
                 }
             case .disconnected:
                 break
@@ -121,7 +121,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Returns once Redis was reached and let us in.
     ///
-    /// - Throws: ``LeaseStoreError`` that says what is wrong, after the command timeout.
+    /// - Throws: `LeaseStoreError` that says what is wrong, after the command timeout.
     public func untilConnected() async throws(LeaseStoreError) {
         do {
             try await self.client.connected(within: self.configuration.commandTimeout)
@@ -142,7 +142,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
-    /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
+    /// - Throws: `LeaseStoreError` if Redis cannot be reached; what `body` throws.
     public static func withConnection<Result: Sendable>(
         to url: String,
         configuration: RedisLeaseStoreConfiguration = .init(),

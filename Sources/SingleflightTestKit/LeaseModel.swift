@@ -154,9 +154,8 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// Carries out a request of any kind for the process of `inbox`.
-    ///
-    /// - Parameter notAfter: the last instant at which a request to lead may be carried out; `nil` for no limit.
+    /// Carries out a request of any kind for the process of `inbox`; a request to lead at `notAfter` at the latest, `nil` for no
+    /// limit.
     public mutating func perform(
         _ request: LeaseRequest,
         inbox: InboxID,
@@ -176,9 +175,8 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// Leads, follows or finds an outcome: as a store does it, by ``acquire(_:inbox:now:)`` where that will do.
-    ///
-    /// - Parameter notAfter: the last instant at which the request may be carried out; `nil` for no limit.
+    /// Leads, follows or finds an outcome: as a store does it, by ``acquire(_:inbox:now:)`` where that will do. It may be carried out
+    /// at `notAfter` at the latest; `nil` for no limit.
     public mutating func enter(
         _ request: EnterRequest,
         inbox: InboxID,

@@ -9,7 +9,7 @@ public protocol LeaseStoreFixture: Sendable {
     func advance(by duration: Duration) async
 }
 
-/// A store's breach of what ``LeaseStore`` promises.
+/// A store's breach of what `LeaseStore` promises.
 public struct ConformanceFailure: Error, CustomStringConvertible {
     /// Says what was expected, and what happened.
     public var description: String

@@ -12,7 +12,7 @@ public enum DistributedEntry<Key: FlightKeyConvertible, Value: Sendable>: Sendab
 /// The right and the duty to bring one flight to an end, for everybody who waits for it in any process.
 ///
 /// For work that is scheduled by hand. The lease is held, and renewed, as long as the leader lives and has not completed. If its last
-/// reference goes away before, the lease is given up at once: everybody here gets ``Cancellation/leaderLeft``, and so does
+/// reference goes away before, the lease is given up at once: everybody here gets `Cancellation.leaderLeft`, and so does
 /// everybody elsewhere, unless the group lets somebody take over (``LeaderLossPolicy/takeOver(attempts:)``), which one of them then
 /// does. Nobody hangs.
 ///
@@ -58,7 +58,7 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
         self.core.complete(result.map { ErasedValue($0) })
     }
 
-    /// Ends the flight without a result: everybody who waits, here and elsewhere, gets ``Cancellation/revoked(by:reason:)``
+    /// Ends the flight without a result: everybody who waits, here and elsewhere, gets `Cancellation.revoked(by:reason:)`
     /// with this process's label. Nobody takes over.
     ///
     /// Returns false, and does nothing, if the flight has ended before or a result was handed in before.
@@ -70,7 +70,7 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// How the flight ended, as soon as it has: with the result and the store's word on it, or without, because the lease was lost.
     ///
     /// It counts as waiting for the flight. Any number of tasks may ask, each of which can be canceled by itself: it gets
-    /// ``Cancellation/callerCanceled``, which changes nothing for the flight.
+    /// `Cancellation.callerCanceled`, which changes nothing for the flight.
     nonisolated(nonsending) public func outcome() async -> Outcome<Value> {
         await self.core.outcome().map { try $0.value() }
     }
@@ -151,7 +151,7 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     /// Waits for the flight's outcome. Never hangs longer than the flight has a leader.
     ///
     /// Any number of tasks may wait, together or one after the other, and all get the same. A task that is canceled gets
-    /// ``Cancellation/callerCanceled`` at once, which changes nothing for the others: the subscriber stays until it
+    /// `Cancellation.callerCanceled` at once, which changes nothing for the others: the subscriber stays until it
     /// leaves or goes away. A waiting task of higher priority raises that of an operation which runs in this process.
     ///
     /// There is no operation to fall back on: where the store cannot be asked how the flight ended, the result is a
@@ -165,7 +165,7 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     /// The sequence and its iterators hold the subscriber: whoever reads waits for the flight.
     public var progress: FlightProgressUpdates { self.core.progress }
 
-    /// Stops waiting: every task that waits for the outcome gets ``Cancellation/left``, also later.
+    /// Stops waiting: every task that waits for the outcome gets `Cancellation.left`, also later.
     ///
     /// Does nothing if the flight has ended, or the subscriber has left before.
     public func leave() {

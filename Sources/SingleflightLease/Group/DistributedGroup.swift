@@ -3,7 +3,7 @@ public import Singleflight
 /// Coalesces calls across processes: for each key, one caller in the whole cluster runs its operation, every other
 /// caller gets that one result.
 ///
-/// A local ``Group`` stands in front: a process has at most one request per key at the store, however many callers
+/// A local `Group` stands in front: a process has at most one request per key at the store, however many callers
 /// wait. Safe to use from any thread; make one per kind of value and keep it.
 ///
 /// This saves work, it is no lock: a leader that is paused, or a store that loses data, can let two operations run. Whatever must not be written
@@ -61,7 +61,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
     ///
     /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    /// - Throws: as ``Outcome/get()``: what the operation threw, in this process as it is, from another as a ``RemoteFailure``
+    /// - Throws: as `Outcome.get()`: what the operation threw, in this process as it is, from another as a ``RemoteFailure``
     ///   or by the group's ``TypedFailures``; ``DistributedGroupError`` if the group could not pass the result on.
     nonisolated(nonsending) public func value(
         _ key: Key,

@@ -39,7 +39,7 @@ public struct Flight<Key: Sendable>: Sendable {
 
     /// Draws a fence under this flight's lease: greater than every fence drawn under an earlier lease of the key.
     ///
-    /// - Throws: ``Cancellation`` if the lease is lost, ``DistributedGroupError`` of the code
+    /// - Throws: `Cancellation` if the lease is lost, ``DistributedGroupError`` of the code
     ///   ``DistributedGroupError/Code/unavailable`` if the store cannot be asked, or there is no lease.
     public func fence() async throws -> Fence {
         guard let token else {

@@ -91,7 +91,7 @@ package final class PushProbe: Sendable {
 extension RedisLeaseStore {
     /// A probe on a connection of its own.
     ///
-    /// - Throws: ``LeaseStoreError`` if its inbox cannot be had within the command timeout.
+    /// - Throws: `LeaseStoreError` if its inbox cannot be had within the command timeout.
     package func pushProbe() async throws(LeaseStoreError) -> PushProbe {
         try await PushProbe(self)
     }

@@ -29,7 +29,7 @@ package struct RedisProbe: Sendable {
     /// Connects to the server at `url`, which may be a replica, asks it everything, and disconnects.
     ///
     /// - Parameter wallClock: the time since 1970 by this machine's clock.
-    /// - Throws: ``LeaseStoreError`` if the server cannot be reached, does not let us in, or stops to answer.
+    /// - Throws: `LeaseStoreError` if the server cannot be reached, does not let us in, or stops to answer.
     package static func facts(
         url: String,
         configuration: RedisLeaseStoreConfiguration,

@@ -36,7 +36,7 @@ extension RedisLeaseStore {
     ///
     /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small steps.
     ///
-    /// - Throws: ``LeaseStoreError``.
+    /// - Throws: `LeaseStoreError`.
     public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {
         let encoded = Keyspace.encode(Array(key.utf8)).text
         let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"

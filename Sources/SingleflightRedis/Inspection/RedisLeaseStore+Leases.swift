@@ -51,7 +51,7 @@ public struct LeaseBatches: AsyncSequence, Sendable {
 
         /// The next batch; `nil` after the last.
         ///
-        /// - Throws: ``LeaseStoreError``.
+        /// - Throws: `LeaseStoreError`.
         public mutating func next() async throws(LeaseStoreError) -> LeaseBatch? {
             let pattern = "sf1:{\(self.store.configuration.namespace):*}:lease:*"
             guard let page = try await self.scan.next(matching: pattern, by: self.store) else { return nil }
@@ -74,7 +74,7 @@ extension RedisLeaseStore {
 
     /// All of ``leaseBatches(where:)`` at once.
     ///
-    /// - Throws: ``LeaseStoreError``.
+    /// - Throws: `LeaseStoreError`.
     public func leases(
         where isWanted: @escaping @Sendable (_ group: String, _ key: String) -> Bool = { _, _ in true }
     ) async throws(LeaseStoreError) -> [FoundLease] {

@@ -5,9 +5,7 @@ public import SingleflightLease
 ///
 /// One seed is one run, the same on every machine, without threads, tasks or real time.
 public enum Simulation {
-    /// Runs one seed. Takes about a millisecond.
-    ///
-    /// - Parameter isTracing: whether the report is to tell everything that happened.
+    /// Runs one seed. Takes about a millisecond. With `isTracing` the report tells everything that happened.
     public static func run(seed: UInt64, isTracing: Bool = false) -> SimulationReport {
         self.run(seed: seed, isTracing: isTracing, sabotage: .none)
     }
