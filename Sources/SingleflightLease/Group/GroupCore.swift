@@ -15,6 +15,8 @@ package final class GroupCore: Sendable {
     private let flights = FlightIndex()
     /// Coalesces within the process the calls that the store could not be asked about.
     private let localRuns = FlightIndex()
+    /// The flights that callers of this process only follow: others lead them, elsewhere.
+    private let followed = FlightIndex()
     /// What would have been coalesced, in a group that only observes.
     private let observed: ObservedFlights?
 
@@ -70,7 +72,7 @@ package final class GroupCore: Sendable {
     var name: String { self.context.group }
 
     /// The number of keys that callers of this process wait for.
-    package var inFlight: Int { self.flights.count + self.localRuns.count }
+    package var inFlight: Int { self.flights.count + self.localRuns.count + self.followed.count }
 
     /// What a group that only observes has seen since it was made; nothing in any other.
     var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
@@ -133,8 +135,22 @@ package final class GroupCore: Sendable {
         }
     }
 
+    /// Joins the flight of `key` in this process, or else the one that others lead, if there is one. Never leads.
+    ///
+    /// - Parameter observer: who hears of the flight elsewhere, if this caller is the first here to follow it.
+    package func joinToFollow(_ key: FlightKey, observer: @autoclosure () -> (any FlightObserving)?) -> Entrance {
+        if let joined = self.flights.join(key) { return self.entrance(joined, key) }
+        return self.join(key, self.followed) {
+            FlightDriver(key, .following, self.context, in: self.followed, isByHand: false, observer: observer())
+        }
+    }
+
     private func join(_ key: FlightKey, _ index: FlightIndex, make: () -> FlightDriver) -> Entrance {
-        switch index.enter(key, make: make) {
+        self.entrance(index.enter(key, make: make), key)
+    }
+
+    private func entrance(_ entrance: FlightIndex.Entrance, _ key: FlightKey) -> Entrance {
+        switch entrance {
         case .started(let driver):
             return .joined(driver, driver.starterSeat, isStarter: true)
         case .joined(let driver, let seat):
@@ -248,6 +264,23 @@ package final class GroupCore: Sendable {
     /// A flight of one caller, without a lease.
     private func observedFlight(_ key: FlightKey, isByHand: Bool) -> FlightDriver {
         FlightDriver(key, .alone(longest: nil, .observed), self.context, isByHand: isByHand)
+    }
+
+    /// See ``DistributedGroup/follow(_:waitingAtMost:)``.
+    nonisolated(nonsending) func follow(_ key: FlightKey, waitingAtMost limit: Duration?) async -> Outcome<ErasedValue>
+    {
+        let call = self.call(key, unavailable: .fail)
+        if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
+        // Calls of a group that only observes run by themselves.
+        if self.observed != nil { return call.end(.canceled(.noFlight)) }
+        switch self.joinToFollow(key, observer: call.observer?.flight()) {
+        case .refused(let error):
+            return call.end(.canceled(.refused(error)))
+        case .joined(let driver, let seat, let isStarter):
+            if isStarter { CallObserver.within(call.observer) { driver.begin(nil) } }
+            let deadline = limit.map { call.calledAt.advanced(by: $0) }
+            return call.end(call.outcome(of: await self.outcome(of: driver, seat, until: deadline, nil)))
+        }
     }
 
     /// Waits for a flight's end, until the deadline.

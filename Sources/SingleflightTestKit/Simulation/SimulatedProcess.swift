@@ -328,7 +328,7 @@ final class SimulatedFlight: FlightObserving, FlightOperation, @unchecked Sendab
             if self.simulation.isCalm, unavailable.error.code != .shutDown {
                 self.monitor.violate("I7", "told that the store is unavailable, which it was not")
             }
-        case .led(_, .unverified, _), .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
+        case .led(_, .unverified, _), .lapsed, .absent, .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
             break
         case .ranAlone:
             self.monitor.violate("I12", "a flight ran alone")
@@ -350,6 +350,8 @@ extension FlightEnd {
         case .leaderLeft: "left by its leader"
         case .leaderCanceled(let reason): "canceled by its leader: \(reason)"
         case .gone(let token): "\(token.short) is gone"
+        case .lapsed(let token): "\(token.short) lapsed"
+        case .absent: "no flight"
         case .shutDown: "shut down"
         case .unavailable(let unavailable): "unavailable, \(unavailable.error)"
         }
