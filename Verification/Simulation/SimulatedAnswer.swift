@@ -108,6 +108,8 @@ struct SimulatedAnswer {
         case .leaderLeft: .canceled(.leaderLeft)
         case .leaderCanceled(let reason): .canceled(.revoked(by: label, reason: reason))
         case .gone: .canceled(.storeLostFlight)
+        case .lapsed: .canceled(.leaseExpired)
+        case .absent: .canceled(.noFlight)
         case .shutDown: .canceled(.leaderShutDown)
         case .unavailable: .groupError(.unavailable)
         }

@@ -7,6 +7,8 @@ package import Singleflight
 enum FlightEffect: Sendable {
     /// Tell the observer.
     indirect case observe(ObservedStep)
+    /// Hear of the key from now on.
+    case listen
     indirect case send(FlightRequest, LeaseRequest)
     /// The registration is no reason any more to keep this process among the flight's waiters.
     case stopWaiting(InboxRegistration)

@@ -128,6 +128,27 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         return outcome.map { try $0.value() }
     }
 
+    /// The outcome of the flight of `key` that runs, here or elsewhere. This caller never leads.
+    ///
+    /// ``Cancellation/noFlight`` if there is none: nobody leads the key in any process, whatever earlier flight's result may
+    /// still be kept. To learn that, the store is asked, unless the flight is known in this process; where it cannot be
+    /// asked, the result is a ``DistributedGroupError`` of the code ``DistributedGroupError/Code/unavailable``. An operation
+    /// that runs without a lease in another process is nowhere to be found.
+    ///
+    /// As long as this caller waits it counts as one that does, so the work goes on; it has no say in what becomes of a
+    /// flight whose leader is lost under ``LeaderLossPolicy/takeOver(attempts:)``. The others take over, and it waits for
+    /// the new leader; if nobody does, it gets ``Cancellation/leaseExpired`` when they end the flight, or when the store
+    /// forgets it, after the grace of the leader that was lost. Under ``LeaderLossPolicy/cancel`` the flight ends with its
+    /// leader's lease.
+    ///
+    /// - Parameters:
+    ///   - key: what is being computed.
+    ///   - limit: how long this caller waits at most: then it gets ``Cancellation/waitLimitReached``.
+    nonisolated(nonsending) public func follow(_ key: Key, waitingAtMost limit: Duration? = nil) async -> Outcome<Value>
+    {
+        await self.core.follow(self.core.key(key), waitingAtMost: limit).map { try $0.value() }
+    }
+
     /// Joins the flight of `key` that runs, here or elsewhere, or else starts one that the caller brings to its end by hand.
     ///
     /// The store is asked, so the answer can take as long as the store's command timeout, and no longer. It is always one of the two: a caller

@@ -74,6 +74,8 @@ extension FlightContext {
         case .leaderLeft: return .canceled(.leaderLeft)
         case .leaderCanceled(let reason): return .canceled(.revoked(by: self.store.label, reason: reason))
         case .gone: return .canceled(.storeLostFlight)
+        case .lapsed: return .canceled(.leaseExpired)
+        case .absent: return .canceled(.noFlight)
         case .shutDown: return .canceled(.leaderShutDown)
         case .unavailable(let unavailable): return .unavailable(unavailable.error)
         }

@@ -98,6 +98,9 @@ final class CallObserver: Sendable {
         case .canceled where end.outcome == .left:
             // The caller's own wish.
             break
+        case .canceled(.noFlight):
+            // An answer, and no failure.
+            break
         case .canceled:
             span.setStatus(SpanStatus(code: .error))
         }

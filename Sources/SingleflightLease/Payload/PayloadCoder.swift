@@ -9,12 +9,15 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
     let maximumResultBytes: Int
     /// This process's label, for the outcomes that it stores.
     let label: String
+    /// Whether the codec decodes payloads of every codec, as a whole.
+    private let readsPayloads: Bool
 
     package init(codec: any FlightCodec<Value>, typedFailures: TypedFailures?, maximumResultBytes: Int, label: String) {
         self.codec = codec
         self.typedFailures = typedFailures
         self.maximumResultBytes = maximumResultBytes
         self.label = label
+        self.readsPayloads = (codec as? ErasedCodec)?.readsPayloads ?? false
     }
 
     /// The longest payload that a quick codec reads in a task that waits for it, in bytes.
@@ -114,14 +117,15 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
 
     func decode(value bytes: [UInt8]) -> Decoded {
         self.decode(bytes) { envelope, _ in
-            guard envelope.codec == self.codec.identifier || Planted.bug("codec-of-a-payload-not-checked") else {
+            let isOwn = envelope.codec == self.codec.identifier
+            guard isOwn || self.readsPayloads || Planted.bug("codec-of-a-payload-not-checked") else {
                 throw DistributedGroupError(
                     .decodingFailed,
                     "the result was encoded by \(envelope.codec) in \(envelope.leader), this group reads \(self.codec.identifier)"
                 )
             }
             do {
-                return .success(try self.codec.decode(envelope.body))
+                return .success(try self.codec.decode(self.readsPayloads ? bytes : envelope.body))
             } catch {
                 throw DistributedGroupError(
                     .decodingFailed,
