@@ -73,14 +73,18 @@ extension FlightDriver {
     package func handIn(_ result: Result<ErasedValue, any Error>) -> Bool {
         guard self.state.withLock({ $0.machine.isWorking }) else { return false }
         // Outside of the lock: it is the user's code, and can be long.
-        guard case .leased = self.kind else { return self.take(result, as: .value([])) }
+        switch self.kind {
+        case .leased: break
+        case .alone(_, .observed): return self.take(result, as: .value([]))
+        case .alone: return self.take(self.context.coder.local(result), as: .value([]))
+        }
         let encoded = self.context.coder.encode(result, trace: self.observer?.trace)
         return self.take(encoded.local, as: encoded.outcome)
     }
 
     /// Hands in an operation's result from the operation's own task.
     func handIn(fromTask result: Result<ErasedValue, any Error>) async {
-        guard case .leased = self.kind, !self.context.coder.encodesQuickly(result) else {
+        guard !self.handsInAtOnce(result) else {
             self.handIn(result)
             return
         }
@@ -90,6 +94,12 @@ extension FlightDriver {
                 continuation.resume(returning: ())
             }
         }
+    }
+
+    /// Whether an operation's task may hand in its result itself: no code of users then keeps it from others.
+    private func handsInAtOnce(_ result: Result<ErasedValue, any Error>) -> Bool {
+        if case .alone = self.kind, case .success = result { return true }
+        return self.context.coder.encodesQuickly(result)
     }
 
     private func take(_ result: Result<ErasedValue, any Error>, as outcome: StoredOutcome) -> Bool {

@@ -6,13 +6,24 @@ public enum UnavailablePolicy: Hashable, Sendable {
     case fail
 }
 
+/// What a caller that brought an operation gets where the outcome of a flight elsewhere cannot be decoded: it was written by
+/// another codec or another version of the program.
+public enum UndecodablePolicy: Hashable, Sendable {
+    /// The caller gets ``DistributedGroupError/Code/decodingFailed``.
+    case fail
+    /// The operation runs in this process without a lease, once for all its callers; it has run elsewhere, too. The
+    /// completion's coordination is ``Coordination/undecodable``.
+    case runLocally
+}
+
 /// Whether a group coalesces, or only looks what that would bring.
 public enum CoalescingMode: Hashable, Sendable {
     /// Calls are coalesced.
     case coalesce
-    /// Every call runs its own operation, as if there were no group, and ``DistributedGroup/observation`` tells how many would have been
-    /// coalesced. No call waits for the store, or fails because of it. The store keeps what the group learns under the group's name with
-    /// `.observe` behind it, so that processes that observe do not disturb others that coalesce already.
+    /// Every call runs its own operation and gets what it returns or throws, as if there were no group, and
+    /// ``DistributedGroup/observation`` tells how many would have been coalesced. No call waits for the store, or fails because
+    /// of it. The store keeps what the group learns under the group's name with `.observe` behind it, so that processes that
+    /// observe do not disturb others that coalesce already. So no group's own name can end in `.observe`.
     case observe
 }
 
@@ -31,9 +42,11 @@ public struct DistributedGroupConfiguration: Sendable {
     public var leaderLoss: LeaderLossPolicy
     /// What callers get where the store cannot be asked; a call can differ.
     public var unavailable: UnavailablePolicy
+    /// What callers with an operation get where the outcome of a flight elsewhere cannot be decoded.
+    public var undecodable: UndecodablePolicy
     /// How long an operation may lead; after that it counts as hung, is canceled, and the flight fails for everybody.
     public var maximumFlight: Duration
-    /// How long an encoded value may be, in bytes. An error that is longer in its encoded form crosses as a ``RemoteFailure``.
+    /// How long an encoded value may be, in bytes. An error that is longer in its encoded form is told as a ``RemoteFailure``.
     public var maximumResultBytes: Int
     /// How long after its completion a value is given to callers instead of starting a new flight. Zero turns it off.
     public var reuse: Duration
@@ -41,7 +54,7 @@ public struct DistributedGroupConfiguration: Sendable {
     public var reuseFailures: Duration
     /// How many callers of this process may wait for one key; past it a call fails at once. `nil` for any number.
     public var maximumWaitersPerKey: Int?
-    /// How errors of known types cross processes as themselves.
+    /// How errors of known types reach every caller as themselves; all others are told as ``RemoteFailure``, in the leader's process, too.
     public var typedFailures: TypedFailures?
     /// Whether the group coalesces, or only looks what that would bring.
     public var mode: CoalescingMode
@@ -57,6 +70,7 @@ public struct DistributedGroupConfiguration: Sendable {
         retention: Duration = .seconds(10),
         leaderLoss: LeaderLossPolicy = .cancel,
         unavailable: UnavailablePolicy = .runLocally,
+        undecodable: UndecodablePolicy = .fail,
         maximumFlight: Duration = .seconds(300),
         maximumResultBytes: Int = 8 * 1024 * 1024,
         reuse: Duration = .zero,
@@ -72,6 +86,7 @@ public struct DistributedGroupConfiguration: Sendable {
         self.retention = retention
         self.leaderLoss = leaderLoss
         self.unavailable = unavailable
+        self.undecodable = undecodable
         self.maximumFlight = maximumFlight
         self.maximumResultBytes = maximumResultBytes
         self.reuse = reuse

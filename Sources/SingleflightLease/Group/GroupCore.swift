@@ -32,6 +32,13 @@ package final class GroupCore: Sendable {
                 "the group name \(name.debugDescription) is not 1 to 64 of A-Z a-z 0-9 . _ -"
             )
         }
+        guard !name.hasSuffix(ObservedFlights.suffix) else {
+            throw DistributedGroupError(
+                .invalidConfiguration,
+                "the group name \(name.debugDescription) ends in \(ObservedFlights.suffix), "
+                    + "which names what a group learns that observes"
+            )
+        }
         guard (1...Envelope.maximumNameBytes).contains(codec.identifier.utf8.count) else {
             throw DistributedGroupError(
                 .invalidConfiguration,
@@ -151,6 +158,7 @@ package final class GroupCore: Sendable {
         return GroupCall(
             calledAt: calledAt,
             unavailable: unavailable ?? self.configuration.unavailable,
+            undecodable: self.configuration.undecodable,
             store: self.context.store,
             observer: self.observer?.call(key, at: calledAt)
         )
@@ -197,7 +205,8 @@ package final class GroupCore: Sendable {
                 }
             }
             let settled = await self.outcome(of: driver, seat, until: deadline, feed)
-            if case .unavailable = settled.settlement, call.unavailable == .runLocally {
+            call.localRun = call.localRun(after: settled.settlement)
+            if call.localRun != nil {
                 return call.end(await self.runLocally(key, call, until: deadline, feed, operation))
             }
             return call.end(call.outcome(of: settled))

@@ -66,12 +66,14 @@ final class LeaderCore: Sendable {
         max(0, self.driver.callerCount - (self.isSeated.load(ordering: .relaxed) ? 1 : 0))
     }
 
-    func onLost(_ handler: @escaping @Sendable () -> Void) {
-        self.driver.onLost(handler)
+    // The driver keeps the handlers, and must not keep the leader by them: its going away ends the flight.
+
+    func onLost(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
+        self.driver.onLost { [weak self] in if let self { handler(self) } }
     }
 
-    func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
-        self.driver.onAbandoned(handler)
+    func onAbandoned(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
+        self.driver.onAbandoned { [weak self] in if let self { handler(self) } }
         self.isSeated.store(false, ordering: .relaxed)
         self.driver.leave(self.seat)
     }
