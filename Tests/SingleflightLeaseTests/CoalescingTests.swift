@@ -90,7 +90,7 @@ struct CoalescingTests {
 
     @Test("an error of a type that the group knows reaches everybody as itself")
     func typedErrorsTravel() async throws {
-        let configuration = DistributedGroupConfiguration.test { $0.typedFailures = .codable(Failure.self) }
+        let configuration = DistributedGroupConfiguration.test { $0.results.typedFailures = .codable(Failure.self) }
         let a = try self.cluster.process("a", configuration)
         let b = try self.cluster.process("b", configuration)
         let leader = a.call(self.work)

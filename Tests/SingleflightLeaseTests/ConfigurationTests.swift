@@ -6,18 +6,19 @@ import Testing
 @Suite("Configurations and names", .timeLimit(.minutes(1)))
 struct ConfigurationTests {
     static let faults: [(String, @Sendable (inout DistributedGroupConfiguration) -> Void)] = [
-        ("leaseDuration", { $0.leaseDuration = .milliseconds(99) }),
-        ("three times", { $0.leaseDuration = .milliseconds(299) }),
-        ("leaseDuration", { $0.leaseDuration = .seconds(24 * 3600 + 1) }),
-        ("grace", { $0.grace = .zero }),
-        ("retention", { $0.retention = .seconds(-1) }),
-        ("maximumFlight", { $0.maximumFlight = .zero }),
-        ("maximumResultBytes", { $0.maximumResultBytes = 0 }),
-        ("reuse", { $0.reuse = .seconds(-1) }),
-        ("reuseFailures", { $0.reuseFailures = .seconds(-1) }),
-        ("takeOver", { $0.leaderLoss = .takeOver(attempts: 0) }),
-        ("takeOver", { $0.leaderLoss = .takeOver(attempts: 1000) }),
-        ("maximumWaitersPerKey", { $0.maximumWaitersPerKey = 0 }),
+        ("lease.duration", { $0.lease.duration = .milliseconds(99) }),
+        ("three times", { $0.lease.duration = .milliseconds(299) }),
+        ("lease.duration", { $0.lease.duration = .seconds(24 * 3600 + 1) }),
+        ("lease.grace", { $0.lease.grace = .zero }),
+        ("results.retention", { $0.results.retention = .seconds(-1) }),
+        ("limits.flight", { $0.limits.flight = .zero }),
+        ("results.maximumBytes", { $0.results.maximumBytes = 0 }),
+        ("results.reuse is", { $0.results.reuse = .seconds(-1) }),
+        ("results.reuseFailures", { $0.results.reuseFailures = .seconds(-1) }),
+        ("lease.leaderLoss", { $0.lease.leaderLoss = .takeOver(attempts: 0) }),
+        ("lease.leaderLoss", { $0.lease.leaderLoss = .takeOver(attempts: 1000) }),
+        ("limits.waitersPerKey", { $0.limits.waitersPerKey = 0 }),
+        ("limits.progressInterval", { $0.limits.progressInterval = .milliseconds(99) }),
     ]
 
     @Test(
@@ -179,8 +180,8 @@ struct ResultTests {
     func undecodableRunsLocally(isReused: Bool) async throws {
         let cluster = try Cluster()
         let configuration = DistributedGroupConfiguration.test {
-            $0.undecodable = .runLocally
-            if isReused { $0.reuse = .seconds(1) }
+            $0.results.undecodable = .runLocally
+            if isReused { $0.results.reuse = .seconds(1) }
         }
         let (work, other) = (Work(), Work())
         let a = try cluster.process("a", configuration)
@@ -224,10 +225,10 @@ struct ResultTests {
 
     @Test("a value of the greatest size passes, and one byte more is an error for everybody")
     func maximumResultBytes() async throws {
-        let fits = try await self.results(of: "1234") { $0.maximumResultBytes = 4 }
+        let fits = try await self.results(of: "1234") { $0.results.maximumBytes = 4 }
         #expect(try fits.local.get() == "1234")
         #expect(try fits.remote.get() == "1234")
-        let tooLarge = try await self.results(of: "12345") { $0.maximumResultBytes = 4 }
+        let tooLarge = try await self.results(of: "12345") { $0.results.maximumBytes = 4 }
         #expect(self.code(tooLarge.local) == .resultTooLarge)
         #expect(self.code(tooLarge.remote) == .resultTooLarge)
     }
@@ -239,8 +240,8 @@ struct ResultTests {
     func reuse(isFailure: Bool) async throws {
         let cluster = try Cluster()
         let configuration = DistributedGroupConfiguration.test {
-            $0.reuse = .seconds(1)
-            $0.reuseFailures = isFailure ? .seconds(1) : .zero
+            $0.results.reuse = .seconds(1)
+            $0.results.reuseFailures = isFailure ? .seconds(1) : .zero
         }
         let (a, b) = (try cluster.process("a", configuration), try cluster.process("b", configuration))
         let (work, other) = (Work(), Work())

@@ -27,7 +27,7 @@ struct FailureTests {
         of failure: Failure,
         _ typedFailures: TypedFailures?
     ) async throws -> (local: any Error, remote: any Error) {
-        let configuration = DistributedGroupConfiguration.test { $0.typedFailures = typedFailures }
+        let configuration = DistributedGroupConfiguration.test { $0.results.typedFailures = typedFailures }
         let (a, b) = (try self.cluster.process("a", configuration), try self.cluster.process("b", configuration))
         let leader = a.call(self.work)
         await self.work.untilStarted()
@@ -62,7 +62,8 @@ struct FailureTests {
 
     @Test("an error is what it is with a lease where the store cannot be asked", arguments: [false, true])
     func withoutLease(isTyped: Bool) async throws {
-        let a = try self.cluster.process("a", .test { $0.typedFailures = isTyped ? .codable(Failure.self) : nil })
+        let typedFailures: TypedFailures? = isTyped ? .codable(Failure.self) : nil
+        let a = try self.cluster.process("a", .test { $0.results.typedFailures = typedFailures })
         a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
         self.work.finish(.failure(Failure(reason: "alone")))
         let completion = try await a.call(self.work).value.completion()

@@ -56,7 +56,7 @@ struct HandleTests {
         self.cluster = try Cluster()
     }
 
-    private static let takesOver = DistributedGroupConfiguration.test { $0.leaderLoss = .takeOver(attempts: 2) }
+    private static let takesOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 2) }
 
     // MARK: - Completing
 
@@ -193,7 +193,7 @@ struct HandleTests {
 
     @Test("a handle is given the result of an earlier flight where the group reuses it")
     func reuse() async throws {
-        let a = try self.cluster.process("a", .test { $0.reuse = .seconds(1) })
+        let a = try self.cluster.process("a", .test { $0.results.reuse = .seconds(1) })
         let leader = try await a.leads()
         leader.complete(.success("first"))
         _ = await leader.outcome()
@@ -325,7 +325,7 @@ struct HandleTests {
     @Test("work by hand that takes longer than a flight may is lost, and everybody gets the error")
     func tooLong() async throws {
         let (a, b) = (
-            try self.cluster.process("a", .test { $0.maximumFlight = .seconds(10) }), try self.cluster.process("b")
+            try self.cluster.process("a", .test { $0.limits.flight = .seconds(10) }), try self.cluster.process("b")
         )
         let leader = try await a.leads()
         let lost = Calls()

@@ -258,7 +258,7 @@ struct HandleWaitingTests {
 
     @Test("a handle past the bound of waiting callers is refused at once, by its outcome")
     func bounded() async throws {
-        let a = try self.cluster.process("a", .test { $0.maximumWaitersPerKey = 1 })
+        let a = try self.cluster.process("a", .test { $0.limits.waitersPerKey = 1 })
         let leader = try await a.leads()
         let first = try await a.subscribes()
         guard let error = await (try await a.subscribes()).outcome().cancellation?.underlying as? GroupError else {

@@ -24,7 +24,9 @@ struct ProgressTests {
     }
 
     /// A renewal each second anyway, and for progress each 200 ms.
-    private static let configuration = DistributedGroupConfiguration.test { $0.progressInterval = .milliseconds(200) }
+    private static let configuration = DistributedGroupConfiguration.test {
+        $0.limits.progressInterval = .milliseconds(200)
+    }
 
     private func processes(_ count: Int = 2) throws -> [Process] {
         try ["a", "b", "c"].prefix(count).map { try self.cluster.process($0, Self.configuration) }
@@ -75,6 +77,41 @@ struct ProgressTests {
         #expect(await early.next() == nil)
         #expect(await late.next() == nil)
         await self.cluster.expectNothingLeft(a)
+    }
+
+    @Test("a call that goes on without the store hears of its own operation's progress")
+    func withoutTheStore() async throws {
+        let a = try self.processes(1)[0]
+        a.store.onRequest { _ in .requestLost(LeaseStoreError(.refused, "refused")) }
+        let heard = Heard()
+        let outcome = await a.group.run("key", onProgress: { heard.add($0, by: "a") }) { flight in
+            flight.report(progress: FlightProgress(message: "half"))
+            return "value"
+        }
+        #expect(try outcome.completion().coordination == .degraded)
+        #expect(heard.all["a"] == [FlightProgress(message: "half")])
+        await self.cluster.expectNothingLeft(a)
+    }
+
+    @Test("what the lease's record told before an announcement is not told after it")
+    func recordOvertaken() async throws {
+        let processes = try self.processes()
+        let leader = try await processes[0].leads()
+        let subscriber = try await processes[1].subscribes()
+        leader.report(progress: FlightProgress(message: "one"))
+        self.cluster.clock.advance(by: .milliseconds(200))
+        let gate = RequestGate()
+        processes[1].store.onRequest { $0 == .inspect ? .replyHeld(gate) : .none }
+        let late = try await processes[1].subscribes()
+        var reports = subscriber.progress.makeAsyncIterator()
+        leader.report(progress: FlightProgress(message: "two"))
+        self.cluster.clock.advance(by: .milliseconds(200))
+        #expect(await reports.next() == FlightProgress(message: "two"))
+        gate.open()
+        leader.complete(.success("value"))
+        #expect(try await late.outcome().completion().result.get() == "value")
+        #expect(await reports.next() == nil)
+        await self.cluster.expectNothingLeft(processes[0], processes[1])
     }
 
     @Test("a task that reads and is canceled reads nothing more, and the flight goes on")

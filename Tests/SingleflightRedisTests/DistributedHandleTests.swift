@@ -10,8 +10,8 @@ struct DistributedHandleTests {
         _ change: (inout DistributedGroupConfiguration) -> Void = { _ in }
     ) -> DistributedGroupConfiguration {
         var configuration = DistributedGroupConfiguration(
-            leaseDuration: .seconds(60),
-            progressInterval: .milliseconds(100)
+            lease: .init(duration: .seconds(60)),
+            limits: .init(progressInterval: .milliseconds(100))
         )
         change(&configuration)
         return configuration

@@ -10,7 +10,10 @@ struct WaiterCapTests {
     func beyondTheCap() async throws {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, two in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(9), unavailable: .fail)
+                let configuration = DistributedGroupConfiguration(
+                    lease: .init(duration: .seconds(9)),
+                    unavailable: .fail
+                )
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let key = try FlightKey(group: "pages", bytes: Array("front".utf8))

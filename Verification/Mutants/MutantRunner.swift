@@ -2,22 +2,22 @@ import Foundation
 import Singleflight
 import SingleflightTestKit
 
-/// Turns on one planted bug after the other, and runs seeds until an invariant breaks: `Mutants LIST [NAME...]`.
+/// Turns on one planted bug after the other, and runs seeds until an invariant breaks: `Mutants LIST SEEDS [NAME...]`.
 @main
 enum MutantRunner {
-    private static let seeds: ClosedRange<UInt64> = 1...50_000
-
     private struct Bug {
         var name: String
         var file: String
     }
 
     static func main() throws {
-        guard let list = CommandLine.arguments.dropFirst().first else {
-            self.say("usage: Mutants LIST [NAME...]")
+        let arguments = CommandLine.arguments.dropFirst()
+        guard let list = arguments.first, let seeds = arguments.dropFirst().first.flatMap({ UInt64($0) }), seeds > 0
+        else {
+            self.say("usage: Mutants LIST SEEDS [NAME...]")
             exit(EX_USAGE)
         }
-        let names = Set(CommandLine.arguments.dropFirst(2))
+        let names = Set(arguments.dropFirst(2))
         let bugs = try self.bugs(of: list).filter { names.isEmpty || names.contains($0.name) }
         var caught: [String: Int] = [:]
         for bug in bugs {
@@ -25,7 +25,7 @@ enum MutantRunner {
                 self.say("this build has no bugs in it: build it with -Xswiftc -DPLANTED_BUGS")
                 exit(EX_CONFIG)
             }
-            let failure = self.firstFailure()
+            let failure = self.firstFailure(in: 1...seeds)
             caught[bug.file, default: 0] += failure == nil ? 0 : 1
             self.say(
                 self.padded(bug.name, 44)
@@ -51,8 +51,8 @@ enum MutantRunner {
         }
     }
 
-    private static func firstFailure() -> (seed: UInt64, failure: SimulationFailure)? {
-        for seed in self.seeds {
+    private static func firstFailure(in seeds: ClosedRange<UInt64>) -> (seed: UInt64, failure: SimulationFailure)? {
+        for seed in seeds {
             if let failure = Simulation.run(seed: seed).failure { return (seed, failure) }
         }
         return nil

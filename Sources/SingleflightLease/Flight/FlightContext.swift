@@ -34,6 +34,6 @@ package final class FlightContext: Sendable {
 extension DistributedGroupError {
     /// What everybody gets when an operation ran longer than a flight may.
     static var flightTooLong: DistributedGroupError {
-        DistributedGroupError(.flightTooLong, "the operation ran longer than the group's maximumFlight")
+        DistributedGroupError(.flightTooLong, "the operation ran longer than the group's limits.flight")
     }
 }

@@ -15,7 +15,7 @@ extension FlightDriver {
     }
 
     /// The path of code that runs on behalf of the flight.
-    var path: FlightPath {
+    package var path: FlightPath {
         FlightPath(shard: self.number, flight: FlightID(slot: 0, serial: 0), outer: FlightPath.current)
     }
 
@@ -24,8 +24,9 @@ extension FlightDriver {
         let isInside = FlightPath.current.contains(shard: self.number, flight: FlightID(slot: 0, serial: 0))
         return self.state.withLock { state in
             guard state.isOpen else { return .closed }
-            if isInside { return .reentrant }
-            if let limit = self.context.maximumWaiters, state.seats.subscribers >= limit { return .full }
+            if isInside, !Planted.bug("flight-waits-for-itself") { return .reentrant }
+            let limit = Planted.bug("any-number-may-wait") ? nil : self.context.maximumWaiters
+            if let limit, state.seats.subscribers >= limit { return .full }
             return .seated(state.seats.take(as: .subscriber))
         }
     }
@@ -39,7 +40,7 @@ extension FlightDriver {
     }
 
     /// How many callers wait, or may.
-    var callerCount: Int {
+    package var callerCount: Int {
         self.state.withLock { $0.seats.occupied }
     }
 
@@ -74,12 +75,13 @@ extension FlightDriver {
             switch state.ending {
             case .none:
                 guard state.seats.suspend(seat, waiter) else { return .resume(Self.gone) }
-                guard priority.rawValue > state.priority else { return .wait(raising: nil) }
+                let isMoreUrgent = priority.rawValue > state.priority && !Planted.bug("urgent-caller-not-noticed")
+                guard isMoreUrgent else { return .wait(raising: nil) }
                 state.priority = priority.rawValue
                 return .wait(raising: state.operation)
             case .undecoded(let end, let learnedAt):
                 guard state.seats.vacate(seat) != nil else { return .resume(Self.gone) }
-                state.ending = .decoding(end, learnedAt: learnedAt)
+                if !Planted.bug("decoded-by-each-caller") { state.ending = .decoding(end, learnedAt: learnedAt) }
                 return .resume(.decode)
             case .decoding:
                 return state.seats.suspend(seat, waiter) ? .wait(raising: nil) : .resume(Self.gone)
@@ -113,9 +115,11 @@ extension FlightDriver {
 
     /// Ends the flight for this process if nobody is left here who waits for it.
     private func abandonIfDeserted(_ now: LeaseInstant, _ state: inout State) {
-        guard case .none = state.ending, state.isOpen, state.seats.occupied == 0 else { return }
+        let remaining = Planted.bug("one-that-leaves-ends-it-for-all") ? 0 : state.seats.occupied
+        guard case .none = state.ending, state.isOpen, remaining == 0 else { return }
+        if Planted.bug("last-that-leaves-ends-nothing") { return }
         // In the same critical section in which the last one leaves: a later caller begins a flight of its own.
-        self.close(&state)
+        if !Planted.bug("deserted-flight-can-be-joined") { self.close(&state) }
         self.transition(.abandoned, now, &state)
     }
 
@@ -140,7 +144,7 @@ extension FlightDriver {
 
     /// The flight has come to its end: tells the callers, as soon as the outcome is decoded if it must be.
     func end(_ end: FlightEnd, _ now: LeaseInstant, _ state: inout State) {
-        self.close(&state)
+        if !Planted.bug("ended-flight-can-be-joined") { self.close(&state) }
         self.stopWork(&state)
         state.isShared = state.seats.occupied > 1
         let coordination: Coordination =
@@ -211,7 +215,7 @@ extension FlightDriver {
     func settle(_ settlement: Settlement, _ state: inout State) -> Settled {
         let settled = Settled(settlement: settlement, isShared: state.isShared)
         state.ending = .settled(settled)
-        state.effects.append(.resume(state.seats.vacateWaiting(), settled))
+        if !Planted.bug("callers-not-told") { state.effects.append(.resume(state.seats.vacateWaiting(), settled)) }
         if !state.endHandlers.isEmpty {
             state.effects.append(.notify(Array(state.endHandlers.values), settled))
             state.endHandlers = [:]
@@ -228,7 +232,7 @@ extension FlightDriver {
     }
 
     /// Calls `handler` once it is known who leads; at once if it is known already.
-    func onDecision(_ handler: @escaping @Sendable (LocalDecision) -> Void) {
+    package func onDecision(_ handler: @escaping @Sendable (LocalDecision) -> Void) {
         let decision = self.state.withLock { state in
             if state.decision == nil { state.deciding.append(handler) }
             return state.decision

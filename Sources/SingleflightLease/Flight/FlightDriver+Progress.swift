@@ -1,3 +1,4 @@
+import Singleflight
 import Synchronization
 
 /// How far a flight's work is, for those who want to know here and elsewhere.
@@ -11,22 +12,31 @@ extension FlightDriver: ProgressSource {
             state.progress = progress
             return true
         }
+        if Planted.bug("progress-not-told-here") { return }
         self.tell(progress)
     }
 
     /// Reads how far the leader is from the lease's record, which tells what was announced before this process listened.
     func readProgress() {
+        let known = self.state.withLock { $0.latestReport?.serial }
         self.context.store.send(InspectRequest(key: self.key)) { reply in
             guard case .success(let inspection) = reply, let lease = inspection.lease,
                 let progress = lease.note.progress
             else { return }
-            self.progressed(progress, of: lease.token)
+            // What was announced since is newer than the record, which was read before.
+            self.progressed(progress, of: lease.token, unlessAfter: known)
         }
     }
 
-    func progressed(_ progress: FlightProgress, of token: LeaseToken) {
-        guard self.state.withLock({ $0.machine.followedToken == token }) else { return }
-        self.tell(progress)
+    /// - Parameter known: the latest report's serial when the question was asked that this is the answer to; `nil` inside
+    ///   for no report; `nil` for news, which need no question.
+    func progressed(_ progress: FlightProgress, of token: LeaseToken, unlessAfter known: UInt64?? = nil) {
+        let isNews = self.state.withLock { state in
+            let isUnchanged = known.map { $0 == state.latestReport?.serial } ?? true
+            let isFollowed = state.machine.followedToken == token || Planted.bug("progress-of-another-flight-told")
+            return isFollowed && (isUnchanged || Planted.bug("record-overrides-news"))
+        }
+        if isNews { self.tell(progress) }
     }
 
     private func tell(_ progress: FlightProgress) {
@@ -42,7 +52,8 @@ extension FlightDriver: ProgressSource {
         }
     }
 
-    func attach(_ feed: ProgressFeed) {
+    package func attach(_ feed: ProgressFeed) {
+        feed.begin()
         let (latest, isOver, isUnknown) = self.state.withLock { state in
             guard case .none = state.ending else { return (state.latestReport, true, false) }
             state.feeds[ObjectIdentifier(feed)] = feed
@@ -51,11 +62,11 @@ extension FlightDriver: ProgressSource {
             return (state.latestReport, false, isUnknown)
         }
         if let latest { feed.offer(latest.report, serial: latest.serial) }
-        if isOver { feed.finish() }
+        if isOver { feed.flightEnded() }
         if isUnknown { self.readProgress() }
     }
 
-    func detach(_ feed: ProgressFeed) {
+    package func detach(_ feed: ProgressFeed) {
         _ = self.state.withLock { $0.feeds.removeValue(forKey: ObjectIdentifier(feed)) }
     }
 }

@@ -10,6 +10,9 @@ extension FlightDriver {
         state.token = token
         state.leadingSince = now
         if state.isByHand {
+            if Planted.bug("lent-operation-runs-beside-the-leader"), let lent = state.operation {
+                state.effects.append(.begin(lent, token))
+            }
             if let operation = state.operation.take() { state.effects.append(.cancel(operation)) }
         } else if let operation = state.operation {
             state.effects.append(.begin(operation, token))
@@ -31,7 +34,8 @@ extension FlightDriver {
         let (onLost, onAbandoned) = (state.onLost, state.onAbandoned.map { [$0] } ?? [])
         state.onLost = []
         state.onAbandoned = nil
-        let called = wasWanted ? (loss == .abandoned ? onAbandoned : onLost) : []
+        let called =
+            wasWanted && !Planted.bug("leader-not-told-of-its-loss") ? (loss == .abandoned ? onAbandoned : onLost) : []
         if !called.isEmpty { state.effects.append(.call(called)) }
         state.effects.append(.discard(onLost + onAbandoned))
     }
@@ -39,6 +43,7 @@ extension FlightDriver {
     /// The work's result is not wanted any more, unless it has come.
     func stopWork(_ state: inout State) {
         guard let operation = state.operation.take() else { return }
+        if Planted.bug("work-goes-on-unwanted") { return }
         state.effects.append(state.result == nil ? .cancel(operation) : .release(operation))
     }
 
@@ -57,7 +62,7 @@ extension FlightDriver {
                 state.effects.append(.cancel(operation))
                 return true
             }
-            state.operation = operation
+            if !Planted.bug("lent-operation-forgotten") { state.operation = operation }
             if state.beginsOnArrival { state.effects.append(.begin(operation, state.token)) }
             return true
         }
@@ -71,7 +76,7 @@ extension FlightDriver {
     /// Hands in the work's result. Returns whether it was wanted.
     @discardableResult
     package func handIn(_ result: Result<ErasedValue, any Error>) -> Bool {
-        guard self.state.withLock({ $0.machine.isWorking }) else { return false }
+        guard self.state.withLock({ $0.machine.isWorking }) || Planted.bug("second-result-wins") else { return false }
         // Outside of the lock: it is the user's code, and can be long.
         switch self.kind {
         case .leased: break
@@ -97,14 +102,14 @@ extension FlightDriver {
     }
 
     /// Whether an operation's task may hand in its result itself: no code of users then keeps it from others.
-    private func handsInAtOnce(_ result: Result<ErasedValue, any Error>) -> Bool {
+    package func handsInAtOnce(_ result: Result<ErasedValue, any Error>) -> Bool {
         if case .alone = self.kind, case .success = result { return true }
-        return self.context.coder.encodesQuickly(result)
+        return self.context.coder.encodesQuickly(result) || Planted.bug("slow-codec-in-the-operations-task")
     }
 
     private func take(_ result: Result<ErasedValue, any Error>, as outcome: StoredOutcome) -> Bool {
         self.step(.operationEnded(outcome)) { state in
-            guard state.machine.isWorking else { return false }
+            guard state.machine.isWorking || Planted.bug("second-result-wins") else { return false }
             state.result = result
             return true
         }
@@ -127,7 +132,7 @@ extension FlightDriver {
     func leaderLeaves(reason: String? = nil) -> Bool {
         self.step(.leaderLeft(reason: reason)) { state in
             guard state.isByHand else { return false }
-            if state.machine.mayYetLead { state.isByHand = false }
+            if state.machine.mayYetLead, !Planted.bug("leader-that-left-is-waited-for") { state.isByHand = false }
             return state.machine.isWorking
         }
     }
@@ -135,7 +140,9 @@ extension FlightDriver {
     /// Calls `handler` when nobody waits any more, here or elsewhere. Only the first is kept.
     func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
         self.state.withLock { state in
-            if state.onAbandoned == nil { state.onAbandoned = handler }
+            if state.onAbandoned == nil, !Planted.bug("leader-not-told-that-nobody-waits") {
+                state.onAbandoned = handler
+            }
         }
     }
 
@@ -150,7 +157,7 @@ extension FlightDriver {
     }
 
     /// Whether the work's result is still wanted, as far as this process knows.
-    var isWorking: Bool {
+    package var isWorking: Bool {
         self.state.withLock { $0.machine.isWorking }
     }
 

@@ -92,7 +92,7 @@ package final class FlightDriver: Sendable {
     package let key: FlightKey
     let context: FlightContext
     /// Told of the flight's steps; `nil` if nobody wants to know.
-    let observer: (any FlightObserving)?
+    package let observer: (any FlightObserving)?
     /// Where callers find the flight while it is open; `nil` for one that nobody can join.
     let index: FlightIndex?
     let isStartedByHand: Bool
@@ -304,7 +304,7 @@ package final class FlightDriver: Sendable {
         case .begin(let operation, let token):
             operation.begin(token: token)
         case .cancel(let operation):
-            operation.cancel()
+            if !Planted.bug("operation-not-told-to-stop") { operation.cancel() }
         case .call(let handlers):
             for handler in handlers {
                 self.context.runtime.offload(handler)
@@ -321,6 +321,8 @@ package final class FlightDriver: Sendable {
             self.index?.remove(self)
         case .decode(let waiter):
             waiter.resume(.decode)
+        case .decodeElsewhere where Planted.bug("slow-codec-on-the-stores-thread"):
+            _ = self.decode()
         case .decodeElsewhere:
             self.context.runtime.offload { _ = self.decode() }
         case .resume(let seats, let settled):
@@ -333,13 +335,13 @@ package final class FlightDriver: Sendable {
             }
         case .finishFeeds(let feeds):
             for feed in feeds {
-                feed.finish()
+                feed.flightEnded()
             }
         case .readProgress:
             self.readProgress()
         case .letGo(let timer, let registration):
             if let timer { self.context.store.clock.cancel(timer) }
-            registration?.cancel()
+            if !Planted.bug("flight-listens-on") { registration?.cancel() }
         case .discard, .release:
             break
         }

@@ -1,3 +1,5 @@
+import Singleflight
+
 /// A flight without a lease: the store could not be asked, or the group only observes. Nobody elsewhere hears of it.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out.
@@ -23,11 +25,12 @@ package struct Alone: Sendable {
             self.tooLongAt = self.longest.map { now.advanced(by: $0) }
             return [.startOperation(nil)] + (self.tooLongAt.map { [.wake(at: $0)] } ?? [])
         case .timer:
-            guard let tooLongAt, now >= tooLongAt else { return [] }
+            guard let tooLongAt, now >= tooLongAt, !Planted.bug("hung-local-run-goes-on") else { return [] }
             return self.end([.cancelOperation(.tooLong), .tell(.tooLong(nil, attempt: 0))])
         case .operationEnded:
             return self.end([.tell(.ranAlone)])
         case .leaderLeft(let reason):
+            if Planted.bug("local-leader-cannot-leave") { return [] }
             return self.end([.tell(reason.map { .leaderCanceled(reason: $0) } ?? .leaderLeft)])
         case .abandoned:
             return self.end([.cancelOperation(.abandoned)])

@@ -1,3 +1,5 @@
+import Singleflight
+
 /// One flight in one process, from asking to lead until nothing of it is left: a follower that may become a leader, and
 /// what the process may hold at the store without knowing it.
 ///
@@ -111,8 +113,8 @@ package struct FlightMachine: Sendable {
 
     /// A phase is over: the flight is, too, unless something may still be held; then it goes on until that is handed back.
     private mutating func end(owing debt: HandingBack.Debt?, isReleasing: Bool) -> [FlightAction] {
-        guard !self.isFinal else { return [] }
-        guard let debt else {
+        guard !self.isFinal || Planted.bug("flight-ends-twice") else { return [] }
+        guard let debt, !Planted.bug("nothing-is-handed-back") else {
             self.isFinal = true
             return [.finish]
         }

@@ -11,28 +11,61 @@ package protocol FlightOperation: AnyObject, Sendable {
     func raise(to priority: TaskPriority)
 }
 
+/// What is decided of an operation, once.
+package enum OperationStart: Sendable {
+    /// The work runs, under this token if there is a lease.
+    case run(LeaseToken?)
+    /// The work never runs.
+    case dismissed
+}
+
+/// What is known of an operation, under the lock of whatever runs it. Each step says what is to be done outside of it.
+///
+/// - Parameters:
+///   - Waiting: the work, while it waits to be begun.
+///   - Work: the work, once it was made.
+package struct OperationState<Waiting, Work> {
+    private var start: OperationStart?
+    private var waiting: Waiting?
+    private var work: Work?
+
+    package init() {}
+
+    /// The work was made; before anybody else knows of the operation.
+    package mutating func made(_ work: Work) {
+        self.work = work
+    }
+
+    /// The work waits to be begun. Answers at once if that is known.
+    package mutating func wait(_ waiting: Waiting) -> OperationStart? {
+        if self.start == nil { self.waiting = waiting }
+        return Planted.bug("begun-before-it-waits-forgotten") ? nil : self.start
+    }
+
+    /// The work is to run, or never will. Answers who waits for that.
+    package mutating func decide(_ start: OperationStart) -> Waiting? {
+        guard self.start == nil else { return nil }
+        self.start = start
+        return self.waiting.take()
+    }
+
+    /// The work is not wanted any more. Answers what is to be canceled.
+    package func cancel() -> Work? {
+        Planted.bug("cancellation-forgotten") ? nil : self.work
+    }
+
+    /// Somebody of this priority waits. Answers what is to be raised.
+    package func raise() -> Work? {
+        Planted.bug("urgency-forgotten") ? nil : self.work
+    }
+}
+
 /// An operation in a task of its own.
 ///
 /// The task is made when its caller joins the flight, and waits for the lease: so it inherits the task-locals and the
 /// priority of that caller, which the thread that brings the store's reply does not have.
 final class OperationTask: FlightOperation {
-    private enum Start: Sendable {
-        /// The work runs, under this token if there is a lease.
-        case run(LeaseToken?)
-        /// The work never runs.
-        case dismissed
-    }
-
-    private struct State {
-        var start: Start?
-        /// The task, while it waits for the start.
-        var waiting: Continuation<Start>?
-        var task: Task<Void, Never>?
-        var isCanceled = false
-        var priority: TaskPriority?
-    }
-
-    private let state = Mutex(State())
+    private let state = Mutex(OperationState<Continuation<OperationStart>, Task<Void, Never>>())
 
     /// - Parameter body: the work; it is given the token of the lease, and `nil` where there is none.
     init(_ body: @escaping @Sendable (_ token: LeaseToken?) async -> Void) {
@@ -41,12 +74,7 @@ final class OperationTask: FlightOperation {
             guard case .run(let token) = await self.started() else { return }
             await body(token)
         }
-        let (isCanceled, priority) = self.state.withLock { state in
-            state.task = task
-            return (state.isCanceled, state.priority)
-        }
-        if isCanceled { task.cancel() }
-        if let priority { Self.escalate(task, to: priority) }
+        self.state.withLock { $0.made(task) }
     }
 
     private static func launch(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
@@ -64,22 +92,15 @@ final class OperationTask: FlightOperation {
     }
 
     /// Waits until it is known whether the work is to run.
-    private func started() async -> Start {
+    private func started() async -> OperationStart {
         await withContinuation { continuation in
-            let start = self.state.withLock { state in
-                if state.start == nil { state.waiting = continuation }
-                return state.start
-            }
+            let start = self.state.withLock { $0.wait(continuation) }
             if let start { continuation.resume(returning: start) }
         }
     }
 
-    private func decide(_ start: Start) {
-        let waiting = self.state.withLock { state -> Continuation<Start>? in
-            guard state.start == nil else { return nil }
-            state.start = start
-            return state.waiting.take()
-        }
+    private func decide(_ start: OperationStart) {
+        let waiting = self.state.withLock { $0.decide(start) }
         waiting?.resume(returning: start)
     }
 
@@ -88,19 +109,13 @@ final class OperationTask: FlightOperation {
     }
 
     func cancel() {
-        let task = self.state.withLock { state in
-            state.isCanceled = true
-            return state.task
-        }
+        let task = self.state.withLock { $0.cancel() }
         task?.cancel()
         self.decide(.dismissed)
     }
 
     func raise(to priority: TaskPriority) {
-        let task = self.state.withLock { state in
-            state.priority = max(state.priority ?? priority, priority)
-            return state.task
-        }
+        let task = self.state.withLock { $0.raise() }
         if let task { Self.escalate(task, to: priority) }
     }
 }

@@ -110,7 +110,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         onProgress: @escaping @Sendable (FlightProgress) -> Void,
         operation: @escaping @Sendable (Flight<Key>) async throws -> Value
     ) async -> Outcome<Value> {
-        let feed = ProgressFeed()
+        let feed = ProgressFeed(endsWithFlight: false)
         async let reading: Void = {
             while let progress = await feed.next() {
                 onProgress(progress)

@@ -36,7 +36,7 @@ package final class FlightIndex: Sendable {
             case .closed, nil: break
             }
             let driver = make()
-            flights[key] = driver
+            if !Planted.bug("flight-that-nobody-can-join") { flights[key] = driver }
             // A closed one is handed out: what it holds must not be let go of under the lock.
             return (.started(driver), found)
         }
@@ -47,6 +47,7 @@ package final class FlightIndex: Sendable {
     func remove(_ driver: FlightDriver) {
         _ = self.shard(of: driver.key).flights.withLock { flights -> FlightDriver? in
             guard flights[driver.key] === driver else { return nil }
+            if Planted.bug("closed-flight-stays-listed") { return nil }
             return flights.removeValue(forKey: driver.key)
         }
     }

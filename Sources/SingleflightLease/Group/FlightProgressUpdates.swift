@@ -1,11 +1,13 @@
+import Singleflight
 import Synchronization
 
 /// What a flight's operation says of its progress, as a sequence that ends with the flight.
 ///
 /// It begins with the latest report, if there is one. A reader that is slower than the reports gets the newest and none of
 /// those before. What is reported in this process comes at once, what is reported in another comes as that one renews its
-/// lease: at most once in ``DistributedGroupConfiguration/progressInterval``, and perhaps never if messages are lost. Each iterator
-/// is independent and starts with the latest report at the time it is made; it ends early where its task is canceled.
+/// lease: at most once in ``DistributedGroupConfiguration/Limits/progressInterval``, and perhaps never if messages are lost.
+/// Each iterator is independent and starts with the latest report at the time it is made; it ends early where its task is
+/// canceled.
 public struct FlightProgressUpdates: AsyncSequence, Sendable {
     /// What is reported.
     public typealias Element = FlightProgress
@@ -45,7 +47,7 @@ public struct FlightProgressUpdates: AsyncSequence, Sendable {
 }
 
 /// A flight, as those see it who read its progress.
-protocol ProgressSource: Sendable {
+package protocol ProgressSource: Sendable {
     func attach(_ feed: ProgressFeed)
     func detach(_ feed: ProgressFeed)
 }
@@ -66,7 +68,7 @@ private final class ProgressReading: Sendable {
 }
 
 /// Hands the newest report to one reader.
-final class ProgressFeed: Sendable {
+package final class ProgressFeed: Sendable {
     private struct State {
         var newest: (serial: UInt64, progress: FlightProgress)?
         var lastRead: UInt64 = 0
@@ -75,13 +77,39 @@ final class ProgressFeed: Sendable {
 
         /// The newest report, if it was not read yet.
         mutating func take() -> FlightProgress? {
-            guard let newest, newest.serial > self.lastRead else { return nil }
+            let isNew = newest?.serial ?? 0 > self.lastRead || Planted.bug("report-told-again")
+            guard let newest, isNew else { return nil }
             self.lastRead = newest.serial
             return newest.progress
         }
     }
 
     private let state = Mutex(State())
+
+    private let endsWithFlight: Bool
+
+    /// - Parameter endsWithFlight: whether no more reports come after the flight's end. A call may go on in another flight.
+    package init(endsWithFlight: Bool = true) {
+        self.endsWithFlight = endsWithFlight
+    }
+
+    /// A flight begins to offer its reports, which it counts from 1.
+    func begin() {
+        self.state.withLock { state in
+            state.newest = nil
+            state.lastRead = 0
+        }
+    }
+
+    /// The flight has ended.
+    func flightEnded() {
+        if self.endsWithFlight { self.finish() }
+    }
+
+    /// The newest report, if it was not read yet.
+    package func take() -> FlightProgress? {
+        self.state.withLock { $0.take() }
+    }
 
     /// - Parameter serial: counts the flight's reports from 1: threads may offer them in another order.
     func offer(_ progress: FlightProgress, serial: UInt64) {

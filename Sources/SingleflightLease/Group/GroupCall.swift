@@ -1,8 +1,10 @@
-import Singleflight
+package import Singleflight
 
 /// One caller of a group: turns what its process knows of a flight into what this caller is told.
-struct GroupCall: Sendable {
+package struct GroupCall: Sendable {
     var calledAt: LeaseInstant
+    /// When the caller stops waiting; `nil` for never.
+    var deadline: LeaseInstant?
     /// Whether its operation runs, or it works by hand, if this process leads.
     var isStarter = false
     var unavailable: UnavailablePolicy
@@ -20,6 +22,13 @@ struct GroupCall: Sendable {
         return copy
     }
 
+    /// The same, which begins a flight or does not.
+    func starting(_ isStarter: Bool) -> GroupCall {
+        var copy = self
+        copy.isStarter = isStarter
+        return copy
+    }
+
     /// Tells of the call's end.
     func end(_ outcome: Outcome<ErasedValue>) -> Outcome<ErasedValue> {
         self.observer?.end(outcome)
@@ -29,7 +38,8 @@ struct GroupCall: Sendable {
     /// What a run in this process is to the call after a flight that came to this; `nil` if there is to be none.
     func localRun(after settlement: Settlement) -> Coordination? {
         switch settlement {
-        case .unavailable: self.unavailable == .runLocally ? .degraded : nil
+        case .unavailable:
+            self.unavailable == .runLocally || Planted.bug("unavailable-policy-ignored") ? .degraded : nil
         case .finished(let flight): flight.isUndecodable && self.undecodable == .runLocally ? .undecodable : nil
         case .canceled: nil
         }
@@ -42,19 +52,20 @@ struct GroupCall: Sendable {
         case .unavailable(let error):
             return self.unavailable(because: error)
         case .finished(let flight):
-            if let error = flight.unverified, self.unavailable == .fail {
+            if let error = flight.unverified, self.unavailable == .fail, !Planted.bug("unverified-result-told") {
                 return self.unavailable(because: error)
             }
             let role: Role =
                 switch flight.source {
-                case .thisProcess: self.isStarter ? .leader : .subscriber
+                case .thisProcess: self.isStarter || Planted.bug("subscriber-told-that-it-led") ? .leader : .subscriber
                 case .remote, .reused: .follower
                 }
             self.observer?.resumed(by: flight, as: role)
+            let isSharedHere = settled.isShared && !Planted.bug("sharing-in-the-process-not-told")
             return .complete(
                 Completion(
                     result: flight.result,
-                    isShared: settled.isShared || flight.isSharedElsewhere,
+                    isShared: isSharedHere || flight.isSharedElsewhere,
                     role: role,
                     source: flight.source,
                     token: flight.token,
@@ -86,4 +97,46 @@ struct GroupCall: Sendable {
     }
 
     private var waited: Duration { self.calledAt.duration(to: self.store.clock.now) }
+}
+
+/// A call that waits for a flight: everything but the parking of its task.
+package struct CallWait: Sendable {
+    package let driver: FlightDriver
+    package let seat: SeatID
+    let call: GroupCall
+    /// What the call is to a group that only observes.
+    var observed: ObservedCall?
+
+    init(_ driver: FlightDriver, _ seat: SeatID, _ call: GroupCall, observed: ObservedCall? = nil) {
+        self.driver = driver
+        self.seat = seat
+        self.call = call
+        self.observed = observed
+    }
+
+    /// The wait begins: for no longer than the call's limit. The timer is for ``end(_:_:_:)``.
+    package func begin(_ feed: ProgressFeed?) -> LeaseTimer? {
+        if let feed { self.driver.attach(feed) }
+        return self.call.deadline.map { deadline in
+            self.call.store.clock.schedule(at: deadline) { [driver, seat] in driver.leave(seat) }
+        }
+    }
+
+    /// The wait is over. Says what the caller learned by it.
+    package func end(_ awakening: Awakening, _ timer: LeaseTimer?, _ feed: ProgressFeed?) -> Settled {
+        if let timer { self.call.store.clock.cancel(timer) }
+        if let feed { self.driver.detach(feed) }
+        switch awakening {
+        case .settled(let settled): return settled
+        case .left, .decode: return Settled(settlement: .canceled(.waitLimitReached), isShared: false)
+        case .canceled: return Settled(settlement: .canceled(.callerCanceled), isShared: false)
+        }
+    }
+}
+
+/// What a call comes to next.
+package enum CallStep: Sendable {
+    /// It waits for a flight; ``GroupCore/resumed(_:_:work:)`` says what comes after.
+    case waits(CallWait)
+    case ended(Outcome<ErasedValue>)
 }

@@ -6,6 +6,10 @@ package import Singleflight
 /// class that is specialized, looks up the metadata of its types as it runs. That was a quarter of a flight's time.
 package final class GroupCore: Sendable {
     package typealias Operation = @Sendable (Flight<FlightKey>) async throws -> ErasedValue
+    /// Makes the work of a call: for the flight that it belongs to, and for what an observing group takes the call for.
+    package typealias WorkMaker = (FlightDriver, ObservedCall?) -> any FlightOperation
+    /// Makes whoever hears of a flight of this key and kind.
+    package typealias Watch = @Sendable (FlightKey, FlightDriver.Kind) -> any FlightObserving
 
     /// The durations and rules that the group was made with.
     let configuration: DistributedGroupConfiguration
@@ -17,6 +21,8 @@ package final class GroupCore: Sendable {
     private let localRuns = FlightIndex()
     /// What would have been coalesced, in a group that only observes.
     private let observed: ObservedFlights?
+    /// Who hears of each flight in a simulation.
+    private let watch: Watch?
 
     /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration``.
     package init(
@@ -47,8 +53,8 @@ package final class GroupCore: Sendable {
         }
         let coder = PayloadCoder(
             codec: codec,
-            typedFailures: configuration.typedFailures,
-            maximumResultBytes: configuration.maximumResultBytes,
+            typedFailures: configuration.results.typedFailures,
+            maximumResultBytes: configuration.results.maximumBytes,
             label: store.label
         )
         self.configuration = configuration
@@ -58,7 +64,7 @@ package final class GroupCore: Sendable {
             terms: try configuration.terms(commandTimeout: store.commandTimeout),
             coder: coder,
             runtime: runtime,
-            maximumWaiters: configuration.maximumWaitersPerKey
+            maximumWaiters: configuration.limits.waitersPerKey
         )
         self.observer = GroupObserver(
             group: name,
@@ -71,6 +77,7 @@ package final class GroupCore: Sendable {
             case .coalesce: nil
             case .observe: try ObservedFlights(of: self.context, metrics: self.observer?.metrics)
             }
+        self.watch = nil
     }
 
     /// The group's name: part of every key's identity in the store.
@@ -80,18 +87,23 @@ package final class GroupCore: Sendable {
     package var inFlight: Int { self.flights.count + self.localRuns.count }
 
     /// What a group that only observes has seen since it was made; nothing in any other.
-    var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
+    package var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
 
-    func key(_ key: some FlightKeyConvertible) -> FlightKey {
+    package func key(_ key: some FlightKeyConvertible) -> FlightKey {
         FlightKey(checkedGroup: self.context.group, bytes: key.flightKeyBytes)
     }
 
     /// For simulations, whose terms no configuration allows.
-    package init(_ context: FlightContext) {
+    package init(
+        _ context: FlightContext,
+        mode: CoalescingMode = .coalesce,
+        watch: Watch? = nil
+    ) {
         self.configuration = DistributedGroupConfiguration()
         self.context = context
         self.observer = nil
-        self.observed = nil
+        self.observed = mode == .observe ? ObservedFlights(ofChecked: context, metrics: nil) : nil
+        self.watch = watch
     }
 
     // MARK: - Flights
@@ -120,7 +132,7 @@ package final class GroupCore: Sendable {
                 self.context,
                 in: self.flights,
                 isByHand: isByHand,
-                observer: observer()
+                observer: self.watch?(key, .leased(canTakeOver: !isByHand)) ?? observer()
             )
         }
     }
@@ -129,13 +141,16 @@ package final class GroupCore: Sendable {
     ///
     /// No lease ends the run of an operation that hangs: its longest time does.
     private func joinLocalRun(_ key: FlightKey, isByHand: Bool) -> Entrance {
-        self.join(key, self.localRuns) {
+        let isEndless = isByHand || Planted.bug("local-run-without-end")
+        let kind = FlightDriver.Kind.alone(longest: isEndless ? nil : self.context.terms.maximumFlight, .degraded)
+        return self.join(key, self.localRuns) {
             FlightDriver(
                 key,
-                .alone(longest: isByHand ? nil : self.context.terms.maximumFlight, .degraded),
+                kind,
                 self.context,
                 in: self.localRuns,
-                isByHand: isByHand
+                isByHand: isByHand,
+                observer: self.watch?(key, kind)
             )
         }
     }
@@ -153,24 +168,39 @@ package final class GroupCore: Sendable {
         }
     }
 
-    private func call(_ key: FlightKey, unavailable: UnavailablePolicy?) -> GroupCall {
+    /// One more call.
+    ///
+    /// - Parameter limit: how long it waits at most.
+    package func call(_ key: FlightKey, waitingAtMost limit: Duration? = nil, unavailable: UnavailablePolicy?)
+        -> GroupCall
+    {
         let calledAt = self.context.store.clock.now
         return GroupCall(
             calledAt: calledAt,
+            deadline: limit.map { calledAt.advanced(by: $0) },
             unavailable: unavailable ?? self.configuration.unavailable,
-            undecodable: self.configuration.undecodable,
+            undecodable: self.configuration.results.undecodable,
             store: self.context.store,
             observer: self.observer?.call(key, at: calledAt)
         )
     }
 
     /// The task of a caller's operation, which hands its result to the flight.
-    private func operation(_ driver: FlightDriver, _ body: @escaping Operation) -> OperationTask {
+    private func operation(
+        _ driver: FlightDriver,
+        _ observed: ObservedCall?,
+        _ body: @escaping Operation
+    ) -> OperationTask {
         OperationTask { token in
             let flight = Flight(key: driver.key, token: token, driver: driver)
             let result: Result<ErasedValue, any Error>
             do {
-                result = .success(try await driver.perform { try await body(flight) })
+                result = .success(
+                    try await driver.perform {
+                        guard let observed else { return try await body(flight) }
+                        return try await observed.perform { try await body(flight) }
+                    }
+                )
             } catch {
                 result = .failure(error)
             }
@@ -188,133 +218,126 @@ package final class GroupCore: Sendable {
         feed: ProgressFeed? = nil,
         operation: @escaping Operation
     ) async -> Outcome<ErasedValue> {
-        var call = self.call(key, unavailable: unavailable)
+        let call = self.call(key, waitingAtMost: limit, unavailable: unavailable)
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
-        let deadline = limit.map { call.calledAt.advanced(by: $0) }
-        if let observed { return await self.run(key, observedBy: observed, call, until: deadline, feed, operation) }
+        var step = self.admit(key, call) { self.operation($0, $1, operation) }
+        while true {
+            switch step {
+            case .waits(let wait):
+                let timer = wait.begin(feed)
+                let awakening = await wait.driver.outcome(of: wait.seat)
+                let settled = wait.end(awakening, timer, feed)
+                step = self.resumed(wait, settled) { self.operation($0, $1, operation) }
+            case .ended(let outcome):
+                return call.end(outcome)
+            }
+        }
+    }
+
+    /// A call joins the flight of `key` with its work, or starts one.
+    package func admit(_ key: FlightKey, _ call: GroupCall, work: WorkMaker) -> CallStep {
+        if let observed { return self.admit(key, call, observedBy: observed, work) }
         switch self.join(key, isByHand: false, observer: call.observer?.flight()) {
         case .refused(let error):
-            return call.end(.canceled(.refused(error)))
+            return .ended(.canceled(.refused(error)))
         case .joined(let driver, let seat, let isStarter):
-            call.isStarter = isStarter
             CallObserver.within(call.observer) {
                 if isStarter {
-                    driver.begin(self.operation(driver, operation))
+                    driver.begin(work(driver, nil))
                 } else {
-                    driver.offer { self.operation(driver, operation) }
+                    driver.offer { work(driver, nil) }
                 }
             }
-            let settled = await self.outcome(of: driver, seat, until: deadline, feed)
-            call.localRun = call.localRun(after: settled.settlement)
-            if call.localRun != nil {
-                return call.end(await self.runLocally(key, call, until: deadline, feed, operation))
-            }
-            return call.end(call.outcome(of: settled))
+            return .waits(CallWait(driver, seat, call.starting(isStarter)))
         }
     }
 
-    nonisolated(nonsending) private func runLocally(
-        _ key: FlightKey,
-        _ before: GroupCall,
-        until deadline: LeaseInstant?,
-        _ feed: ProgressFeed?,
-        _ operation: @escaping Operation
-    ) async -> Outcome<ErasedValue> {
-        switch self.joinLocalRun(key, isByHand: false) {
+    /// A call whose wait is over is told, or goes on without the store.
+    package func resumed(_ wait: CallWait, _ settled: Settled, work: WorkMaker) -> CallStep {
+        wait.observed?.end()
+        guard let localRun = wait.call.localRun(after: settled.settlement) else {
+            return .ended(wait.call.outcome(of: settled))
+        }
+        var call = wait.call
+        call.localRun = localRun
+        switch self.joinLocalRun(wait.driver.key, isByHand: false) {
         case .refused(let error):
-            return .canceled(.refused(error))
+            return .ended(.canceled(.refused(error)))
         case .joined(let driver, let seat, let isStarter):
-            var call = before
-            call.isStarter = isStarter
             if isStarter {
-                CallObserver.within(call.observer) { driver.begin(self.operation(driver, operation)) }
+                CallObserver.within(call.observer) { driver.begin(work(driver, nil)) }
             }
-            return call.outcome(of: await self.outcome(of: driver, seat, until: deadline, feed))
+            return .waits(CallWait(driver, seat, call.starting(isStarter)))
         }
     }
 
-    nonisolated(nonsending) private func run(
+    private func admit(
         _ key: FlightKey,
+        _ call: GroupCall,
         observedBy observed: ObservedFlights,
-        _ before: GroupCall,
-        until deadline: LeaseInstant?,
-        _ feed: ProgressFeed?,
-        _ operation: @escaping Operation
-    ) async -> Outcome<ErasedValue> {
-        var call = before
-        call.isStarter = true
+        _ work: WorkMaker
+    ) -> CallStep {
         let observedCall = observed.begin(key)
-        defer { observedCall.end() }
         let driver = self.observedFlight(key, isByHand: false)
-        CallObserver.within(call.observer) {
-            driver.begin(
-                self.operation(driver) { flight in try await observedCall.perform { try await operation(flight) } }
-            )
-        }
-        return call.end(call.outcome(of: await self.outcome(of: driver, driver.starterSeat, until: deadline, feed)))
+        CallObserver.within(call.observer) { driver.begin(work(driver, observedCall)) }
+        return .waits(CallWait(driver, driver.starterSeat, call.starting(true), observed: observedCall))
     }
 
     /// A flight of one caller, without a lease.
     private func observedFlight(_ key: FlightKey, isByHand: Bool) -> FlightDriver {
-        FlightDriver(key, .alone(longest: nil, .observed), self.context, isByHand: isByHand)
-    }
-
-    /// Waits for a flight's end, until the deadline.
-    nonisolated(nonsending) private func outcome(
-        of driver: FlightDriver,
-        _ seat: SeatID,
-        until deadline: LeaseInstant?,
-        _ feed: ProgressFeed?
-    ) async -> Settled {
-        if let feed { driver.attach(feed) }
-        let clock = self.context.store.clock
-        let timer = deadline.map { clock.schedule(at: $0) { driver.leave(seat) } }
-        let awakening = await driver.outcome(of: seat)
-        if let timer { clock.cancel(timer) }
-        if let feed { driver.detach(feed) }
-        switch awakening {
-        case .settled(let settled): return settled
-        case .left, .decode: return Settled(settlement: .canceled(.waitLimitReached), isShared: false)
-        case .canceled: return Settled(settlement: .canceled(.callerCanceled), isShared: false)
-        }
+        let kind = FlightDriver.Kind.alone(longest: nil, .observed)
+        return FlightDriver(key, kind, self.context, isByHand: isByHand, observer: self.watch?(key, kind))
     }
 
     // MARK: - Handles
 
     /// See ``DistributedGroup/entry(_:unavailable:)``.
     nonisolated(nonsending) func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
-        var call = self.call(key, unavailable: unavailable)
+        let call = self.call(key, unavailable: unavailable)
         if Task.isCancelled {
             return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCanceled), call.observer))
         }
+        switch self.enter(key, call) {
+        case .undecided(let wait): return self.entered(wait, await wait.driver.decision())
+        case .decided(let entry): return entry
+        }
+    }
+
+    /// What entering comes to at once.
+    package enum EntryStep: Sendable {
+        /// ``GroupCore/entered(_:_:)`` tells what the caller is, as soon as it is known who leads.
+        case undecided(CallWait)
+        case decided(EntryCore)
+    }
+
+    /// A caller that works by hand joins the flight of `key`, or starts one.
+    package func enter(_ key: FlightKey, _ call: GroupCall) -> EntryStep {
         if let observed {
-            call.isStarter = true
             let observedCall = observed.begin(key)
             let driver = self.observedFlight(key, isByHand: true)
             driver.begin(nil)
             _ = driver.onEnd { _ in observedCall.end() }
-            return .leader(LeaderCore(driver, driver.starterSeat, call))
+            return .decided(.leader(LeaderCore(driver, driver.starterSeat, call.starting(true))))
         }
         switch self.join(key, isByHand: true, observer: call.observer?.flight()) {
         case .refused(let error):
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer))
+            return .decided(.subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer)))
         case .joined(let driver, let seat, let isStarter):
-            call.isStarter = isStarter
             if isStarter { driver.begin(nil) }
-            return await self.entered(driver, seat, call)
+            return .undecided(CallWait(driver, seat, call.starting(isStarter)))
         }
     }
 
-    nonisolated(nonsending) private func entered(
-        _ driver: FlightDriver,
-        _ seat: SeatID,
-        _ call: GroupCall
-    ) async -> EntryCore {
-        switch await driver.decision() {
-        case .leads where call.isStarter:
+    /// What a caller that works by hand is.
+    ///
+    /// - Parameter decision: who leads; `nil` if the caller's task was canceled before that was known.
+    package func entered(_ wait: CallWait, _ decision: LocalDecision?) -> EntryCore {
+        let (driver, seat, call) = (wait.driver, wait.seat, wait.call)
+        switch decision {
+        case .leads where call.isStarter || Planted.bug("two-lead-one-flight-by-hand"):
             return .leader(LeaderCore(driver, seat, call))
         case .leads, .follows, .reuses, .over(nil):
-            return .subscriber(SubscriberCore(driver, seat, call))
+            return .subscriber(SubscriberCore(driver, seat, call.starting(false)))
         case .over(.some(let error)):
             driver.leave(seat)
             guard call.unavailable == .runLocally else {
@@ -324,19 +347,18 @@ package final class GroupCore: Sendable {
             return self.entryWithoutLease(driver.key, call)
         case nil:
             // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use it.
-            if call.isStarter { driver.leaderLeaves() }
+            if call.isStarter, !Planted.bug("canceled-entry-leads-on") { driver.leaderLeaves() }
             driver.leave(seat)
             return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCanceled), call.observer))
         }
     }
 
     private func entryWithoutLease(_ key: FlightKey, _ before: GroupCall) -> EntryCore {
-        var call = before
         switch self.joinLocalRun(key, isByHand: true) {
         case .refused(let error):
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer))
+            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), before.observer))
         case .joined(let driver, let seat, let isStarter):
-            call.isStarter = isStarter
+            let call = before.starting(isStarter)
             guard isStarter else { return .subscriber(SubscriberCore(driver, seat, call)) }
             driver.begin(nil)
             return .leader(LeaderCore(driver, seat, call))

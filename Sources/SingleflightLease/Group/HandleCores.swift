@@ -2,14 +2,14 @@ import Singleflight
 import Synchronization
 
 /// What ``GroupCore/entry(_:unavailable:)`` makes of a caller.
-enum EntryCore: Sendable {
+package enum EntryCore: Sendable {
     case leader(LeaderCore)
     case subscriber(SubscriberCore)
 }
 
 /// What is behind a ``DistributedLeader``, which says what is promised.
-final class LeaderCore: Sendable {
-    private let driver: FlightDriver
+package final class LeaderCore: Sendable {
+    package let driver: FlightDriver
     private let seat: SeatID
     private let isSeated = Atomic(true)
     private let call: GroupCall
@@ -26,56 +26,62 @@ final class LeaderCore: Sendable {
     }
 
     deinit {
-        self.driver.leaderLeaves()
+        if !Planted.bug("leader-that-goes-away-says-nothing") { self.driver.leaderLeaves() }
         self.driver.leave(self.seat)
     }
 
-    var token: LeaseToken? { self.view.token }
+    package var token: LeaseToken? { self.view.token }
 
-    var isCurrent: Bool { self.driver.isWorking && self.view.isCurrent }
+    package var isCurrent: Bool { self.driver.isWorking && self.view.isCurrent }
 
     func fence() async throws -> Fence {
         try await self.view.fence()
     }
 
-    func report(progress: FlightProgress) {
+    package func report(progress: FlightProgress) {
         self.view.report(progress: progress)
     }
 
     @discardableResult
-    func complete(_ result: Result<ErasedValue, any Error>) -> Bool {
+    package func complete(_ result: Result<ErasedValue, any Error>) -> Bool {
         self.driver.handIn(result)
     }
 
     @discardableResult
-    func cancel(reason: String) -> Bool {
+    package func cancel(reason: String) -> Bool {
         self.driver.leaderLeaves(reason: reason)
     }
 
     nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
-        // The handle itself is a caller that waits: one more would make the result look shared.
-        let seat = self.isSeated.load(ordering: .relaxed) ? nil : self.driver.subscribe()
-        return await SubscriberCore(self.driver, seat, self.call).outcome()
+        await self.waiting().outcome()
     }
 
-    func subscribe() -> SubscriberCore {
+    /// One task that waits by the handle.
+    package func waiting() -> SubscriberCore {
+        // The handle itself is a caller that waits: one more would make the result look shared.
+        let seat = self.isSeated.load(ordering: .relaxed) ? nil : self.driver.subscribe()
+        return SubscriberCore(self.driver, seat, self.call)
+    }
+
+    package func subscribe() -> SubscriberCore {
         SubscriberCore(self.driver, self.driver.subscribe(), self.call)
     }
 
-    var subscriberCount: Int {
-        max(0, self.driver.callerCount - (self.isSeated.load(ordering: .relaxed) ? 1 : 0))
+    package var subscriberCount: Int {
+        let isSeated = self.isSeated.load(ordering: .relaxed) && !Planted.bug("leader-counted-as-subscriber")
+        return max(0, self.driver.callerCount - (isSeated ? 1 : 0))
     }
 
     // The driver keeps the handlers, and must not keep the leader by them: its going away ends the flight.
 
-    func onLost(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
+    package func onLost(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
         self.driver.onLost { [weak self] in if let self { handler(self) } }
     }
 
-    func onAbandoned(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
+    package func onAbandoned(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
         self.driver.onAbandoned { [weak self] in if let self { handler(self) } }
         self.isSeated.store(false, ordering: .relaxed)
-        self.driver.leave(self.seat)
+        if !Planted.bug("leader-goes-on-counting-as-waiting") { self.driver.leave(self.seat) }
     }
 
     func perform<T: Sendable>(
@@ -87,10 +93,10 @@ final class LeaderCore: Sendable {
 }
 
 /// What is behind a ``DistributedSubscriber``, which says what is promised.
-final class SubscriberCore: Sendable {
+package final class SubscriberCore: Sendable {
     let key: FlightKey
 
-    private let driver: FlightDriver?
+    package let driver: FlightDriver?
     private let seat: SeatID?
     private let ended = SharedValue<Outcome<ErasedValue>>()
     private let handler: UInt64?
@@ -141,14 +147,19 @@ final class SubscriberCore: Sendable {
         return await self.ended.value() ?? .canceled(.callerCanceled)
     }
 
+    /// Calls `handler` with the outcome as soon as it is known: at once, if it is.
+    package func onOutcome(_ handler: @escaping @Sendable (Outcome<ErasedValue>) -> Void) {
+        self.ended.onValue(handler)
+    }
+
     var progress: FlightProgressUpdates { FlightProgressUpdates(of: self) }
 
-    func leave() {
+    package func leave() {
         if let driver, let handler {
             driver.forgetHandler(handler)
         }
         Self.settle(self.ended, .canceled(.left), self.observer)
-        if let driver, let seat {
+        if let driver, let seat, !Planted.bug("subscriber-that-left-still-waits") {
             driver.leave(seat)
         }
     }
@@ -156,12 +167,12 @@ final class SubscriberCore: Sendable {
 
 /// A reader of the work's progress holds the subscriber, and so waits for the flight.
 extension SubscriberCore: ProgressSource {
-    func attach(_ feed: ProgressFeed) {
+    package func attach(_ feed: ProgressFeed) {
         guard let driver else { return feed.finish() }
         driver.attach(feed)
     }
 
-    func detach(_ feed: ProgressFeed) {
+    package func detach(_ feed: ProgressFeed) {
         self.driver?.detach(feed)
     }
 }

@@ -1,3 +1,4 @@
+import Singleflight
 import Synchronization
 
 /// What a group in the mode ``CoalescingMode/observe`` has seen.
@@ -51,18 +52,22 @@ final class ObservedFlights: Sendable {
     private let metrics: GroupMetrics?
     private let counts = Mutex(ObservedCalls())
 
-    init(of group: FlightContext, metrics: GroupMetrics?) throws(DistributedGroupError) {
-        let name = group.group + Self.suffix
-        guard FlightKey.isName(name) else {
+    convenience init(of group: FlightContext, metrics: GroupMetrics?) throws(DistributedGroupError) {
+        guard FlightKey.isName(group.group + Self.suffix) else {
             throw DistributedGroupError(
                 .invalidConfiguration,
                 "the name of a group that observes has at most \(64 - Self.suffix.utf8.count) characters, "
                     + "not \(group.group.utf8.count)"
             )
         }
+        self.init(ofChecked: group, metrics: metrics)
+    }
+
+    /// Of a group whose name leaves room for the suffix.
+    init(ofChecked group: FlightContext, metrics: GroupMetrics?) {
         self.metrics = metrics
         self.context = FlightContext(
-            group: name,
+            group: group.group + (Planted.bug("observed-under-the-groups-own-name") ? "" : Self.suffix),
             store: group.store,
             terms: group.terms,
             coder: PayloadCoder(
@@ -97,7 +102,7 @@ final class ObservedFlights: Sendable {
             return ObservedCall(nil)
         case .joined(let driver, let seat):
             driver.leave(seat)
-            self.count(.here)
+            if !Planted.bug("observed-call-not-counted") { self.count(.here) }
             return ObservedCall(nil)
         case .started(let driver):
             driver.onDecision { decision in
@@ -130,7 +135,7 @@ final class ObservedFlights: Sendable {
 }
 
 /// One call that is observed.
-struct ObservedCall: Sendable {
+package struct ObservedCall: Sendable {
     /// The flight that the call would have led, or begun to follow; nil if it would have joined one here.
     private let driver: FlightDriver?
 

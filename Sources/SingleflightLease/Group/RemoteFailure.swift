@@ -1,3 +1,5 @@
+import Singleflight
+
 /// An error that an operation threw, as every caller of its flight is told of it, in the leader's process and in all others.
 ///
 /// The same everywhere, so that code that catches it does the same on every host. A group that was given ``TypedFailures``
@@ -111,7 +113,7 @@ struct FailureBody: Hashable, Sendable {
         original: (any Error)? = nil,
         typedFailures: TypedFailures?
     ) -> any Error {
-        if let typed, let error = typedFailures?.decode(typed) {
+        if !Planted.bug("typed-failure-told-as-another"), let typed, let error = typedFailures?.decode(typed) {
             return error
         }
         var failure = RemoteFailure(type: self.type, message: self.message, leader: leader, token: token)

@@ -47,13 +47,13 @@ extension FlightContext {
         case .led(let token, let verdict, let attempt):
             guard let result = handedIn else { return .canceled(.leaseLost) }
             var finished = self.ownFlight(Self.named(result, token), token: token, coordination)
-            finished.attempts = attempt + 1
+            finished.attempts = attempt + (Planted.bug("attempts-counted-from-zero") ? 0 : 1)
             switch verdict {
             case .accepted(let waiters):
                 finished.isSharedElsewhere = waiters ?? 0 > 0
             case .unverified(let unavailable):
                 finished.unverified = unavailable.error
-                finished.coordination = .degraded
+                finished.coordination = Planted.bug("unverified-told-as-certain") ? .coordinated : .degraded
             }
             return .finished(finished)
         case .ranAlone:
@@ -63,7 +63,7 @@ extension FlightContext {
             return .canceled(Cancellation(reason))
         case .followed:
             return nil
-        case .leaseLost(_, .some(.revoked(let by, let reason))):
+        case .leaseLost(_, .some(.revoked(let by, let reason))) where !Planted.bug("revocation-told-as-a-loss"):
             return .canceled(.revoked(by: by, reason: reason))
         case .leaseLost(_, .some(.leaseExpired)):
             return .canceled(.leaseExpired)
@@ -123,7 +123,7 @@ extension FlightContext {
                 result: decoded.result,
                 token: token,
                 leader: decoded.leader,
-                source: isReused ? .reused : .remote,
+                source: isReused && !Planted.bug("reuse-told-as-waiting") ? .reused : .remote,
                 isUndecodable: decoded.isUndecodable,
                 isSharedElsewhere: true,
                 attempts: takeovers + 1,

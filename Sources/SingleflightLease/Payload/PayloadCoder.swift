@@ -1,3 +1,5 @@
+import Singleflight
+
 /// Turns the results of a group's operations into stored outcomes and back.
 ///
 /// A class: every flight holds its group's, and copying what is in it took 2 % of an uncontended flight's time.
@@ -22,7 +24,8 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
     func isQuick(_ end: FlightEnd) -> Bool {
         guard case .followed(_, let outcome, _, _) = end else { return true }
         switch outcome {
-        case .value(let bytes): return self.codec.isQuick && bytes.count <= Self.quickBytes
+        case .value(let bytes):
+            return (self.codec.isQuick || Planted.bug("slow-codec-not-kept-off")) && bytes.count <= Self.quickBytes
         case .failure: return self.typedFailures == nil
         case .canceled: return true
         }
@@ -48,7 +51,7 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
         case .success(let value):
             do {
                 let body = try self.codec.encode(value)
-                guard body.count <= self.maximumResultBytes else {
+                guard body.count <= self.maximumResultBytes || Planted.bug("result-too-large-stored") else {
                     let error = DistributedGroupError(
                         .resultTooLarge,
                         "the encoded result has \(body.count) bytes, the group allows \(self.maximumResultBytes)"
@@ -69,7 +72,9 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
                     "the result could not be encoded: \(error)",
                     underlying: error
                 )
-                return Encoded(outcome: self.encode(error, trace: trace), local: .failure(error))
+                let local: Result<Value, any Error> =
+                    Planted.bug("value-here-kept-without-its-bytes") ? result : .failure(error)
+                return Encoded(outcome: self.encode(error, trace: trace), local: local)
             }
         case .failure(let error):
             let (body, told) = self.failure(error)
@@ -79,6 +84,9 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
                 trace: trace,
                 body: body.bytes
             )
+            if Planted.bug("failure-stored-as-a-value") {
+                return Encoded(outcome: .value(envelope.bytes), local: .failure(told))
+            }
             return Encoded(outcome: .failure(envelope.bytes), local: .failure(told))
         }
     }
@@ -120,7 +128,7 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
 
     func decode(value bytes: [UInt8]) -> Decoded {
         self.decode(bytes) { envelope, _ in
-            guard envelope.codec == self.codec.identifier else {
+            guard envelope.codec == self.codec.identifier || Planted.bug("codec-of-a-payload-not-checked") else {
                 throw DistributedGroupError(
                     .decodingFailed,
                     "the result was encoded by \(envelope.codec) in \(envelope.leader), this group reads \(self.codec.identifier)"

@@ -30,7 +30,7 @@ package struct ServerClock: Sendable {
     ) {
         var learned = Offset(
             lower: time - receivedAt.sinceOrigin,
-            upper: time + resolution - sentAt.sinceOrigin,
+            upper: time + resolution - (Planted.bug("time-counted-from-the-answer") ? receivedAt : sentAt).sinceOrigin,
             at: receivedAt
         )
         if let known = self.widened(to: receivedAt) {

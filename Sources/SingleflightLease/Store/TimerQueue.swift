@@ -1,3 +1,5 @@
+import Singleflight
+
 /// Scheduled calls in the order of their deadlines: a binary heap whose canceled entries are dropped lazily.
 ///
 /// One queue with one wake-up serves all flights of a store; insertion is O(log n), cancellation amortized O(1).
@@ -10,7 +12,8 @@ package struct TimerQueue: Sendable {
 
         /// Equal deadlines fire in the order in which they were scheduled.
         func precedes(_ other: Entry) -> Bool {
-            (self.deadline, self.id) < (other.deadline, other.id)
+            if Planted.bug("timers-in-the-order-of-their-making") { return self.id < other.id }
+            return (self.deadline, self.id) < (other.deadline, other.id)
         }
     }
 
@@ -52,6 +55,7 @@ package struct TimerQueue: Sendable {
         self.dropCanceledHead()
         guard let head = self.heap.first, head.deadline <= now else { return nil }
         self.removeHead()
+        if Planted.bug("due-timer-forgotten") { return nil }
         return self.work.removeValue(forKey: head.id)
     }
 

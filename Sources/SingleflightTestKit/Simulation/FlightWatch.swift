@@ -65,6 +65,12 @@ final class FlightWatch {
         }
     }
 
+    /// The flight learned in time that the leader is lost, and waits for others to take over: it has nothing to run.
+    func leftToOthers() {
+        self.hintedAt = nil
+        self.resumedAt = nil
+    }
+
     /// The flight's callers are told: it waits for nothing any more.
     func told() {
         self.moveOn()

@@ -153,6 +153,9 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     package var outstandingCount: Int { self.outstanding.count }
 
+    /// How many requests were made.
+    package var requestCount: UInt64 { self.nextRequest }
+
     // MARK: - Inbox
 
     /// Registers a listener.

@@ -4,15 +4,31 @@ import SingleflightLease
 /// One process of a simulation: what users run, from the group down, on a store of its own. Only its callers and their
 /// operations are no tasks.
 final class SimulatedProcess {
+    /// What a caller that is refused must leave as it is.
+    struct Standing: Equatable {
+        var flights: Int
+        var requests: UInt64
+        var seated: Int
+    }
+
     let index: Int
     let machine: SimulatedMachine
     let store: SimulatedLeaseStore
     let terms: FlightTerms
     let rate: Double
     unowned let simulation: SimulationRun
-    private let group: GroupCore
+    /// The codec's identifier.
+    let codec: String
+    let maximumWaiters: Int?
+    private(set) var group: GroupCore!
     private(set) var unfinished: [SimulatedFlight] = []
     private(set) var isShutDown = false
+    /// Whether foreign code may run now: on a thread that it may block, or a caller's own. Counts how often that was said.
+    var isBlockable = 0
+    /// How often each outcome was decoded.
+    private var decodings: [[UInt8]: Int] = [:]
+    private let isObserving: Bool
+    private var calls = 0
 
     init(
         index: Int,
@@ -20,6 +36,8 @@ final class SimulatedProcess {
         store: SimulatedLeaseStore,
         terms: FlightTerms,
         rate: Double,
+        codec: String,
+        mode: CoalescingMode,
         simulation: SimulationRun
     ) {
         self.index = index
@@ -28,52 +46,135 @@ final class SimulatedProcess {
         self.terms = terms
         self.rate = rate
         self.simulation = simulation
+        self.codec = codec
+        self.isObserving = mode == .observe
+        let plan = simulation.plan
+        self.maximumWaiters = plan.maximumWaiters
         let scheduler = SimulationBound(simulation.scheduler)
-        self.group = GroupCore(
-            FlightContext(
-                group: SimulationRun.group,
-                store: store,
-                terms: terms,
-                coder: PayloadCoder(
-                    codec: ErasedCodec(BytesCodec()),
-                    typedFailures: nil,
-                    maximumResultBytes: .max,
-                    label: store.label
-                ),
-                runtime: .inline(random: { .seeded(scheduler.value.random.next()) })
-            )
+        let bound = SimulationBound(Unowned(self))
+        let simulatedCodec = SimulatedCodec(
+            identifier: codec,
+            isQuick: plan.isCodecQuick,
+            onUse: { bound.value.process.codecRuns() },
+            onDecoding: { bound.value.process.decoded($0) }
         )
+        let context = FlightContext(
+            group: SimulationRun.group,
+            store: store,
+            terms: terms,
+            coder: PayloadCoder(
+                codec: ErasedCodec(simulatedCodec),
+                typedFailures: plan.hasTypedFailures ? SimulatedFailure.rule : nil,
+                maximumResultBytes: SimulatedValue.maximumBytes,
+                label: store.label
+            ),
+            runtime: FlightRuntime(
+                offload: { work in bound.value.process.offload(work) },
+                random: { .seeded(scheduler.value.random.next()) }
+            ),
+            maximumWaiters: plan.maximumWaiters
+        )
+        self.group = GroupCore(context, mode: mode) { key, kind in bound.value.process.flight(of: key, kind) }
     }
 
     var inFlight: Int { self.group.inFlight }
 
-    /// One more caller for a key; `nil` if there is none, which is a violation.
-    func call(_ key: FlightKeyIndex) -> SimulatedCaller? {
-        var made: SimulatedFlight?
-        func observer() -> SimulatedFlight {
-            let flight = SimulatedFlight(process: self)
-            made = flight
-            return flight
+    var standing: Standing {
+        Standing(
+            flights: self.group.inFlight,
+            requests: self.store.requestCount,
+            seated: self.unfinished.reduce(0) { $0 + $1.seated }
+        )
+    }
+
+    // MARK: - Foreign code
+
+    /// Runs work a little later, on what stands for a thread of its own.
+    func offload(_ work: @escaping () -> Void) {
+        let scheduler = self.simulation.scheduler
+        scheduler.schedule(after: scheduler.duration(.zero...(.milliseconds(2)))) { [self] in
+            self.machine.execute {
+                self.isBlockable += 1
+                work()
+                self.isBlockable -= 1
+            }
         }
-        switch self.group.join(self.simulation.keys[key], isByHand: false, observer: observer()) {
-        case .refused(let error):
-            self.simulation.monitor.violate("I11", "a caller was refused: \(error)")
-            return nil
-        case .joined(let driver, let seat, let isStarter):
-            guard let flight = isStarter ? made : self.unfinished.first(where: { $0.driver === driver }) else {
-                self.simulation.monitor.violate("I11", "the group has a flight of a key that nobody drives")
-                return nil
-            }
-            let caller = SimulatedCaller(driver: driver, seat: seat, flight: flight)
-            flight.add(caller)
-            let bound = SimulationBound(caller)
-            driver.park(.handler { bound.value.resumed($0) }, at: seat, priority: .medium)
-            if isStarter {
-                flight.driver = driver
-                self.unfinished.append(flight)
-                driver.begin(flight)
-            }
-            return caller
+    }
+
+    /// I26: a codec that may block runs where nothing else waits for it.
+    private func codecRuns() {
+        if self.isBlockable == 0, !self.simulation.plan.isCodecQuick {
+            self.simulation.monitor.violate("I26", "a codec that may block runs on a thread that must not be blocked")
+        }
+    }
+
+    /// I26: an outcome is decoded once for each flight of the process.
+    private func decoded(_ bytes: [UInt8]) {
+        let count = (self.decodings[bytes] ?? 0) + 1
+        self.decodings[bytes] = count
+        if count > self.followed[bytes] ?? 0 {
+            self.simulation.monitor.violate("I26", "an outcome was decoded for more than one caller of a flight")
+        }
+    }
+
+    /// How many flights of the process came to have each outcome decoded.
+    private var followed: [[UInt8]: Int] = [:]
+
+    func learned(_ outcome: StoredOutcome) {
+        guard case .value(let bytes) = outcome, let payload = StoredPayload(bytes: bytes) else { return }
+        self.followed[payload.body, default: 0] += 1
+    }
+
+    // MARK: - Flights
+
+    /// I19: callers of a key share the flight that is open.
+    private func flight(of key: FlightKey, _ kind: FlightDriver.Kind) -> SimulatedFlight {
+        let flight = SimulatedFlight(self, key: SimulationRun.index(of: key), kind)
+        let isTwice = self.unfinished.contains {
+            $0.key == flight.key && $0.isAlone == flight.isAlone && !$0.isOver && !$0.isObserved
+        }
+        if isTwice, !flight.isObserved {
+            self.simulation.monitor.violate("I19", "a process has two flights of one key")
+        }
+        self.unfinished.append(flight)
+        return flight
+    }
+
+    func finished(_ flight: SimulatedFlight) {
+        self.unfinished.removeAll { $0 === flight }
+    }
+
+    // MARK: - Callers
+
+    func call(_ key: Int, _ wishes: SimulatedCaller.Wishes) -> SimulatedCaller {
+        let caller = SimulatedCaller(self, key: key, wishes)
+        self.calls += 1
+        caller.call()
+        return caller
+    }
+
+    func enter(_ key: Int, _ unavailable: UnavailablePolicy) -> SimulatedEntry {
+        let entry = SimulatedEntry(self, key: key, unavailable)
+        self.calls += 1
+        entry.call()
+        return entry
+    }
+
+    /// I20: a caller is refused where as many wait as may, or where it would wait for itself.
+    func checkRefusal(_ refusal: GroupError, key: Int, isReentrant: Bool) {
+        let isFull = self.maximumWaiters.map { limit in
+            self.unfinished.contains { $0.key == key && !$0.isOver && $0.joined >= limit }
+        }
+        let isRight = isReentrant ? refusal.code == .reentrantCall : refusal.code == .tooManyWaiters && isFull == true
+        if !isRight { self.simulation.monitor.violate("I20", "a caller was refused: \(refusal)") }
+    }
+
+    /// I27: a group that observes takes each call for one thing.
+    func checkObservation() {
+        guard self.isObserving else { return }
+        let observation = self.group.observation
+        if observation.calls != self.calls || observation.undecided != 0 {
+            self.simulation.monitor.violate("I27", "of \(self.calls) calls it is told \(observation)")
         }
     }
 
@@ -93,10 +194,6 @@ final class SimulatedProcess {
         self.unfinished = []
     }
 
-    func finished(_ flight: SimulatedFlight) {
-        self.unfinished.removeAll { $0 === flight }
-    }
-
     /// I15: a process that is told that its lease is lost stops at once.
     func checkLoss(of token: LeaseToken) {
         guard self.machine.isAlive, !self.machine.isPaused else { return }
@@ -106,252 +203,11 @@ final class SimulatedProcess {
     }
 }
 
-/// One caller: told once, unless it left before.
-final class SimulatedCaller {
-    private let driver: FlightDriver
-    private let seat: SeatID
-    private let flight: SimulatedFlight
-    private(set) var isTold = false
-    private(set) var hasLeft = false
-
-    init(driver: FlightDriver, seat: SeatID, flight: SimulatedFlight) {
-        self.driver = driver
-        self.seat = seat
-        self.flight = flight
-    }
-
-    func leave() {
-        self.flight.process.machine.execute {
-            guard !self.isTold, !self.hasLeft else { return }
-            self.hasLeft = true
-            self.flight.callerLeft()
-            self.driver.leave(self.seat)
-        }
-    }
-
-    func resumed(_ awakening: Awakening) {
-        guard self.flight.process.machine.isAlive else { return }
-        switch awakening {
-        case .decode:
-            self.told(self.driver.decode())
-        case .settled(let settled):
-            self.told(settled)
-        case .left, .canceled:
-            if !self.hasLeft { self.flight.monitor.violate("I11", "a caller was sent away that had not left") }
-        }
-    }
-
-    private func told(_ settled: Settled) {
-        if self.isTold || self.hasLeft {
-            self.flight.monitor.violate("I11", "a caller was told twice, or after it had left")
-        }
-        self.isTold = true
-        self.flight.callerTold(settled)
-    }
-}
-
-/// What a simulated operation throws.
-struct SimulatedFailure: Error {}
-
-/// One flight of one process: its callers, its operation, and what is promised of both.
-///
-/// `@unchecked`, as ``SimulationBound``.
-final class SimulatedFlight: FlightObserving, FlightOperation, @unchecked Sendable {
-    private enum Operation: Equatable {
-        case none
-        case running
-        case canceled
-        case finished
-    }
-
+/// Refers to a process from closures that the process holds itself.
+private struct Unowned {
     unowned let process: SimulatedProcess
-    var driver: FlightDriver?
-    private(set) var token: LeaseToken?
-    private let watch: FlightWatch
-    private var callers: [SimulatedCaller] = []
-    private var operation = Operation.none
-    private var isTold = false
-    private var isFinished = false
-    private var cancellations = 0
 
-    init(process: SimulatedProcess) {
+    init(_ process: SimulatedProcess) {
         self.process = process
-        self.watch = FlightWatch(process: process)
-    }
-
-    var monitor: SimulationMonitor { self.process.simulation.monitor }
-    private var simulation: SimulationRun { self.process.simulation }
-    private var scheduler: SimulatedScheduler { self.process.simulation.scheduler }
-
-    var hasLed: Bool { self.token != nil }
-    var isOperating: Bool { self.operation == .running }
-
-    func add(_ caller: SimulatedCaller) {
-        self.callers.append(caller)
-    }
-
-    func callerLeft() {
-        self.watch.isAbandoned = self.callers.allSatisfy(\.hasLeft)
-    }
-
-    /// Lets go of everything, without a word.
-    func drop() {
-        self.isFinished = true
-        self.driver = nil
-        self.callers = []
-    }
-
-    // MARK: - FlightOperation
-
-    func begin(token: LeaseToken?) {
-        guard self.process.machine.isAlive else { return }
-        guard let token else { return self.monitor.violate("I12", "an operation runs without a lease") }
-        if self.operation != .none || self.isFinished {
-            self.monitor.violate("I11", "a flight's operation started twice, or after its end")
-        }
-        self.token = token
-        self.operation = .running
-        self.simulation.operations += 1
-        self.scheduler.note("process \(self.process.index) runs the operation of \(token.short)")
-        self.monitor.operationStarted(token, inbox: self.process.store.inbox)
-        self.simulation.run(self, token: token, on: self.process)
-    }
-
-    func cancel() {
-        if self.operation == .running { self.operation = .canceled }
-    }
-
-    func raise(to priority: TaskPriority) {}
-
-    /// - Parameter isCooperative: whether the operation ends when it is canceled, and then says nothing.
-    func operationEnded(_ result: Result<[UInt8], any Error>, isCooperative: Bool) {
-        guard let driver, self.operation == .running || (self.operation == .canceled && !isCooperative) else { return }
-        self.operation = .finished
-        driver.handIn(result.map { ErasedValue($0) })
-    }
-
-    // MARK: - FlightObserving
-
-    var trace: TraceContext? { nil }
-
-    func saw(_ step: ObservedStep) {
-        guard self.process.machine.isAlive else { return }
-        self.watch.saw(step.event)
-        if case .replied(let reply, .renew(let token, _, _)) = step.event {
-            switch reply {
-            case .success(.renew(.lost)), .success(.renew(.expired)):
-                // After what follows from it is done, in the same instant.
-                self.scheduler.schedule(after: .zero) { [process] in process.checkLoss(of: token) }
-            default: break
-            }
-        }
-        for action in step.actions {
-            switch action {
-            case .send(let request): self.watch.sends(request)
-            case .cancelOperation: self.canceled()
-            case .tell(let end): self.told(end)
-            case .finish: self.finished()
-            case .startOperation, .wake: break
-            }
-        }
-    }
-
-    private func canceled() {
-        self.cancellations += 1
-        if self.cancellations > 1 || self.isFinished {
-            self.monitor.violate("I11", "an operation was canceled twice, or after its flight's end")
-        }
-    }
-
-    private func told(_ end: FlightEnd) {
-        self.scheduler.note("process \(self.process.index) tells its callers: \(end.summary)")
-        if self.isTold || self.isFinished {
-            self.monitor.violate("I11", "a flight's callers were told twice, or after its end")
-        }
-        self.isTold = true
-        self.watch.told()
-        self.check(end)
-        self.scheduler.schedule(after: .zero) { self.checkCallers() }
-    }
-
-    private func finished() {
-        if self.isFinished { self.monitor.violate("I11", "a flight ended twice") }
-        self.isFinished = true
-        // After what follows from it is done, in the same instant.
-        self.scheduler.schedule(after: .zero) {
-            if self.process.machine.isAlive { self.watch.ended() }
-            self.checkCallers()
-            self.process.finished(self)
-            self.driver = nil
-            self.callers = []
-        }
-    }
-
-    /// I11: a flight that has ended leaves no caller hanging.
-    private func checkCallers() {
-        guard self.process.machine.isAlive, !self.process.machine.isPaused else { return }
-        if self.callers.contains(where: { !$0.hasLeft && !$0.isTold }) {
-            self.monitor.violate("I11", "a flight ended and left its callers hanging")
-        }
-    }
-
-    /// I4: a caller gets the value of the flight that it is told of, through the codec and back.
-    func callerTold(_ settled: Settled) {
-        guard case .finished(let finished) = settled.settlement, case .success(let value) = finished.result else {
-            return
-        }
-        let bytes = try? value.value(as: [UInt8].self)
-        if bytes != finished.token.map({ Array($0.description.utf8) }) {
-            self.monitor.violate("I4", "a caller got another value than that of its flight")
-        }
-    }
-
-    /// I4, I5, I6: what callers are told is what the store knows.
-    private func check(_ end: FlightEnd) {
-        switch end {
-        case .led(let token, .accepted, _):
-            if self.monitor.record(of: token)?.isAccepted != true {
-                self.monitor.violate("I6", "told that its result stands, which the store did not accept")
-            }
-        case .leaseLost(let token, _):
-            // Suspended where data was lost: a failover may have taken back what was accepted.
-            if self.monitor.record(of: token)?.isAccepted == true, !self.monitor.isDataLost {
-                self.monitor.violate("I6", "told that its result is refused, which the store accepted")
-            }
-        case .followed(let token, let outcome, _, _):
-            self.monitor.gaveOut(outcome, of: token)
-        case .gone(let token):
-            if self.simulation.isCalm {
-                self.monitor.violate("I7", "told that the store lost the flight of \(token.short), which it did not")
-            }
-        case .unavailable(let unavailable):
-            if self.simulation.isCalm, unavailable.error.code != .shutDown {
-                self.monitor.violate("I7", "told that the store is unavailable, which it was not")
-            }
-        case .led(_, .unverified, _), .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
-            break
-        case .ranAlone:
-            self.monitor.violate("I12", "a flight ran alone")
-        }
-    }
-}
-
-typealias FlightKeyIndex = Int
-
-extension FlightEnd {
-    var summary: String {
-        switch self {
-        case .followed(let token, let outcome, let isReused, _):
-            "\(isReused ? "reused" : "followed") \(token.short), \(outcome.summary)"
-        case .led(let token, let verdict, _): "led \(token.short), \(verdict)"
-        case .leaseLost(let token, let reason): "lost \(token.short), \(reason.map { "\($0)" } ?? "reason unknown")"
-        case .ranAlone: "ran alone"
-        case .tooLong(let token, _): "\(token?.short ?? "a run without a lease") ran too long"
-        case .leaderLeft: "left by its leader"
-        case .leaderCanceled(let reason): "canceled by its leader: \(reason)"
-        case .gone(let token): "\(token.short) is gone"
-        case .shutDown: "shut down"
-        case .unavailable(let unavailable): "unavailable, \(unavailable.error)"
-        }
     }
 }

@@ -10,6 +10,8 @@ final class SimulationMonitor {
     struct Led {
         var key: FlightKey
         var inbox: InboxID
+        /// Of the process that led.
+        var label: String
         /// In true time, as all that follows.
         var askedAt: LeaseInstant
         var grantedAt: LeaseInstant
@@ -266,6 +268,7 @@ final class SimulationMonitor {
                 self.led[request.token] = Led(
                     key: request.key,
                     inbox: inbox,
+                    label: request.note.label,
                     askedAt: exchange.sentAt,
                     grantedAt: self.scheduler.now,
                     caredForUntil: exchange.sentAt.advanced(by: request.terms.duration)
@@ -484,6 +487,18 @@ final class SimulationMonitor {
         }
     }
 
+    /// Whether a stored value is that of the operation which ran under the token. Flights that are only observed have none.
+    private func isOwn(_ payload: StoredPayload, _ key: FlightKey, _ token: LeaseToken) -> Bool {
+        guard key.group == SimulationRun.group else { return payload.body.isEmpty }
+        let value = SimulatedCodec.read(payload.body, payload.codec)
+        return value.run == token.description && value.key == SimulationRun.index(of: key)
+    }
+
+    /// Whether somebody ended the flight of the token.
+    func wasRevoked(_ token: LeaseToken) -> Bool {
+        if case .canceled(.revoked) = self.led[token]?.outcome { true } else { false }
+    }
+
     /// I3, I5: what the store once said of a flight's end stands.
     func gaveOut(_ outcome: StoredOutcome, of token: LeaseToken) {
         guard let record = self.led[token] else {
@@ -494,7 +509,7 @@ final class SimulationMonitor {
             let isSame = earlier == outcome || self.isDataLost || record.leadsAgain
             self.require(isSame, "I3", "\(token.short) ended as \(earlier.summary), and as \(outcome.summary)")
         } else if case .value(let payload) = outcome {
-            let isOwn = StoredPayload(bytes: payload)?.body == Array(token.description.utf8)
+            let isOwn = StoredPayload(bytes: payload).map { self.isOwn($0, record.key, token) } ?? false
             self.require(isOwn, "I4", "\(token.short) ended with another flight's value")
         }
         self.led[token]?.outcome = outcome

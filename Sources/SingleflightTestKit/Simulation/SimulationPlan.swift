@@ -32,6 +32,26 @@ struct SimulationPlan {
     var faultInterval: Duration
     var callInterval: Duration
 
+    // Of callers.
+
+    /// How many of those who call work by hand, ask to fail rather than go without the store, wait for a limited time, want to
+    /// hear of progress.
+    var byHand: Double
+    var failing: Double
+    var limited: Double
+    var listening: Double
+    var maximumWaiters: Int?
+    /// How many processes only observe.
+    var observing: Double
+    /// Whether processes differ in their codec.
+    var isCodecMixed: Bool
+    var isCodecQuick: Bool
+    var hasTypedFailures: Bool
+    /// How many values cannot be stored, or cannot be read.
+    var badValues: Double
+    /// How many operations call their own group for their own key.
+    var reentrant: Double
+
     /// Whether nothing keeps messages from arriving in time and nothing gets lost.
     var isCalm: Bool
 
@@ -52,6 +72,17 @@ struct SimulationPlan {
             leaderLoss: SimulationPlan.leaderLoss(scheduler),
             acceptsReuse: self.reuse > .zero
         )
+        self.byHand = scheduler.pick([0, 0, 0.2, 0.5]) ?? 0
+        self.failing = scheduler.pick([0, 0.3, 1]) ?? 0
+        self.limited = scheduler.pick([0, 0.3]) ?? 0
+        self.listening = scheduler.pick([0, 0.5]) ?? 0
+        self.maximumWaiters = scheduler.chance(0.25) ? Int.random(in: 1...3, using: &scheduler.random) : nil
+        self.observing = scheduler.pick([0, 0, 0, 0, 0, 0, 0.3, 1]) ?? 0
+        self.isCodecMixed = scheduler.chance(0.1)
+        self.isCodecQuick = scheduler.chance(0.6)
+        self.hasTypedFailures = scheduler.chance(0.5)
+        self.badValues = scheduler.pick([0, 0, 0.4]) ?? 0
+        self.reentrant = scheduler.pick([0, 0, 0.1]) ?? 0
         self.callInterval = scheduler.duration(duration / 100...duration / 2)
         self.faultInterval = scheduler.duration(duration / 5...duration * 2)
         self.network = SimulatedNetwork()

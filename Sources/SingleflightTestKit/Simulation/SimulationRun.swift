@@ -1,3 +1,4 @@
+import Singleflight
 import SingleflightLease
 
 /// One run: sets a world up, lets it be disturbed, heals it, and sees whether it comes to rest.
@@ -7,6 +8,8 @@ final class SimulationRun {
     let monitor: SimulationMonitor
     let plan: SimulationPlan
     let keys: [FlightKey]
+    /// What groups that observe keep about the same keys.
+    private let observedKeys: [FlightKey]
     var operations = 0
     /// Whether nothing is to keep a flight from its end but its leader's own end.
     var isCalm: Bool { self.plan.isCalm }
@@ -22,6 +25,8 @@ final class SimulationRun {
     /// Those that crashed or shut down, kept for whatever still refers to them.
     private var formerProcesses: [SimulatedProcess] = []
     private var callers: [SimulatedCaller] = []
+    private var entries: [SimulatedEntry] = []
+    private var runs = 0
     private var callersLeft: Int
     private var faults = 0
     private var isHealed = false
@@ -36,7 +41,30 @@ final class SimulationRun {
         self.plan = SimulationPlan(self.scheduler)
         self.monitor = SimulationMonitor(scheduler: self.scheduler)
         self.callersLeft = self.plan.callers
-        self.keys = (0..<self.plan.keys).map { FlightKey(checkedGroup: Self.group, bytes: Array(String($0).utf8)) }
+        let numbers = 0..<self.plan.keys
+        self.keys = numbers.map { FlightKey(checkedGroup: Self.group, bytes: Array("key \($0)".utf8)) }
+        self.observedKeys =
+            self.plan.observing == 0
+            ? [] : numbers.map { FlightKey(checkedGroup: Self.group + ".observe", bytes: Array("key \($0)".utf8)) }
+    }
+
+    /// A key by its number.
+    func key(_ number: Int, of group: GroupCore) -> FlightKey { group.key("key \(number)") }
+
+    /// The number of a key.
+    static func index(of key: FlightKey) -> Int {
+        Int(String(decoding: key.bytes.dropFirst("key ".utf8.count), as: UTF8.self)) ?? -1
+    }
+
+    /// Names an operation that runs without a lease.
+    func nextRun() -> String {
+        self.runs += 1
+        return "alone\(self.runs)"
+    }
+
+    func valueKind() -> SimulatedValue.Kind {
+        guard self.scheduler.chance(self.plan.badValues) else { return .plain }
+        return self.scheduler.pick(SimulatedValue.Kind.allCases) ?? .plain
     }
 
     func run() -> SimulationReport {
@@ -59,11 +87,15 @@ final class SimulationRun {
             process.tearDown()
         }
         self.scheduler.removeAll()
+        let callers = self.callers.count + self.entries.count
+        // While there are processes that handles can go away from.
+        self.entries = []
+        self.callers = []
         return SimulationReport(
             seed: self.seed,
             failure: self.monitor.violation,
             steps: self.scheduler.steps,
-            callers: self.callers.count,
+            callers: callers,
             operations: self.operations,
             leases: self.monitor.leasesGranted,
             faults: self.faults,
@@ -109,7 +141,8 @@ final class SimulationRun {
             maximumFlight: self.plan.maximumFlight,
             commandTimeout: self.plan.commandTimeout,
             reuse: self.plan.reuse,
-            reuseFailures: self.plan.reuse / 2
+            reuseFailures: self.plan.reuse / 2,
+            progressInterval: lease.duration / 10
         )
         return SimulatedProcess(
             index: index,
@@ -117,6 +150,8 @@ final class SimulationRun {
             store: store,
             terms: terms,
             rate: rate,
+            codec: SimulatedCodec.identifiers[self.plan.isCodecMixed ? index % 2 : 0],
+            mode: self.scheduler.chance(self.plan.observing) ? .observe : .coalesce,
             simulation: self
         )
     }
@@ -141,39 +176,84 @@ final class SimulationRun {
     private func call() {
         guard let process = self.scheduler.pick(self.processes) else { return }
         let key = Int.random(in: 0..<self.keys.count, using: &self.scheduler.random)
-        let patience = self.scheduler.chance(0.25) ? self.scheduler.duration(.zero...self.plan.lease.duration) : nil
+        let lease = self.plan.lease.duration
+        let patience = self.scheduler.chance(0.25) ? self.scheduler.duration(.zero...lease) : nil
+        let unavailable = self.scheduler.chance(self.plan.failing) ? UnavailablePolicy.fail : .runLocally
+        let isByHand = self.scheduler.chance(self.plan.byHand)
+        let wishes = SimulatedCaller.Wishes(
+            limit: self.scheduler.chance(self.plan.limited) ? self.scheduler.duration(.zero...lease) : nil,
+            unavailable: unavailable,
+            priority: self.scheduler.pick([.background, .low, .medium, .high, TaskPriority(rawValue: 33)]) ?? .medium,
+            wantsProgress: self.scheduler.chance(self.plan.listening)
+        )
         process.machine.execute { [unowned self] in
-            guard let caller = process.call(key) else { return }
-            self.callers.append(caller)
-            if let patience {
-                self.scheduler.schedule(after: patience) { caller.leave() }
+            let leave: () -> Void
+            if isByHand {
+                let entry = process.enter(key, unavailable)
+                self.entries.append(entry)
+                leave = { entry.leave() }
+            } else {
+                let caller = process.call(key, wishes)
+                self.callers.append(caller)
+                leave = { caller.leave() }
             }
+            if let patience { self.scheduler.schedule(after: patience, leave) }
         }
     }
 
     /// Runs an operation: it takes a while, may draw fences, and returns or throws; some never end.
-    func run(_ flight: SimulatedFlight, token: LeaseToken, on process: SimulatedProcess) {
+    func run(_ flight: SimulatedFlight, _ operation: SimulatedOperation, run: String) {
         let lease = self.plan.lease.duration
+        let process = flight.process
         let duration: Duration?
         switch Int.random(in: 0..<10, using: &self.scheduler.random) {
         case 0...3: duration = self.scheduler.duration(.zero...lease / 20)
         case 4...6: duration = self.scheduler.duration(.zero...lease)
         case 7...8: duration = self.scheduler.duration(lease...lease * 3)
-        default: duration = nil
+        // Nothing ends an operation that is only observed.
+        default: duration = flight.isObserved ? lease : nil
         }
-        let payload = Array(token.description.utf8)
-        let result: Result<[UInt8], any Error> =
-            self.scheduler.chance(0.8) ? .success(payload) : .failure(SimulatedFailure())
+        let result: Result<SimulatedValue, any Error> =
+            self.scheduler.chance(0.8)
+            ? .success(SimulatedValue(self.valueKind(), key: flight.key, run: run))
+            : .failure(SimulatedFailure(run: run))
         let isCooperative = self.scheduler.chance(0.7)
-        for _ in 0..<2 where self.scheduler.chance(0.3) {
-            self.scheduler.schedule(after: self.scheduler.duration(.zero...(duration ?? lease))) {
-                process.machine.execute { flight.driver?.fence(token: token) { _ in } }
+        if let token = flight.token {
+            for _ in 0..<2 where self.scheduler.chance(0.3) {
+                self.scheduler.schedule(after: self.scheduler.duration(.zero...(duration ?? lease))) {
+                    process.machine.execute { flight.driver?.fence(token: token) { _ in } }
+                }
             }
         }
+        if self.plan.listening > 0 {
+            for _ in 1...3 {
+                self.scheduler.schedule(after: self.scheduler.duration(.zero...(duration ?? lease))) {
+                    process.machine.execute {
+                        guard operation.progress == .running else { return }
+                        flight.report(run: run)
+                    }
+                }
+            }
+        }
+        if !flight.isAlone, self.scheduler.chance(self.plan.reentrant) { self.callInside(flight, operation) }
         guard let duration else { return }
         self.scheduler.schedule(after: duration) {
-            process.machine.execute { flight.operationEnded(result, isCooperative: isCooperative) }
+            process.machine.execute { operation.ended(result, isCooperative: isCooperative) }
         }
+    }
+
+    /// I20: an operation that asks its own group for its own key would wait for itself.
+    private func callInside(_ flight: SimulatedFlight, _ operation: SimulatedOperation) {
+        guard let driver = flight.driver, !flight.isOver else { return }
+        let group: GroupCore = flight.process.group
+        let key = self.key(flight.key, of: group)
+        let step = FlightPath.local.withValue(driver.path) {
+            group.admit(key, group.call(key, unavailable: .fail)) { _, _ in operation }
+        }
+        guard case .ended(let outcome) = step, let refusal = SimulatedAnswer(outcome).refusal else {
+            return self.monitor.violate("I20", "an operation waits for itself")
+        }
+        flight.process.checkRefusal(refusal, key: flight.key, isReentrant: true)
     }
 
     // MARK: - Faults
@@ -244,12 +324,15 @@ final class SimulationRun {
             for caller in self.callers where self.scheduler.chance(0.7) {
                 caller.leave()
             }
+            for entry in self.entries where self.scheduler.chance(0.7) {
+                entry.leave()
+            }
         }
     }
 
     private func loseData(_ loss: () -> Void) {
         loss()
-        self.monitor.dataLost(self.server, keys: self.keys)
+        self.monitor.dataLost(self.server, keys: self.keys + self.observedKeys)
         for process in self.processes {
             process.machine.disturb()
         }
@@ -265,7 +348,7 @@ final class SimulationRun {
             // Suspended where clocks are wild, and where requests are carried out after their sender gave them up.
             let isSure = self.plan.clocks != .wild && self.plan.network.lateExecution == 0
             if isSure, process.machine.isAlive, process.machine.disturbedUntil < shutDownAt {
-                for key in self.keys {
+                for key in self.keys + self.observedKeys {
                     guard let lease = self.server.inspect(key).lease, lease.inbox == process.store.inbox else {
                         continue
                     }
@@ -326,9 +409,14 @@ final class SimulationRun {
     private func checkRest() {
         guard self.monitor.violation == nil else { return }
         for process in self.processes where process.machine.isAlive {
+            process.checkObservation()
             if process.inFlight > 0 || process.store.listeningKeyCount > 0 || process.machine.clock.timerCount > 0 {
                 self.monitor.violate("I13", "process \(process.index) still listens or has timers")
             }
+        }
+        // I17: everybody is told in the end.
+        if self.callers.contains(where: \.isHanging) || self.entries.contains(where: \.isHanging) {
+            self.monitor.violate("I17", "a caller was never told")
         }
         let longest = max(self.plan.lease.duration + self.plan.lease.grace, self.plan.lease.retention, self.plan.reuse)
         self.server.jump(by: longest + self.plan.lease.duration + self.plan.lease.grace + self.plan.lease.retention)
@@ -369,7 +457,8 @@ final class SimulationRun {
     /// for would be over, and where the sender's clock jumped since: to the sender that time is over then.
     private func checkWork(_ token: LeaseToken) {
         guard self.plan.clocks == .exact, !self.hasServerClockJumped, !self.monitor.isDataLost,
-            let lease = self.monitor.record(of: token), lease.operations == 0, !lease.isHandedOver,
+            let lease = self.monitor.record(of: token), lease.operations == 0, lease.key.group == Self.group,
+            !lease.isHandedOver,
             lease.grantedAt < lease.caredForUntil,
             let process = self.processes.first(where: { $0.store.inbox == lease.inbox }),
             process.machine.isAlive, !process.isShutDown, process.machine.disturbedUntil < lease.grantedAt,
