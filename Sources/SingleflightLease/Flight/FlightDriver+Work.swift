@@ -79,7 +79,7 @@ extension FlightDriver {
         guard self.state.withLock({ $0.machine.isWorking }) || Planted.bug("second-result-wins") else { return false }
         // Outside of the lock: it is the user's code, and can be long.
         switch self.kind {
-        case .leased: break
+        case .leased, .following: break
         case .alone(_, .observed): return self.take(result, as: .value([]))
         case .alone: return self.take(self.context.coder.local(result), as: .value([]))
         }
