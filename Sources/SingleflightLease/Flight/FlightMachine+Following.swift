@@ -58,6 +58,8 @@ package struct Following: Sendable {
         var later: LeaseToken?
         /// The lease's end as the store last told it.
         var leaseEnd: LeaseInstant
+        /// Whether the store said last that the lease has run out.
+        var isExpired = false
         var isPolling = false
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
@@ -89,10 +91,30 @@ package struct Following: Sendable {
 
     /// Whether this process has something to run if it takes over.
     private var canTakeOver: Bool
+    /// Whether this process never leads, and leaves it to the others what becomes of a flight whose leader is lost.
+    private let isOnlooker: Bool
+    /// Whether the store has counted this process among the flight's waiters, and so keeps the outcome for it.
+    private var isRegistered = false
 
     package init(terms: FlightTerms, canTakeOver: Bool = true) {
         self.terms = terms
         self.canTakeOver = canTakeOver
+        self.isOnlooker = false
+    }
+
+    /// An onlooker of the flight that ``Looking`` has found.
+    init(terms: FlightTerms, onlooker token: LeaseToken, remaining: Duration, now: LeaseInstant) {
+        self.terms = terms
+        self.canTakeOver = false
+        self.isOnlooker = true
+        let leaseEnd = now.advanced(by: max(remaining, .zero))
+        self.state = .waiting(Waiting(token: token, leaseEnd: leaseEnd, backoff: terms.followerBackoff))
+    }
+
+    /// An onlooker asks how the flight stands, and is registered on it by that.
+    mutating func ask() -> [FlightAction] {
+        guard case .waiting(let waiting) = self.state else { return [] }
+        return self.poll(waiting)
     }
 
     /// The flight that is waited for.
@@ -154,7 +176,7 @@ package struct Following: Sendable {
             return self.entered(reply.as(EnterRequest.self), under: token, now: now, using: &generator)
         case .poll:
             return self.polled(reply.as(PollRequest.self), now: now, using: &generator)
-        case .leave, .renew, .complete, .release, .revoke:
+        case .look, .leave, .renew, .complete, .release, .revoke:
             return .actions([])
         }
     }
@@ -491,8 +513,10 @@ package struct Following: Sendable {
         case .success(.done(let outcome)):
             return self.settle(outcome, of: waiting)
         case .success(.running(let remaining)):
+            self.isRegistered = true
             waiting.later = nil
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
+            waiting.isExpired = false
             waiting.leftToOthersUntil = nil
             waiting.backoff = self.terms.followerBackoff
             if mustPollAgain, !Planted.bug("hint-during-a-poll-ignored") {
@@ -500,6 +524,12 @@ package struct Following: Sendable {
             }
             self.state = .waiting(waiting)
             return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
+        case .success(.expired) where self.isOnlooker:
+            // The others lead on or end it; if nobody does, the store forgets the flight.
+            waiting.isExpired = true
+            let askAt = now.advanced(by: waiting.backoff.next(using: &generator))
+            self.state = .waiting(waiting)
+            return [.wake(at: askAt)]
         case .success(.expired) where !self.canTakeOver:
             // Somebody elsewhere may have what it takes to lead on. If nobody does in time, the flight ends.
             let until = waiting.leftToOthersUntil ?? now.advanced(by: self.timeToTakeOver)
@@ -511,6 +541,7 @@ package struct Following: Sendable {
         case .success(.superseded(let token)):
             self.takeovers += 1
             waiting.token = token
+            waiting.isExpired = false
             if token == waiting.later { waiting.later = nil }
             waiting.leftToOthersUntil = nil
             return self.poll(waiting)
@@ -520,6 +551,11 @@ package struct Following: Sendable {
                 waiting.token = later
                 waiting.later = nil
                 return self.poll(waiting)
+            }
+            if self.isOnlooker {
+                if waiting.isExpired { return self.end(with: .lapsed(waiting.token)) }
+                // It ended just before this process was to be registered, and nobody waited.
+                if !self.isRegistered { return self.end(with: .absent) }
             }
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):

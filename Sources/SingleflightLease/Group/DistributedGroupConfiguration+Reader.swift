@@ -14,7 +14,7 @@
         /// | `results.retention`, `results.reuse`, `results.reuseFailures` | seconds |
         /// | `limits.flight`, `limits.progressInterval` | seconds |
         /// | `limits.waitersPerKey` | callers |
-        /// | `unavailable` | `runLocally` or `fail` |
+        /// | `unavailable`, `results.undecodable` | `runLocally` or `fail` |
         /// | `mode` | `coalesce` or `observe` |
         ///
         /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration`` that names the key whose value
@@ -40,6 +40,11 @@
                     self.limits.waitersPerKey = waiters
                 }
                 try values.read("unavailable", of: ["runLocally": .runLocally, "fail": .fail], into: &self.unavailable)
+                try values.read(
+                    "results.undecodable",
+                    of: ["runLocally": .runLocally, "fail": .fail],
+                    into: &self.results.undecodable
+                )
                 try values.read("mode", of: ["coalesce": .coalesce, "observe": .observe], into: &self.mode)
             } catch {
                 throw DistributedGroupError(.invalidConfiguration, error.message)
