@@ -93,6 +93,7 @@ final class CallObserver: Sendable {
         switch outcome {
         case .complete(let completion):
             guard case .failure(let error) = completion.result else { return }
+            span.attributes["error.type"] = (error as? RemoteFailure)?.type ?? String(reflecting: type(of: error))
             span.recordError((error as? RemoteFailure)?.original ?? error)
             span.setStatus(SpanStatus(code: .error))
         case .canceled where end.outcome == .left:
@@ -101,7 +102,8 @@ final class CallObserver: Sendable {
         case .canceled(.noFlight):
             // An answer, and no failure.
             break
-        case .canceled:
+        case .canceled(let reason):
+            span.attributes["error.type"] = reason.code.description
             span.setStatus(SpanStatus(code: .error))
         }
     }
