@@ -143,7 +143,10 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
             } catch {
                 throw DistributedGroupError(
                     .decodingFailed,
-                    "the result could not be decoded: \(error)",
+                    """
+                    the result of \(envelope.leader) could not be decoded; does a group of another type of value, or of another \
+                    version of the program, have this group's name? \(error)
+                    """,
                     underlying: error
                 )
             }
