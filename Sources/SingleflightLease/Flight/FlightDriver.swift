@@ -28,6 +28,9 @@ package final class FlightDriver: Sendable {
         var machine: FlightMachine
         var random: FlightRandom
 
+        /// The flight of the key that callers of this process could join before, as long as it may have something to send.
+        var predecessor: FlightDriver?
+
         // Acting.
         var effects: [FlightEffect] = []
         var isActing = false
@@ -141,20 +144,31 @@ package final class FlightDriver: Sendable {
 
     // MARK: - Events
 
+    /// Another flight of the key has closed, and what follows from that may still be on its way to the store: this one begins
+    /// after it. Else it would be told to wait for the lease that is just being given up.
+    func comes(after other: FlightDriver) {
+        self.state.withLock { $0.predecessor = other }
+    }
+
+    /// Calls `body` after the effects of all transitions so far.
+    private func afterEffects(_ body: @escaping @Sendable () -> Void) {
+        let isIdle = self.state.withLock { state in
+            if state.isActing { state.effects.append(.next(body)) }
+            return !state.isActing
+        }
+        if isIdle { body() }
+    }
+
     /// Begins the flight. To be called once.
     ///
     /// - Parameter operation: what runs if this process leads; `nil` if the starter works by hand.
     package func begin(_ operation: (any FlightOperation)?) {
+        if let predecessor = self.state.withLock({ $0.predecessor.take() }) {
+            return predecessor.afterEffects { self.begin(operation) }
+        }
         if case .leased = self.kind {
             // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
-            let registration = self.context.store.listen(for: self.key) { event in self.received(event) }
-            let isObsolete = self.state.withLock { state in
-                // The store may have shut down between the two, and ended the flight.
-                guard !state.machine.isFinal else { return true }
-                state.registration = registration
-                return false
-            }
-            if isObsolete { registration.cancel() }
+            self.listen()
         }
         self.step(.start) { state in
             if let operation {
@@ -166,6 +180,18 @@ package final class FlightDriver: Sendable {
             }
             return true
         }
+    }
+
+    /// Listens as one that waits, instead of as before.
+    private func listen() {
+        let registration = self.context.store.listen(for: self.key) { event in self.received(event) }
+        let obsolete = self.state.withLock { state -> InboxRegistration? in
+            // The store may have shut down between the two, and ended the flight.
+            guard !state.machine.isFinal else { return registration }
+            defer { state.registration = registration }
+            return state.registration
+        }
+        obsolete?.cancel()
     }
 
     private func received(_ event: InboxEvent) {
@@ -227,6 +253,7 @@ package final class FlightDriver: Sendable {
         case .replied(.success(.enter(.follow)), _):
             // A caller that wanted to lead by hand waits now, and does not know how to take over.
             state.isByHand = false
+            if state.token != nil { state.effects.append(.listenAgain) }
             self.decide(.follows, &state)
         case .replied(.success(.renew(.renewed)), _):
             state.storedProgress = state.sentProgress
@@ -259,6 +286,8 @@ package final class FlightDriver: Sendable {
             state.effects.append(.wake(at: deadline, serial: state.wakeSerial, instead: state.timer.take()))
         case .startOperation(let token):
             self.startWork(under: token, now, &state)
+        case .moveOperation(let token):
+            state.token = token
         case .cancelOperation(let loss):
             self.loseWork(because: loss, wasWanted: wasWorking, &state)
         case .tell(let end):
@@ -299,6 +328,8 @@ package final class FlightDriver: Sendable {
             }
         case .stopWaiting(let registration):
             registration.stopWaiting()
+        case .listenAgain:
+            self.listen()
         case .wake(let deadline, let serial, let obsolete):
             self.schedule(deadline, serial, instead: obsolete)
         case .begin(let operation, let token):
@@ -342,6 +373,8 @@ package final class FlightDriver: Sendable {
         case .letGo(let timer, let registration):
             if let timer { self.context.store.clock.cancel(timer) }
             if !Planted.bug("flight-listens-on") { registration?.cancel() }
+        case .next(let body):
+            body()
         case .discard, .release:
             break
         }
