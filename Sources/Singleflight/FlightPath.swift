@@ -30,20 +30,44 @@ package struct FlightPath: Sendable {
     @usableFromInline let shard: UInt64
     @usableFromInline let flight: FlightID
     @usableFromInline let outer: Outer?
+    /// What knows more of the flight, for a flight that is in no shard.
+    @usableFromInline let owner: (any AnyObject & Sendable)?
 
     @inlinable
     init(shard: UInt64, flight: FlightID) {
         self.shard = shard
         self.flight = flight
         self.outer = nil
+        self.owner = nil
     }
 
     /// The path of an operation of `flight`, called from where `outer` was current.
     @inlinable
-    package init(shard: UInt64, flight: FlightID, outer: FlightPath) {
+    package init(
+        shard: UInt64,
+        flight: FlightID,
+        outer: FlightPath,
+        owner: (any AnyObject & Sendable)? = nil
+    ) {
         self.shard = shard
         self.flight = flight
+        self.owner = owner
         self.outer = outer.shard == 0 ? nil : Outer(outer)
+    }
+
+    /// Whether the code runs on behalf of no flight.
+    @inlinable
+    package var isOutside: Bool { self.shard == 0 }
+
+    /// The flights of the path, innermost first.
+    package var flights: [(node: FlightWaits.Node, owner: (any AnyObject & Sendable)?)] {
+        var flights: [(node: FlightWaits.Node, owner: (any AnyObject & Sendable)?)] = []
+        var next: FlightPath? = self.isOutside ? nil : self
+        while let path = next {
+            flights.append((FlightWaits.Node(shard: path.shard, flight: path.flight), path.owner))
+            next = path.outer?.path
+        }
+        return flights
     }
 
     /// Whether code on this path would wait for itself if it waited for `flight`. Linear in the depth of the nesting.

@@ -59,8 +59,8 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// last has left is up to the flight's ``CancellationPolicy``. A caller that comes later starts a fresh flight. A
     /// caller that is canceled before it calls neither starts nor joins a flight.
     ///
-    /// An operation that asks its own group for its own key, also through its child tasks, is refused at once. Cycles
-    /// through the operations of other callers are not detected.
+    /// An operation that asks its own group for its own key, also through its child tasks, is refused at once, and so is one that
+    /// asks for the key of an operation that waits for it. What a detached task asks for is not seen.
     ///
     /// - Parameters:
     ///   - key: what is being computed.
@@ -84,6 +84,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             let endsWhenAbandoned = policy == .whenAbandoned
             return await shard.launch(flight, seat, endsWhenAbandoned: endsWhenAbandoned, operation)
         case .subscribed(let flight, let seat):
+            guard FlightPath.current.isOutside else { return await self.waitInside(key, shard, flight, seat) }
             return await shard.outcome(flight, seat)
         case .reentrant:
             return .canceled(self.refusal(.reentrantCall, key))
@@ -103,6 +104,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         let shard = self.shard(for: hash)
         switch shard.join(key, hash: hash, limit: self.configuration.maximumWaitersPerKey) {
         case .subscribed(let flight, let seat):
+            guard FlightPath.current.isOutside else { return await self.waitInside(key, shard, flight, seat) }
             return await shard.outcome(flight, seat)
         case .reentrant:
             return .canceled(self.refusal(.reentrantCall, key))
@@ -110,6 +112,27 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             return .canceled(self.refusal(.tooManyWaiters, key))
         case .leads, nil:
             return .canceled(.noFlight)
+        }
+    }
+
+    /// Waits for a flight on behalf of another one, unless that other one is waited for by it.
+    @inline(never)
+    @usableFromInline
+    nonisolated(nonsending) func waitInside(
+        _ key: Key,
+        _ shard: Shard<Key, Value>,
+        _ flight: FlightID,
+        _ seat: SeatID
+    ) async -> Outcome<Value> {
+        let target = FlightWaits.Node(shard: shard.number, flight: flight)
+        let path = FlightPath.current.flights.map(\.node)
+        switch FlightWaits.begin(from: path, to: target, name: GroupError.text(of: key)) {
+        case .waits(let wait):
+            defer { wait.end() }
+            return await shard.outcome(flight, seat)
+        case .circle(let names):
+            shard.leave(flight, seat)
+            return .canceled(.refused(GroupError(.reentrantCall, key: key, path: names.suffix(1) + names)))
         }
     }
 

@@ -9,7 +9,7 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
 
         private let base: Base
 
-        /// An operation asked its own group for its own key, and would have waited for itself.
+        /// An operation asked for what waits for itself: for its own key, or for that of an operation that waits for it.
         public static let reentrantCall = Code(base: .reentrantCall)
 
         /// The flight already had ``GroupConfiguration/maximumWaitersPerKey`` waiting callers.
@@ -25,11 +25,13 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
         let code: Code
         let key: String
         let limit: Int?
+        let path: [String]
 
-        init(code: Code, key: String, limit: Int?) {
+        init(code: Code, key: String, limit: Int?, path: [String]) {
             self.code = code
             self.key = key
             self.limit = limit
+            self.path = path
         }
     }
 
@@ -44,14 +46,20 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The bound that was reached, for ``Code-swift.struct/tooManyWaiters``.
     public var limit: Int? { self.storage.limit }
 
+    /// For ``Code-swift.struct/reentrantCall`` through other operations: their keys, in the order in which each waits for the next
+    /// one, with the caller's at the beginning and at the end. Empty where an operation asked for its own key itself.
+    public var path: [String] { self.storage.path }
+
     @usableFromInline
-    package init(_ code: Code, key: some Any, limit: Int? = nil) {
-        self.storage = Storage(code: code, key: String(String(describing: key).prefix(200)), limit: limit)
+    package init(_ code: Code, key: some Any, limit: Int? = nil, path: [String] = []) {
+        self.storage = Storage(code: code, key: Self.text(of: key), limit: limit, path: path)
     }
+
+    package static func text(of key: some Any) -> String { String(String(describing: key).prefix(200)) }
 
     /// Whether both say the same of the same key.
     public static func == (left: GroupError, right: GroupError) -> Bool {
-        left.code == right.code && left.key == right.key && left.limit == right.limit
+        left.code == right.code && left.key == right.key && left.limit == right.limit && left.path == right.path
     }
 
     /// Hashes what ``==(_:_:)`` compares.
@@ -64,6 +72,8 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
     /// A sentence that names the key.
     public var description: String {
         switch self.code {
+        case .reentrantCall where !self.path.isEmpty:
+            "the call for key '\(self.key)' would wait for itself: \(self.path.joined(separator: " → "))"
         case .reentrantCall:
             "the operation for key '\(self.key)' asked its own group for the same key and would wait for itself"
         default:

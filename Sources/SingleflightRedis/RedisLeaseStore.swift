@@ -84,7 +84,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                     logger.trace("announcement ignored", metadata: ["sf_token": "\(message.announcement.token)"])
                 }
             case .disconnected:
-                break
+                router.deliverToAll(.interrupted)
             }
         }
     }

@@ -52,6 +52,11 @@ public final class InMemoryLeaseStore: LeaseStore {
         self.fault.withLock { $0 = fault }
     }
 
+    /// Tells this process's flights that the inbox is not connected any more.
+    public func interruptInbox() {
+        self.router.deliverToAll(.interrupted)
+    }
+
     /// Tells this process's flights that announcements may have been missed.
     public func resumeInbox() {
         self.router.deliverToAll(.resumed)

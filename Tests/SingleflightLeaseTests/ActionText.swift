@@ -62,6 +62,7 @@ struct ActionText {
         switch action {
         case .send(let request): self.text(request)
         case .startOperation: "run"
+        case .moveOperation(let token): "move to \(self.name(token))"
         case .cancelOperation(let loss): "stop \(loss)"
         case .wake(let deadline): "wake \(Int(deadline.sinceOrigin / .milliseconds(1)))"
         case .tell(let end): "resolve \(self.text(end))"

@@ -20,7 +20,7 @@ struct FollowerTableTests {
         case start
         case lead0, lead1, follow, reuse, late, enterFailed, enterRefused, otherLead
         case done, running, expired, superseded, gone, pollFailed, pollShutDown
-        case outcomeOfLeader, outcomeOfOther, hint, unawaited, progressNews, resumed
+        case outcomeOfLeader, outcomeOfOther, hint, unawaited, progressNews, interrupted, resumed
         case timer, lateTimer, leftTimer, abandoned, shutDown
     }
 
@@ -152,6 +152,7 @@ struct FollowerTableTests {
         case .hint: return hear(leader, .hint)
         case .unawaited: return hear(leader, .unawaited)
         case .progressNews: return hear(leader, .progress(FlightProgress(fraction: 0.5)))
+        case .interrupted: return happens(.heard(.interrupted))
         case .resumed: return happens(.heard(.resumed))
         case .timer: return happens(.timer)
         case .lateTimer: return happens(.timer, at: 100)
@@ -227,6 +228,7 @@ struct FollowerTableTests {
             .outcomeOfLeader: "resolve followed L [3] 0, finish",
             .outcomeOfOther: "poll L",
             .hint: "poll L",
+            .interrupted: "wake 20",
             .resumed: "wake 20",
             .timer: "poll L",
             .lateTimer: "poll L",
@@ -275,6 +277,7 @@ struct FollowerTableTests {
             .outcomeOfLeader: "resolve followed L [3] 0, finish",
             .outcomeOfOther: "poll L",
             .hint: "poll L",
+            .interrupted: "wake 20",
             .resumed: "wake 20",
             .timer: "poll L",
             .lateTimer: "poll L",
@@ -298,6 +301,7 @@ struct FollowerTableTests {
             .outcomeOfLeader: "resolve followed L [3] 0, finish",
             .outcomeOfOther: "poll L",
             .hint: "poll L",
+            .interrupted: "wake 20",
             .resumed: "wake 20",
             .timer: "poll L",
             .lateTimer: "poll L",

@@ -1,3 +1,4 @@
+import Dispatch
 import Singleflight
 import SingleflightLease
 import SingleflightTestKit
@@ -102,6 +103,36 @@ struct HandleWaitingTests {
             return
         }
         #expect(await subscriber.outcome().cancellation == .leaderLeft)
+        await self.cluster.expectNothingLeft(a)
+    }
+
+    // The effects of a flight are carried out by one thread at a time. While another one is at it, the release of a lease that is
+    // given up waits for that one; the next call of the key must not come to the store before it, and be told to wait for what ends.
+    @Test("a call right after a leader went away starts afresh, though another thread still acts for the old flight")
+    func afterLeaderHasGone() async throws {
+        let a = try self.cluster.process("a")
+        var leader: DistributedLeader<String, String>? = try await a.leads()
+        #expect(leader?.isCurrent == true)
+        let (renewing, blocked) = (Gate("the renewal"), DispatchSemaphore(value: 0))
+        renewing.open()
+        let once = CountDown(1)
+        a.store.onRequest { operation in
+            guard operation == .renew, once.take() else { return .none }
+            Task { await renewing.wait() }
+            blocked.wait()
+            return .none
+        }
+        let clock = self.cluster.clock
+        DispatchQueue(label: "acting").async { clock.advance(by: .seconds(1)) }
+        await renewing.untilArrived()
+        leader = nil
+        let work = Work()
+        work.finish(.success("fresh"))
+        let call = await a.joinedCall(work, clock: clock)
+        blocked.signal()
+        let completion = try await call.value.completion()
+        #expect(try completion.result.get() == "fresh")
+        #expect(completion.role == .leader)
         await self.cluster.expectNothingLeft(a)
     }
 

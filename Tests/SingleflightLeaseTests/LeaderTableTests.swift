@@ -21,7 +21,7 @@ struct LeaderTableTests {
         case renewed, renewedUnawaited, renewalLost, renewalRevoked, renewalCanceled, renewalExpired, renewalFailed
         case accepted, duplicate, stale, staleRevoked, staleCanceled, unknown, completionFailed, completionRefused
         case released, awaited, notHeld, releaseFailed
-        case canceled, value, hint, unawaited, progressNews, newsOfOther, resumed
+        case canceled, value, hint, unawaited, progressNews, newsOfOther, interrupted, resumed
         case timer, renewalTimer, tooLongTimer, deadlineTimer
         case finished, abandoned, shutDown
         case progress, left, leftForReason
@@ -130,6 +130,7 @@ struct LeaderTableTests {
             case .unawaited: hear(.unawaited, me)
             case .progressNews: hear(.progress(FlightProgress(fraction: 0.5)), me)
             case .newsOfOther: hear(.outcome(.canceled(.leaseExpired)), other)
+            case .interrupted: happens(.heard(.interrupted))
             case .resumed: happens(.heard(.resumed))
             case .timer: happens(.timer)
             case .renewalTimer: happens(.timer, at: 1000)

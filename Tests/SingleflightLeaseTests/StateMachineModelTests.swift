@@ -42,6 +42,7 @@ struct StateMachineModelTests {
                 case .startOperation:
                     self.starts += 1
                     self.isOperationRunning = true
+                case .moveOperation: break
                 case .cancelOperation: self.isOperationRunning = false
                 case .wake(let deadline): self.wake = deadline
                 case .tell: self.resolutions += 1
@@ -158,10 +159,11 @@ struct StateMachineModelTests {
 
     @Test(
         "it resolves at most once, finishes last and once, and never stops without asking for something",
-        arguments: [0, 2]
+        arguments: [0, 2],
+        [false, true]
     )
-    func promises(takeovers: Int) {
-        let terms = FlightTerms(
+    func promises(takeovers: Int, leadsAgain: Bool) {
+        var terms = FlightTerms(
             lease: LeaseTerms(
                 duration: .seconds(3),
                 grace: .seconds(2),
@@ -172,6 +174,8 @@ struct StateMachineModelTests {
             maximumFlight: .seconds(20),
             commandTimeout: .milliseconds(100)
         )
+        terms.leadsAgain = leadsAgain
+        terms.outlivesLease = leadsAgain && takeovers > 0
         let first = UInt64.random(in: 0..<1 << 32)
         var finished = 0
         for seed in first..<first + 2000 {

@@ -80,9 +80,9 @@ extension LeaseStoreError {
 }
 
 extension DistributedGroupConfiguration {
-    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, retention 4 s.
+    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, retention 4 s. A lost lease ends its flight.
     static let test = DistributedGroupConfiguration(
-        lease: .init(duration: .seconds(3), grace: .seconds(2)),
+        lease: .init(duration: .seconds(3), grace: .seconds(2), onLost: .cancel),
         results: .init(retention: .seconds(4))
     )
 

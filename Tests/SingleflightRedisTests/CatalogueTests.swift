@@ -108,7 +108,7 @@ struct CatalogueTests {
     func nextLeaseIsRenewed() async throws {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, _ in
-                let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(9)))
+                let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(9), onLost: .cancel))
                 let group = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let gate = Gate()
                 let lost = Task {

@@ -37,14 +37,20 @@ final class FlightWatch {
         case .replied(.success(.enter(let reply)), _):
             switch reply {
             case .follow(let token, _): self.follow(token)
-            case .lead: self.isGranted = true
+            case .lead:
+                self.isGranted = true
+                self.enteringToken = nil
             case .late: self.refusedAsLate()
             case .reuse: break
             }
         case .replied(.success(.poll(.superseded(let token))), _):
             // A flight that was granted a lease may still ask how the one it waited for ended.
             if !self.isGranted { self.follow(token) }
-        case .start, .heard(.shuttingDown), .replied, .timer, .operationEnded, .progressed, .leaderLeft, .offered,
+        case .replied(.success(.poll(.gone)), to: .poll(let token, _)):
+            // It learned that nothing is to be learned.
+            if token == self.following?.token { self.moveOn() }
+        case .start, .heard(.interrupted), .heard(.shuttingDown), .replied, .timer, .operationEnded, .progressed,
+            .leaderLeft, .offered,
             .abandoned:
             break
         }

@@ -57,6 +57,7 @@ struct SimulatedAnswer {
     static func content(
         of outcome: StoredOutcome,
         _ token: LeaseToken,
+        run: String,
         codec: String,
         hasTypedFailures: Bool
     ) -> (content: Content, leader: String?) {
@@ -75,7 +76,7 @@ struct SimulatedAnswer {
             if let code = Self.code(failure.type) { return (.groupError(code), payload.leader) }
             return (
                 hasTypedFailures
-                    ? .failure(SimulatedFailure(run: token.description))
+                    ? .failure(SimulatedFailure(run: run))
                     : .remoteFailure(leader: payload.leader, token), payload.leader
             )
         }

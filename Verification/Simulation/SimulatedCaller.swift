@@ -213,7 +213,8 @@ final class SimulatedCaller {
             return
         }
         let words = progress.message.split(separator: " ")
-        guard let run = flight.runs.lastIndex(of: String(words[0])), let reported = Int(words[1]) else {
+        let reportedRun = flight.runs.lastIndex { flight.monitor.run(of: $0) == words[0] }
+        guard let run = reportedRun, let reported = Int(words[1]) else {
             return self.monitor.violate("I23", "a caller was told of the progress of another flight")
         }
         if let last = self.lastReport, (run, reported) <= last {

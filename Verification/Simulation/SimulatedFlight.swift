@@ -204,6 +204,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             switch action {
             case .send(let request): self.watch?.sends(request)
             case .startOperation(let token): self.starts(token)
+            case .moveOperation(let token): self.leadsAgain(token)
             case .cancelOperation(let loss): self.canceled(because: loss)
             case .tell(let end): self.told(end)
             case .finish: self.finished()
@@ -222,6 +223,14 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
                 self.monitor.violate("I14", "process \(self.process.index) leads, and nobody works")
             }
         }
+    }
+
+    /// I12: the work goes on under another lease that is held.
+    private func leadsAgain(_ token: LeaseToken) {
+        if let lost = self.token {
+            self.monitor.operationMoved(from: lost, to: token, inbox: self.process.store.inbox)
+        }
+        self.token = token
     }
 
     private func canceled(because loss: OperationLoss) {
@@ -341,6 +350,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             (expected, leader) = SimulatedAnswer.content(
                 of: outcome,
                 token,
+                run: self.monitor.run(of: token.description),
                 codec: self.process.codec,
                 hasTypedFailures: self.simulation.plan.hasTypedFailures
             )

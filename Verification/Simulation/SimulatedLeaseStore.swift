@@ -117,6 +117,13 @@ package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         self.inboxConnection.epoch += 1
         self.inboxConnection.isUp = false
         self.machine.disturb(for: delay)
+        let epoch = self.inboxConnection.epoch
+        self.scheduler.schedule(after: .zero) {
+            self.machine.execute {
+                guard !self.isShutDown, self.inboxConnection.epoch == epoch else { return }
+                self.deliverToAll(.interrupted)
+            }
+        }
         self.subscribe(after: delay)
     }
 

@@ -196,7 +196,7 @@ final class SimulatedProcess {
 
     /// I15: a process that is told that its lease is lost stops at once.
     func checkLoss(of token: LeaseToken) {
-        guard self.machine.isAlive, !self.machine.isPaused else { return }
+        guard self.machine.isAlive, !self.machine.isPaused, !self.terms.leadsAgain else { return }
         if self.unfinished.contains(where: { $0.token == token && $0.isOperating }) {
             self.simulation.monitor.violate("I15", "process \(self.index) works on under \(token.short), which it lost")
         }

@@ -57,6 +57,8 @@ final class SimulationMonitor {
 
     private var keys: [FlightKey: KeyState] = [:]
     private var led: [LeaseToken: Led] = [:]
+    /// Under which token the operation began that now runs under this one.
+    private var origins: [String: String] = [:]
     /// Outcomes that must still be kept, and until when by the server's clock.
     private var kept: [LeaseToken: LeaseInstant] = [:]
 
@@ -99,6 +101,15 @@ final class SimulationMonitor {
         self.led[token]?.operations += 1
         self.require(self.led[token]?.operations ?? 0 <= 1, "I11", "two operations ran under \(token.short)")
     }
+
+    /// The operation that ran under the one token goes on under the other.
+    func operationMoved(from lost: LeaseToken, to token: LeaseToken, inbox: InboxID) {
+        self.operationStarted(token, inbox: inbox)
+        self.origins[token.description] = self.run(of: lost.description)
+    }
+
+    /// The operation that runs under a token is named for the first token that it ran under.
+    func run(of token: String) -> String { self.origins[token] ?? token }
 
     /// The server lost data: what it says now is what holds now.
     func dataLost(_ server: SimulatedServer, keys: [FlightKey]) {
@@ -492,7 +503,7 @@ final class SimulationMonitor {
     private func isOwn(_ payload: StoredPayload, _ key: FlightKey, _ token: LeaseToken) -> Bool {
         guard key.group == SimulationRun.group else { return payload.body.isEmpty }
         let value = SimulatedCodec.read(payload.body, payload.codec)
-        return value.run == token.description && value.key == SimulationRun.index(of: key)
+        return value.run == self.run(of: token.description) && value.key == SimulationRun.index(of: key)
     }
 
     /// Whether somebody ended the flight of the token.

@@ -52,6 +52,10 @@ struct SimulationPlan {
     /// How many operations call their own group for their own key.
     var reentrant: Double
 
+    /// Whether a leader whose lease is gone takes another one, and whether its work goes on while the store cannot be asked.
+    var leadsAgain: Bool
+    var outlivesLease: Bool
+
     /// Whether nothing keeps messages from arriving in time and nothing gets lost.
     var isCalm: Bool
 
@@ -83,6 +87,8 @@ struct SimulationPlan {
         self.hasTypedFailures = scheduler.chance(0.5)
         self.badValues = scheduler.pick([0, 0, 0.4]) ?? 0
         self.reentrant = scheduler.pick([0, 0, 0.1]) ?? 0
+        self.leadsAgain = scheduler.chance(0.5)
+        self.outlivesLease = self.leadsAgain && scheduler.chance(0.7)
         self.callInterval = scheduler.duration(duration / 100...duration / 2)
         self.faultInterval = scheduler.duration(duration / 5...duration * 2)
         self.network = SimulatedNetwork()

@@ -135,7 +135,7 @@ final class SimulationRun {
         if self.plan.isMixed {
             lease.leaderLoss = SimulationPlan.leaderLoss(self.scheduler)
         }
-        let terms = FlightTerms(
+        var terms = FlightTerms(
             lease: lease,
             margin: self.sabotage == .believesTooLong ? lease.duration / -5 : lease.duration / 20,
             maximumFlight: self.plan.maximumFlight,
@@ -144,6 +144,8 @@ final class SimulationRun {
             reuseFailures: self.plan.reuse / 2,
             progressInterval: lease.duration / 10
         )
+        terms.leadsAgain = self.plan.leadsAgain
+        terms.outlivesLease = self.plan.outlivesLease
         return SimulatedProcess(
             index: index,
             machine: machine,
@@ -426,7 +428,7 @@ final class SimulationRun {
     }
 
     /// I15: when a lease that ran out is taken from its leader, the leader no longer believes in it, and its operation
-    /// is canceled.
+    /// is canceled, unless it may go on for as long as nobody else is known to lead.
     ///
     /// Suspended where clocks run so differently that the margin does not make up for it, or data was lost. A paused
     /// process can do nothing, and on its return finds out before anything else; its belief counts, not its deeds.
@@ -440,7 +442,7 @@ final class SimulationRun {
                         "I15",
                         "process \(process.index) believes in \(token.short), which has run out"
                     )
-                } else if flight.isOperating, !process.machine.isPaused {
+                } else if flight.isOperating, !process.machine.isPaused, !self.plan.leadsAgain {
                     self.monitor.violate(
                         "I15",
                         "process \(process.index) works on under \(token.short), which has run out"

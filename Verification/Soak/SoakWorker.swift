@@ -28,7 +28,13 @@ final class SoakWorker: Sendable {
             _ unavailable: UnavailablePolicy
         ) throws -> DistributedGroup<String, SoakValue> {
             let configuration = DistributedGroupConfiguration(
-                lease: .init(duration: SoakSettings.lease, grace: SoakSettings.grace, leaderLoss: leaderLoss),
+                lease: .init(
+                    duration: SoakSettings.lease,
+                    grace: SoakSettings.grace,
+                    leaderLoss: leaderLoss,
+                    // The ledger counts on it that an operation is canceled when its lease may be lost.
+                    onLost: .cancel
+                ),
                 results: .init(retention: SoakSettings.retention, typedFailures: .codable(SoakFailure.self)),
                 limits: .init(flight: SoakSettings.maximumFlight),
                 unavailable: unavailable

@@ -83,7 +83,9 @@ final class ExecSession: Sendable {
                 lease: .init(
                     duration: configuration.lease,
                     grace: max(configuration.lease, .seconds(10)),
-                    leaderLoss: configuration.takeovers.map { .takeOver(attempts: $0) } ?? .cancel
+                    leaderLoss: configuration.takeovers.map { .takeOver(attempts: $0) } ?? .cancel,
+                    // A command is to end as soon as another host may run it.
+                    onLost: .cancel
                 ),
                 results: .init(
                     maximumBytes: RecordingCodec.maximumResultBytes,

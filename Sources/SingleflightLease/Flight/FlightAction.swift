@@ -4,6 +4,8 @@ package enum FlightAction: Sendable, Equatable {
     case send(FlightRequest)
     /// Run the operation: the lease is held, or none is needed.
     case startOperation(LeaseToken?)
+    /// The operation goes on under another lease.
+    case moveOperation(to: LeaseToken)
     /// Cancel the operation's task: its result is no longer wanted, for this reason.
     case cancelOperation(OperationLoss)
     /// Let ``FlightEvent/timer`` happen at this time, instead of at any time asked for before.

@@ -16,7 +16,12 @@ extension FlightDriver {
 
     /// The path of code that runs on behalf of the flight.
     package var path: FlightPath {
-        FlightPath(shard: self.number, flight: FlightID(slot: 0, serial: 0), outer: FlightPath.current)
+        FlightPath(
+            shard: self.number,
+            flight: FlightID(slot: 0, serial: 0),
+            outer: FlightPath.current,
+            owner: self
+        )
     }
 
     /// One more caller.

@@ -30,6 +30,9 @@ package final class FlightDriver: Sendable {
         var machine: FlightMachine
         var random: FlightRandom
 
+        /// The flight of the key that callers of this process could join before, as long as it may have something to send.
+        var predecessor: FlightDriver?
+
         // Acting.
         var effects: [FlightEffect] = []
         var isActing = false
@@ -147,10 +150,28 @@ package final class FlightDriver: Sendable {
 
     // MARK: - Events
 
+    /// Another flight of the key has closed, and what follows from that may still be on its way to the store: this one begins
+    /// after it. Else it would be told to wait for the lease that is just being given up.
+    func comes(after other: FlightDriver) {
+        self.state.withLock { $0.predecessor = other }
+    }
+
+    /// Calls `body` after the effects of all transitions so far.
+    private func afterEffects(_ body: @escaping @Sendable () -> Void) {
+        let isIdle = self.state.withLock { state in
+            if state.isActing { state.effects.append(.next(body)) }
+            return !state.isActing
+        }
+        if isIdle { body() }
+    }
+
     /// Begins the flight. To be called once.
     ///
     /// - Parameter operation: what runs if this process leads; `nil` if the starter works by hand, or never leads.
     package func begin(_ operation: (any FlightOperation)?) {
+        if let predecessor = self.state.withLock({ $0.predecessor.take() }) {
+            return predecessor.afterEffects { self.begin(operation) }
+        }
         // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
         if case .leased = self.kind { self.listen() }
         self.step(.start) { state in
@@ -165,15 +186,16 @@ package final class FlightDriver: Sendable {
         }
     }
 
+    /// Listens as one that waits, instead of as before.
     private func listen() {
         let registration = self.context.store.listen(for: self.key) { event in self.received(event) }
-        let isObsolete = self.state.withLock { state in
+        let obsolete = self.state.withLock { state -> InboxRegistration? in
             // The store may have shut down between the two, and ended the flight.
-            guard !state.machine.isFinal else { return true }
-            state.registration = registration
-            return false
+            guard !state.machine.isFinal else { return registration }
+            defer { state.registration = registration }
+            return state.registration
         }
-        if isObsolete { registration.cancel() }
+        obsolete?.cancel()
     }
 
     private func received(_ event: InboxEvent) {
@@ -237,6 +259,7 @@ package final class FlightDriver: Sendable {
         case .replied(.success(.enter(.follow)), _):
             // A caller that wanted to lead by hand waits now, and does not know how to take over.
             state.isByHand = false
+            if state.token != nil { state.effects.append(.listenAgain) }
             self.decide(.follows, &state)
         case .replied(.success(.renew(.renewed)), _):
             state.storedProgress = state.sentProgress
@@ -272,6 +295,8 @@ package final class FlightDriver: Sendable {
             state.effects.append(.wake(at: deadline, serial: state.wakeSerial, instead: state.timer.take()))
         case .startOperation(let token):
             self.startWork(under: token, now, &state)
+        case .moveOperation(let token):
+            state.token = token
         case .cancelOperation(let loss):
             self.loseWork(because: loss, wasWanted: wasWorking, &state)
         case .tell(let end):
@@ -314,6 +339,8 @@ package final class FlightDriver: Sendable {
             }
         case .stopWaiting(let registration):
             registration.stopWaiting()
+        case .listenAgain:
+            self.listen()
         case .wake(let deadline, let serial, let obsolete):
             self.schedule(deadline, serial, instead: obsolete)
         case .begin(let operation, let token):
@@ -357,6 +384,8 @@ package final class FlightDriver: Sendable {
         case .letGo(let timer, let registration):
             if let timer { self.context.store.clock.cancel(timer) }
             if !Planted.bug("flight-listens-on") { registration?.cancel() }
+        case .next(let body):
+            body()
         case .discard, .release:
             break
         }

@@ -12,6 +12,8 @@ enum FlightEffect: Sendable {
     indirect case send(FlightRequest, LeaseRequest)
     /// The registration is no reason any more to keep this process among the flight's waiters.
     case stopWaiting(InboxRegistration)
+    /// This process waits for a flight that it led before: it is among the flight's waiters again.
+    case listenAgain
     /// Schedule the flight's one timer, instead of the one before.
     case wake(at: LeaseInstant, serial: UInt64, instead: LeaseTimer?)
     case begin(any FlightOperation, LeaseToken?)
@@ -37,6 +39,8 @@ enum FlightEffect: Sendable {
     /// Ask how far the leader is.
     case readProgress
     case letGo(LeaseTimer?, InboxRegistration?)
+    /// The effects before have been carried out.
+    case next(@Sendable () -> Void)
     /// Nothing is to be done but to let go of what is in here, which may run code of users.
     case discard([@Sendable () -> Void])
 }

@@ -26,6 +26,8 @@ package struct Following: Sendable {
         case waiting(Waiting)
         /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted, ended
         case confirming(Confirming)
+        /// The store lost the flight; soon it is entered anew. → entering, ended
+        case recovering(LeaseToken, at: LeaseInstant)
         /// A lease was granted: ``Leading`` has taken over. Final.
         case granted
         /// Resolved or left. Final.
@@ -61,6 +63,8 @@ package struct Following: Sendable {
         /// Whether the store said last that the lease has run out.
         var isExpired = false
         var isPolling = false
+        /// Since when the store could not be asked.
+        var unansweredSince: LeaseInstant?
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
         /// The leader was lost, and this process cannot lead on: until then those who can are left the time to.
@@ -95,11 +99,14 @@ package struct Following: Sendable {
     private let isOnlooker: Bool
     /// Whether the store has counted this process among the flight's waiters, and so keeps the outcome for it.
     private var isRegistered = false
+    /// Whether this process led before: its work was canceled, and no other begins in the same flight.
+    private let hasLed: Bool
 
     package init(terms: FlightTerms, canTakeOver: Bool = true) {
         self.terms = terms
         self.canTakeOver = canTakeOver
         self.isOnlooker = false
+        self.hasLed = false
     }
 
     /// An onlooker of the flight that ``Looking`` has found.
@@ -107,15 +114,30 @@ package struct Following: Sendable {
         self.terms = terms
         self.canTakeOver = false
         self.isOnlooker = true
+        self.hasLed = false
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         self.state = .waiting(Waiting(token: token, leaseEnd: leaseEnd, backoff: terms.followerBackoff))
     }
 
     /// An onlooker asks how the flight stands, and is registered on it by that.
-    mutating func ask() -> [FlightAction] {
+    mutating func ask(now: LeaseInstant) -> [FlightAction] {
         guard case .waiting(let waiting) = self.state else { return [] }
-        return self.poll(waiting)
+        return self.poll(waiting, now: now)
     }
+
+    /// For a leader whose lease is gone while somebody else leads; ``join(_:remaining:now:)`` comes next.
+    ///
+    /// - Parameter debt: what its request for another lease may yet be granted.
+    package init(afterLeading terms: FlightTerms, owing debt: HandingBack.Debt?) {
+        self.terms = terms
+        self.canTakeOver = false
+        self.isOnlooker = false
+        self.hasLed = true
+        self.debt = debt
+    }
+
+    /// Whether it is still open which process leads, and this one may.
+    package var mayYetLead: Bool { !self.isFinal && !self.hasLed }
 
     /// The flight that is waited for.
     package var followedToken: LeaseToken? {
@@ -125,7 +147,7 @@ package struct Following: Sendable {
     package var isFinal: Bool {
         switch self.state {
         case .granted, .ended: true
-        case .idle, .entering, .waiting, .confirming: false
+        case .idle, .entering, .waiting, .confirming, .recovering: false
         }
     }
 
@@ -149,14 +171,14 @@ package struct Following: Sendable {
             return self.replied(reply, to: request, now: now, using: &generator)
         case .heard(.announced(let announcement)):
             return .actions(self.announced(announcement, now: now, using: &generator))
-        case .heard(.resumed):
-            return .actions(self.inboxResumed(now: now, using: &generator))
+        case .heard(.interrupted), .heard(.resumed):
+            return .actions(self.inboxChanged(now: now, using: &generator))
         case .heard(.shuttingDown):
             return .actions(self.shutDown())
         case .timer:
             return .actions(self.timerFired(now: now, using: &generator))
         case .offered:
-            self.canTakeOver = true
+            self.canTakeOver = !self.hasLed
             return .actions([])
         case .abandoned:
             return .actions(self.abandoned())
@@ -190,7 +212,7 @@ package struct Following: Sendable {
         switch self.state {
         case .idle:
             return self.enter(now: now, using: &generator)
-        case .entering, .waiting, .confirming, .granted, .ended:
+        case .entering, .waiting, .confirming, .recovering, .granted, .ended:
             return []
         }
     }
@@ -290,7 +312,7 @@ package struct Following: Sendable {
             case .success(.follow(let leader, _)): return .actions([.send(.leave(leader))])
             case .success(.reuse), .success(.late), .failure: return .actions([])
             }
-        case .idle, .waiting, .confirming, .granted:
+        case .idle, .waiting, .confirming, .recovering, .granted:
             return .actions([])
         }
     }
@@ -383,6 +405,12 @@ package struct Following: Sendable {
 
     // MARK: - Waiting
 
+    /// Waits for whoever leads now, and asks at once: what was announced before this process knew is lost.
+    package mutating func join(_ leader: LeaseToken, remaining: Duration, now: LeaseInstant) -> [FlightAction] {
+        let leaseEnd = now.advanced(by: max(remaining, .zero))
+        return self.poll(Waiting(token: leader, leaseEnd: leaseEnd, backoff: self.terms.followerBackoff), now: now)
+    }
+
     private mutating func follow(
         _ token: LeaseToken,
         remaining: Duration,
@@ -394,7 +422,7 @@ package struct Following: Sendable {
         let backoff = self.terms.followerBackoff
         if let expired = entering.expired {
             // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a result.
-            return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff))
+            return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff), now: now)
         }
         let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
         self.state = .waiting(waiting)
@@ -405,7 +433,7 @@ package struct Following: Sendable {
             }
         }
         if entering.mayHaveMissedNews {
-            return self.poll(waiting)
+            return self.poll(waiting, now: now)
         }
         if Planted.bug("follower-relies-on-announcements") { return [] }
         return [.wake(at: self.pollTime(leaseEnd: leaseEnd, using: &generator))]
@@ -441,22 +469,23 @@ package struct Following: Sendable {
                 // Meant for a leader, and stale: this process does wait. Progress is no news of the flight itself.
                 return []
             case .outcome, .hint:
-                return self.poll(waiting)
+                return self.poll(waiting, now: now)
             }
-        case .idle, .confirming, .granted, .ended:
+        case .idle, .confirming, .recovering, .granted, .ended:
             return []
         }
     }
 
-    /// The inbox is connected again: whatever was announced meanwhile is lost.
-    private mutating func inboxResumed(
+    /// The inbox is connected again: whatever was announced meanwhile is lost. Or it is not: whether the store can be asked must be known
+    /// before the lease's end, for nobody waits longer than a command timeout for one that cannot.
+    private mutating func inboxChanged(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         switch self.state {
         case .waiting(let waiting):
             if waiting.isPolling {
-                return self.poll(waiting)
+                return self.poll(waiting, now: now)
             }
             if Planted.bug("reconnected-inbox-ignored") { return [] }
             // Every flight of every process hears of a reconnect at once: the questions are spread over a moment.
@@ -465,13 +494,13 @@ package struct Following: Sendable {
             entering.mayHaveMissedNews = true
             self.state = .entering(entering)
             return []
-        case .idle, .confirming, .granted, .ended:
+        case .idle, .confirming, .recovering, .granted, .ended:
             return []
         }
     }
 
     /// - Parameter mayEnd: whether the flight is to end if its leader is lost, whoever could take over.
-    private mutating func poll(_ waiting: Waiting, mayEnd: Bool = false) -> [FlightAction] {
+    private mutating func poll(_ waiting: Waiting, mayEnd: Bool = false, now: LeaseInstant) -> [FlightAction] {
         var waiting = waiting
         if waiting.isPolling {
             waiting.mustPollAgain = true
@@ -479,6 +508,7 @@ package struct Following: Sendable {
             return []
         }
         waiting.isPolling = true
+        waiting.unansweredSince = waiting.unansweredSince ?? now
         self.state = .waiting(waiting)
         return [.send(.poll(waiting.token, mayEnd: mayEnd))]
     }
@@ -494,7 +524,7 @@ package struct Following: Sendable {
             return .actions(self.learned(reply, waiting, now: now, using: &generator))
         case .confirming(let confirming):
             return self.confirmed(by: reply, confirming, now: now)
-        case .idle, .entering, .granted, .ended:
+        case .idle, .entering, .recovering, .granted, .ended:
             return .actions([])
         }
     }
@@ -509,6 +539,8 @@ package struct Following: Sendable {
         waiting.isPolling = false
         let mustPollAgain = waiting.mustPollAgain
         waiting.mustPollAgain = false
+        let unansweredSince = waiting.unansweredSince ?? now
+        if case .success = reply { waiting.unansweredSince = nil }
         switch reply {
         case .success(.done(let outcome)):
             return self.settle(outcome, of: waiting)
@@ -520,7 +552,7 @@ package struct Following: Sendable {
             waiting.leftToOthersUntil = nil
             waiting.backoff = self.terms.followerBackoff
             if mustPollAgain, !Planted.bug("hint-during-a-poll-ignored") {
-                return self.poll(waiting)
+                return self.poll(waiting, now: now)
             }
             self.state = .waiting(waiting)
             return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
@@ -544,13 +576,13 @@ package struct Following: Sendable {
             waiting.isExpired = false
             if token == waiting.later { waiting.later = nil }
             waiting.leftToOthersUntil = nil
-            return self.poll(waiting)
+            return self.poll(waiting, now: now)
         case .success(.gone):
             if let later = waiting.later {
                 // No result to be had of the earlier flight: that is what this process came back for.
                 waiting.token = later
                 waiting.later = nil
-                return self.poll(waiting)
+                return self.poll(waiting, now: now)
             }
             if self.isOnlooker {
                 if waiting.isExpired { return self.end(with: .lapsed(waiting.token)) }
@@ -559,9 +591,9 @@ package struct Following: Sendable {
             }
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
-            // Unreachable is not canceled: the flight may well run. Past the time for which even an expired
-            // lease is remembered, there is nothing left to ask for.
-            let giveUpAt = waiting.leaseEnd.advanced(by: self.terms.lease.grace)
+            // Unreachable is not canceled: the flight may well run. But for longer than a command timeout nobody waits for a store
+            // that cannot be asked, neither at first nor here.
+            let giveUpAt = unansweredSince.advanced(by: self.terms.commandTimeout)
             let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
             guard error.code != .shutDown, retryAt < giveUpAt else {
                 return self.end(with: .unavailable(FlightUnavailable(error)))
@@ -571,19 +603,21 @@ package struct Following: Sendable {
         }
     }
 
-    /// The store lost the flight: a new one is worth a try where the group lets somebody take over.
+    /// The store lost the flight: a new one is worth a try, and in most groups so is giving its leader the time to be first.
     private mutating func recover(
         from waiting: Waiting,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
-        switch self.terms.lease.leaderLoss {
-        case .takeOver(let attempts) where self.canTakeOver && self.recoveries < attempts:
-            self.recoveries += 1
-            return self.enter(now: now, using: &generator)
-        case .takeOver, .cancel:
+        guard self.canTakeOver, self.recoveries < self.terms.recoveries else {
             return self.end(with: .gone(waiting.token))
         }
+        self.recoveries += 1
+        guard self.terms.leadsAgain else { return self.enter(now: now, using: &generator) }
+        let delay = self.terms.pollSpread + .jitter(upTo: self.terms.pollSpread, using: &generator)
+        let time = now.advanced(by: delay)
+        self.state = .recovering(waiting.token, at: time)
+        return [.wake(at: time)]
     }
 
     private mutating func settle(_ outcome: StoredOutcome, of waiting: Waiting) -> [FlightAction] {
@@ -620,7 +654,9 @@ package struct Following: Sendable {
                 return self.settle(.canceled(.leaseExpired), of: waiting)
             }
             let isTimeUp = waiting.leftToOthersUntil.map { now >= $0 } ?? false
-            return self.poll(waiting, mayEnd: isTimeUp && !self.canTakeOver)
+            return self.poll(waiting, mayEnd: isTimeUp && !self.canTakeOver, now: now)
+        case .recovering(_, let time):
+            return now >= time ? self.enter(now: now, using: &generator) : [.wake(at: time)]
         case .idle, .confirming, .granted, .ended:
             return []
         }
@@ -629,7 +665,7 @@ package struct Following: Sendable {
     /// The last local caller left.
     private mutating func abandoned() -> [FlightAction] {
         switch self.state {
-        case .idle:
+        case .idle, .recovering:
             self.state = .ended
             return []
         case .entering(var entering):
@@ -657,7 +693,7 @@ package struct Following: Sendable {
         // What is handed back now is handed back once: nothing can be sent later.
         defer { self.debt = nil }
         switch self.state {
-        case .idle:
+        case .idle, .recovering:
             return self.end(with: .shutDown)
         case .entering(let entering):
             // Should the lease be granted after all, whoever waits for it must not wait for its expiry.

@@ -41,6 +41,7 @@ package struct Leading: Sendable {
         var outcome: StoredOutcome
         /// Whether the local callers still are to be told.
         var mustResolve: Bool
+        var tooLongAt: LeaseInstant
         /// What to tell them once the store accepted the outcome, if it is not the operation's result.
         var override: FlightEnd?
         /// Whether the request is at the store; otherwise the timer will send it again.
@@ -59,6 +60,17 @@ package struct Leading: Sendable {
     private let terms: FlightTerms
     private let tooLong: StoredOutcome
     private var state: State
+    /// The lease is gone, perhaps with nobody else leading: ``Regaining`` takes over. Final.
+    package private(set) var loss: Regaining.Loss?
+
+    /// Goes on under another lease than before.
+    package init(again grant: Following.Grant, after loss: Regaining.Loss, terms: FlightTerms, tooLong: StoredOutcome) {
+        self.init(grant: grant, terms: terms, tooLong: tooLong, now: grant.sentAt)
+        if case .leading(var leading) = self.state {
+            leading.tooLongAt = loss.tooLongAt
+            self.state = .leading(leading)
+        }
+    }
 
     /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
     package init(grant: Following.Grant, terms: FlightTerms, tooLong: StoredOutcome, now: LeaseInstant) {
@@ -119,7 +131,7 @@ package struct Leading: Sendable {
         case .progressed: self.progressed()
         case .leaderLeft(let reason): self.leaderLeft(reason: reason)
         case .abandoned: self.abandoned()
-        case .start, .offered: []
+        case .heard(.interrupted), .start, .offered: []
         }
     }
 
@@ -149,6 +161,15 @@ package struct Leading: Sendable {
         }
     }
 
+    /// The first actions where the work has begun before. To be called once.
+    ///
+    /// - Parameter outcome: the work's result, if it has ended.
+    package mutating func goOn(with outcome: StoredOutcome?, now: LeaseInstant) -> [FlightAction] {
+        guard case .leading(let leading) = self.state else { return [] }
+        guard let outcome else { return [self.wake(leading)] }
+        return self.complete(outcome, override: nil, leading: leading, now: now)
+    }
+
     // MARK: - Holding the lease
 
     private mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
@@ -156,7 +177,7 @@ package struct Leading: Sendable {
         case .confirming(let leading):
             return now >= leading.deadline ? self.lose(leading, because: nil) : [self.wake(leading)]
         case .leading(var leading):
-            if now >= leading.deadline, !Planted.bug("leader-believes-for-ever") {
+            if now >= leading.deadline, !self.terms.outlivesLease, !Planted.bug("leader-believes-for-ever") {
                 return self.lose(leading, because: .leaseExpired)
             }
             if now >= leading.tooLongAt, !Planted.bug("hung-operation-renewed-for-ever") {
@@ -217,9 +238,9 @@ package struct Leading: Sendable {
             case .success(.lost) where Planted.bug("lost-renewal-ignored"):
                 break
             case .success(.lost(let reason)):
-                return self.lose(leading, because: Self.told(reason))
+                return self.gone(leading, because: Self.told(reason))
             case .success(.expired):
-                return self.lose(leading, because: .leaseExpired)
+                return self.gone(leading, because: .leaseExpired)
             case .failure:
                 // Whatever the error: only the store's word or the deadline ends a lease early.
                 leading.nextRenewal = now.advanced(by: leading.backoff.next(using: &generator))
@@ -237,7 +258,7 @@ package struct Leading: Sendable {
             guard announcement.token == self.token else { return [] }
             switch announcement.news {
             case .outcome(.canceled(let reason)):
-                return self.lose(leading, because: reason)
+                return self.gone(leading, because: reason)
             case .outcome(.value), .outcome(.failure), .hint:
                 return leading.renewalSentAt == nil ? self.renew(&leading, now: now) : []
             case .unawaited:
@@ -274,6 +295,22 @@ package struct Leading: Sendable {
         if case .revoked = reason { reason } else { nil }
     }
 
+    /// By the store's word the lease is gone. Unless the flight was revoked, nobody else need be leading.
+    private mutating func gone(_ leading: Held, because reason: CanceledFlight?) -> [FlightAction] {
+        guard self.mayLeadAgain(after: reason), !leading.isAbandoned else { return self.lose(leading, because: reason) }
+        return self.leadAgain(tooLongAt: leading.tooLongAt, with: nil)
+    }
+
+    private func mayLeadAgain(after reason: CanceledFlight?) -> Bool {
+        if case .revoked = reason { false } else { self.terms.leadsAgain }
+    }
+
+    private mutating func leadAgain(tooLongAt: LeaseInstant, with outcome: StoredOutcome?) -> [FlightAction] {
+        self.state = .ended
+        self.loss = Regaining.Loss(token: self.token, attempt: self.attempt, tooLongAt: tooLongAt, outcome: outcome)
+        return []
+    }
+
     /// - Parameter reason: the flight's end as far as it is known.
     private mutating func lose(_ leading: Held, because reason: CanceledFlight?) -> [FlightAction] {
         self.state = .ended
@@ -284,7 +321,7 @@ package struct Leading: Sendable {
     private func wake(_ leading: Held) -> FlightAction {
         // Nothing runs while it is still being confirmed that somebody waits: nothing to renew for, nothing that hangs.
         guard case .leading = self.state else { return .wake(at: leading.deadline) }
-        var next = min(leading.deadline, leading.tooLongAt)
+        var next = self.terms.outlivesLease ? leading.tooLongAt : min(leading.deadline, leading.tooLongAt)
         if leading.renewalSentAt == nil {
             next = min(next, self.renewalTime(leading))
         }
@@ -410,6 +447,7 @@ package struct Leading: Sendable {
             Completing(
                 outcome: outcome,
                 mustResolve: !leading.isAbandoned,
+                tooLongAt: leading.tooLongAt,
                 override: override,
                 backoff: self.terms.leaderBackoff,
                 verdictBy: now.advanced(by: self.terms.commandTimeout),
@@ -435,6 +473,10 @@ package struct Leading: Sendable {
                 return self.end(completing, with: .led(self.token, .accepted(waiters: nil), attempt: self.attempt))
             case .success(.stale) where Planted.bug("stale-taken-as-accepted"):
                 return self.end(completing, with: .led(self.token, .accepted(waiters: nil), attempt: self.attempt))
+            case .success(.stale(current: nil, let reason)) where self.mayLeadAgain(completing, after: reason):
+                return self.leadAgain(tooLongAt: completing.tooLongAt, with: completing.outcome)
+            case .success(.unknown) where !completing.mayHaveExecuted && self.mayLeadAgain(completing):
+                return self.leadAgain(tooLongAt: completing.tooLongAt, with: completing.outcome)
             case .success(.stale(_, let reason)):
                 return self.end(completing, with: .leaseLost(self.token, Self.told(reason)))
             case .success(.unknown) where Planted.bug("unknown-taken-as-accepted") && !completing.mayHaveExecuted:
@@ -454,6 +496,11 @@ package struct Leading: Sendable {
         case .confirming, .leading, .ended:
             return []
         }
+    }
+
+    /// Whether a result that came when the lease was gone is worth another one.
+    private func mayLeadAgain(_ completing: Completing, after reason: CanceledFlight? = nil) -> Bool {
+        completing.mustResolve && completing.override == nil && self.mayLeadAgain(after: reason)
     }
 
     private mutating func completeFailed(

@@ -12,6 +12,8 @@ package struct FlightMachine: Sendable {
         case following(Following)
         /// - Parameter debt: what an earlier sending of the request may yet be granted when this lease has ended.
         case leading(Leading, debt: HandingBack.Debt?)
+        /// The lease is gone, and another one is asked for.
+        case regaining(Regaining)
         /// Everybody here has been told.
         case handingBack(HandingBack)
         /// There is no lease.
@@ -51,7 +53,7 @@ package struct FlightMachine: Sendable {
     /// Whether this process leads, and still believes in its lease at `now`; without a lease, whether the work goes on.
     package func isCurrent(now: LeaseInstant) -> Bool {
         switch self.phase {
-        case .looking, .following, .handingBack: false
+        case .looking, .following, .regaining, .handingBack: false
         case .leading(let leading, _): leading.isCurrent(now: now)
         case .alone(let alone): alone.isWorking
         }
@@ -62,6 +64,7 @@ package struct FlightMachine: Sendable {
         switch self.phase {
         case .looking, .following, .handingBack: false
         case .leading(let leading, _): leading.isWorking
+        case .regaining(let regaining): regaining.isWorking
         case .alone(let alone): alone.isWorking
         }
     }
@@ -73,7 +76,7 @@ package struct FlightMachine: Sendable {
 
     /// Whether it is still open which process leads, or another one does.
     package var mayYetLead: Bool {
-        if case .following(let following) = self.phase { !following.isFinal } else { false }
+        if case .following(let following) = self.phase { following.mayYetLead } else { false }
     }
 
     /// Until when this process believes in its lease; `nil` if it has none.
@@ -96,7 +99,7 @@ package struct FlightMachine: Sendable {
                 return looking.isFinal ? actions + self.end(owing: nil, isReleasing: false) : actions
             case .follow(let token, let remaining):
                 var following = Following(terms: self.terms, onlooker: token, remaining: remaining, now: now)
-                let actions = following.ask()
+                let actions = following.ask(now: now)
                 self.phase = .following(following)
                 return actions
             }
@@ -117,9 +120,32 @@ package struct FlightMachine: Sendable {
             // What is handed back on a shutdown is handed back once: nothing can be sent later.
             if case .heard(.shuttingDown) = event { debt = nil }
             let actions = leading.handle(event, now: now, using: &generator)
+            if let loss = leading.loss {
+                let regaining = Regaining(after: loss, terms: self.terms, now: now, using: &generator)
+                self.phase = .regaining(regaining)
+                return actions + regaining.start()
+            }
             self.phase = .leading(leading, debt: debt)
             guard leading.isFinal else { return actions }
             return actions + self.end(owing: debt, isReleasing: false)
+        case .regaining(var regaining):
+            let step = regaining.handle(event, now: now, using: &generator)
+            switch step {
+            case .actions(let actions):
+                self.phase = .regaining(regaining)
+                guard regaining.isFinal else { return actions }
+                return actions + self.end(owing: regaining.debt, isReleasing: regaining.isReleasing)
+            case .lead(let grant):
+                var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, tooLong: self.tooLong)
+                let actions = leading.goOn(with: regaining.loss.outcome, now: now)
+                self.phase = .leading(leading, debt: grant.debt)
+                return [.moveOperation(to: grant.token)] + actions
+            case .follow(let leader, let remaining, let wasWorking):
+                var following = Following(afterLeading: self.terms, owing: regaining.debt)
+                let actions = following.join(leader, remaining: remaining, now: now)
+                self.phase = .following(following)
+                return (wasWorking ? [.cancelOperation(.leaseLost)] : []) + actions
+            }
         case .handingBack(var handingBack):
             let actions = handingBack.handle(event, now: now, using: &generator)
             self.phase = .handingBack(handingBack)

@@ -14,6 +14,12 @@ package struct FlightTerms: Hashable, Sendable {
     package var reuseFailures: Duration
     /// How often a renewal may come early to tell of progress.
     package var progressInterval: Duration
+    /// Whether a leader whose lease is gone takes another one, and followers whose flight the store lost begin anew.
+    package var leadsAgain = false
+    /// Whether a leader's work goes on past its lease's end while the store cannot be asked.
+    package var outlivesLease = false
+    /// How often in its life a flight enters again because the store lost what it waited for.
+    package static let maximumRecoveries = 3
 
     // What follows from them is kept: a division of durations takes as long as an allocation.
 
@@ -51,6 +57,12 @@ package struct FlightTerms: Hashable, Sendable {
 
     /// Followers ask about a lease that was not renewed within so long after its end, not all at the same instant.
     package var pollSpread: Duration { min(.milliseconds(500), self.lease.duration / 10) }
+
+    /// How often a follower may enter again because the store lost the flight.
+    package var recoveries: Int {
+        let attempts: Int = if case .takeOver(let attempts) = self.lease.leaderLoss { attempts } else { 0 }
+        return self.leadsAgain ? max(attempts, Self.maximumRecoveries) : attempts
+    }
 
     /// The least time for which an outcome must be kept, so that the loss of every announcement costs time and no result.
     ///

@@ -19,6 +19,8 @@ extension DistributedGroupConfiguration {
             reuseFailures: self.results.reuseFailures,
             progressInterval: self.limits.progressInterval
         )
+        terms.leadsAgain = self.lease.onLost == .leadAgain
+        terms.outlivesLease = terms.leadsAgain && self.unavailable == .runLocally
         terms.retain(atLeast: terms.minimumRetention)
         return terms
     }

@@ -16,6 +16,21 @@ public enum UndecodablePolicy: Hashable, Sendable {
     case runLocally
 }
 
+/// What becomes of a flight whose lease is gone though its leader lives: the store lost its data, or could not be asked for
+/// longer than a lease lasts.
+public enum LostLeasePolicy: Hashable, Sendable {
+    /// The leader takes another lease, and its operation goes on under that; ``Flight/token`` and fences change with it. The operation is
+    /// canceled only if somebody else leads, for whom this process's callers then wait. Followers whose flight the store lost
+    /// enter again, three times at most. While the store cannot be asked, the operation goes on if the group's
+    /// policy is ``UnavailablePolicy/runLocally``, though ``Flight/isCurrent`` is false; its callers here get the result,
+    /// within a command timeout of its end. Under ``UnavailablePolicy/fail`` it is canceled at its lease's end.
+    ///
+    /// Two operations may run at a time: this leader's and that of whoever took the lease meanwhile.
+    case leadAgain
+    /// The operation is canceled as soon as its lease is lost, or may be. Everybody is told so.
+    case cancel
+}
+
 /// Whether a group coalesces, or only looks what that would bring.
 public enum CoalescingMode: Hashable, Sendable {
     /// Calls are coalesced.
@@ -45,16 +60,20 @@ public struct DistributedGroupConfiguration: Sendable {
         public var grace: Duration
         /// What becomes of a flight whose leader is lost.
         public var leaderLoss: LeaderLossPolicy
+        /// What becomes of a flight whose lease is gone though its leader lives.
+        public var onLost: LostLeasePolicy
 
         /// Creates the rules of leases.
         public init(
             duration: Duration = .seconds(10),
             grace: Duration = .seconds(10),
-            leaderLoss: LeaderLossPolicy = .cancel
+            leaderLoss: LeaderLossPolicy = .cancel,
+            onLost: LostLeasePolicy = .leadAgain
         ) {
             self.duration = duration
             self.grace = grace
             self.leaderLoss = leaderLoss
+            self.onLost = onLost
         }
     }
 

@@ -5,24 +5,27 @@ public struct Flight<Key: Sendable>: Sendable {
     /// What is being computed.
     public let key: Key
     /// The flight's token; `nil` where the operation runs without a lease because the store could not be asked.
-    public let token: LeaseToken?
+    ///
+    /// It changes if the store loses the lease, and the operation goes on under another one: see ``LostLeasePolicy``.
+    public var token: LeaseToken? { self.driver.token }
 
     fileprivate let driver: FlightDriver
 
-    init(key: Key, token: LeaseToken?, driver: FlightDriver) {
+    init(key: Key, driver: FlightDriver) {
         self.key = key
-        self.token = token
         self.driver = driver
     }
 
     /// The same flight under the key that the caller knows it by.
     init(_ flight: Flight<FlightKey>, key: Key) {
-        self.init(key: key, token: flight.token, driver: flight.driver)
+        self.init(key: key, driver: flight.driver)
     }
 
-    /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is canceled.
+    /// Whether this process still believes that it leads.
     ///
-    /// Where there is no lease it is true until the flight ends: nobody else was asked.
+    /// It is false while the lease is in doubt, and true again if another one is granted; once somebody else leads it stays
+    /// false, and the operation's task is canceled. Under ``LostLeasePolicy/cancel`` any doubt is the end. Where there is no lease
+    /// it is true until the flight ends: nobody else was asked.
     public var isCurrent: Bool {
         self.driver.isCurrent
     }

@@ -36,6 +36,7 @@ package final class FlightIndex: Sendable {
             case .closed, nil: break
             }
             let driver = make()
+            if let found { driver.comes(after: found) }
             if !Planted.bug("flight-that-nobody-can-join") { flights[key] = driver }
             // A closed one is handed out: what it holds must not be let go of under the lock.
             return (.started(driver), found)

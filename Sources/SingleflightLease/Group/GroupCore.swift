@@ -197,8 +197,8 @@ package final class GroupCore: Sendable {
         _ observed: ObservedCall?,
         _ body: @escaping Operation
     ) -> OperationTask {
-        OperationTask { token in
-            let flight = Flight(key: driver.key, token: token, driver: driver)
+        OperationTask { _ in
+            let flight = Flight(key: driver.key, driver: driver)
             let result: Result<ErasedValue, any Error>
             do {
                 result = .success(
@@ -226,6 +226,23 @@ package final class GroupCore: Sendable {
     ) async -> Outcome<ErasedValue> {
         let call = self.call(key, waitingAtMost: limit, unavailable: unavailable)
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
+        let path = FlightPath.current
+        guard !path.isOutside, self.observed == nil else { return await self.run(key, call, feed, operation) }
+        switch self.context.wait(for: key, on: path) {
+        case .success(let wait):
+            defer { wait.end() }
+            return await self.run(key, call, feed, operation)
+        case .failure(let error):
+            return call.end(.canceled(.refused(error)))
+        }
+    }
+
+    nonisolated(nonsending) private func run(
+        _ key: FlightKey,
+        _ call: GroupCall,
+        _ feed: ProgressFeed?,
+        _ operation: @escaping Operation
+    ) async -> Outcome<ErasedValue> {
         var step = self.admit(key, call) { self.operation($0, $1, operation) }
         while true {
             switch step {
@@ -360,6 +377,16 @@ package final class GroupCore: Sendable {
 
     /// A caller that works by hand joins the flight of `key`, or starts one.
     package func enter(_ key: FlightKey, _ call: GroupCall) -> EntryStep {
+        let path = FlightPath.current
+        if !path.isOutside, self.observed == nil {
+            switch self.context.wait(for: key, on: path) {
+            // Waiting begins where the outcome is asked for.
+            case .success(let wait): wait.end()
+            case .failure(let error):
+                let refused = SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer)
+                return .decided(.subscriber(refused))
+            }
+        }
         if let observed {
             let observedCall = observed.begin(key)
             let driver = self.observedFlight(key, isByHand: true)

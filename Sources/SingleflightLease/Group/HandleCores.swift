@@ -19,7 +19,7 @@ package final class LeaderCore: Sendable {
         self.driver = driver
         self.seat = seat
         self.call = call.unobserved
-        self.view = Flight(key: driver.key, token: driver.token, driver: driver)
+        self.view = Flight(key: driver.key, driver: driver)
         if let observer = call.observer {
             _ = driver.onEnd { observer.end(call.outcome(of: $0)) }
         }
@@ -136,6 +136,19 @@ package final class SubscriberCore: Sendable {
 
     nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
         guard let driver else { return await self.ended.value() ?? .canceled(.callerCanceled) }
+        let path = FlightPath.current
+        guard !path.isOutside else { return await self.outcome(of: driver) }
+        switch driver.context.wait(for: self.key, on: path) {
+        case .success(let wait):
+            defer { wait.end() }
+            return await self.outcome(of: driver)
+        case .failure(let error):
+            // What is known already is told: nobody waits for it.
+            return self.ended.known ?? .canceled(.refused(error))
+        }
+    }
+
+    nonisolated(nonsending) private func outcome(of driver: FlightDriver) async -> Outcome<ErasedValue> {
         driver.raise(to: Task.currentPriority)
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             return await withTaskPriorityEscalationHandler {

@@ -27,6 +27,9 @@ final class SharedValue<Value: Sendable>: Sendable {
         return true
     }
 
+    /// The value, if it is set.
+    var known: Value? { self.state.withLock { $0.value } }
+
     /// Calls `handler` with the value as soon as it is set: at once, if it is.
     func onValue(_ handler: @escaping @Sendable (Value) -> Void) {
         let known = self.state.withLock { state in

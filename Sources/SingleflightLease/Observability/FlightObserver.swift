@@ -79,7 +79,7 @@ final class FlightObserver: FlightObserving {
         if let metrics = self.group.metrics {
             metrics.renewed(result)
             if result == .renewed, let deadline {
-                metrics.renewalSlack.record(now.duration(to: deadline))
+                metrics.renewalSlack.record(max(now.duration(to: deadline), .zero))
             }
         }
         if case .failure(let error) = reply {
@@ -108,6 +108,13 @@ final class FlightObserver: FlightObserving {
                 state.role = .leader
                 state.startedAt = now
             }
+        case .moveOperation(let token):
+            let lost = self.state.withLock { state in
+                defer { state.token = token }
+                return state.token
+            }
+            self.lost(.running, lost)
+            self.group.logger?.info("leads on under another lease", metadata: ["sf_token": "\(token)"])
         case .cancelOperation(.leaseLost):
             let token = self.state.withLock { state in
                 state.isOperationCanceled = true

@@ -5,6 +5,8 @@ public import Synchronization
 public enum InboxEvent: Sendable {
     /// A message about a flight of the key.
     case announced(Announcement)
+    /// The inbox has lost its connection: until it is resumed nothing is heard, and perhaps nothing can be asked.
+    case interrupted
     /// The inbox was not, and now is again, connected: messages may have been missed.
     case resumed
     /// The store shuts down in this process: leases are to be handed back now.

@@ -12,7 +12,7 @@ struct ClockFaultTests {
         _ leaderLoss: LeaderLossPolicy = .cancel
     ) throws -> DistributedGroup<String, String> {
         let configuration = DistributedGroupConfiguration(
-            lease: .init(duration: .seconds(9), grace: .seconds(2), leaderLoss: leaderLoss),
+            lease: .init(duration: .seconds(9), grace: .seconds(2), leaderLoss: leaderLoss, onLost: .cancel),
             unavailable: .fail
         )
         return try DistributedGroup("pages", store: store, configuration: configuration)

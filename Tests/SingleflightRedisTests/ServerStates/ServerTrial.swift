@@ -195,7 +195,7 @@ struct TrialProcess: Sendable {
         )
         return try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
             let configuration = DistributedGroupConfiguration(
-                lease: .init(duration: ServerTrial.lease, grace: ServerTrial.grace),
+                lease: .init(duration: ServerTrial.lease, grace: ServerTrial.grace, onLost: .cancel),
                 results: .init(retention: .seconds(3)),
                 unavailable: .fail
             )

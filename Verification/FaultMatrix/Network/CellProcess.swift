@@ -41,7 +41,7 @@ struct CellProcess: Sendable {
 }
 
 extension MatrixTimes {
-    /// The group of every process: an unreachable store is an error, so that nothing runs without a lease.
+    /// The group of every process: an unreachable store is an error, and a lost lease the end, so that nothing runs without a lease.
     static func group(
         _ name: String,
         rule: MatrixCell.Rule,
@@ -51,7 +51,7 @@ extension MatrixTimes {
             name,
             store: store,
             configuration: DistributedGroupConfiguration(
-                lease: .init(duration: self.lease, grace: self.grace, leaderLoss: rule.leaderLoss),
+                lease: .init(duration: self.lease, grace: self.grace, leaderLoss: rule.leaderLoss, onLost: .cancel),
                 results: .init(retention: .seconds(5)),
                 unavailable: .fail
             )

@@ -1,0 +1,272 @@
+import Singleflight
+
+/// A leader whose lease is gone, perhaps with nobody else leading: it asks for another one, and its work goes on meanwhile.
+///
+/// So a store that loses its data costs no caller its result. The work is canceled only if somebody else leads.
+///
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. It ends by telling, or by handing over to
+/// ``Leading`` or ``Following``.
+package struct Regaining: Sendable {
+    /// What a leader leaves behind.
+    package struct Loss: Sendable {
+        /// The lease that is gone.
+        package var token: LeaseToken
+        package var attempt: Int
+        /// When the work counts as hung.
+        package var tooLongAt: LeaseInstant
+        /// The result, if the work has ended.
+        package var outcome: StoredOutcome?
+    }
+
+    private enum State {
+        /// The request is at the store. → waiting, ended
+        case asking
+        /// The request is to be sent again. → asking, ended
+        case waiting(until: LeaseInstant)
+        /// Somebody leads, or the callers were told, or nobody is left. Final.
+        case ended
+    }
+
+    private let terms: FlightTerms
+    private let token: LeaseToken
+    package private(set) var loss: Loss
+    private var state = State.asking
+    /// The first sending that may have been carried out, or may yet be: the lease is counted from no later.
+    private var sentAt: LeaseInstant
+    private var lastSentAt: LeaseInstant
+    private var mayHaveExecuted = false
+    private var isRepeated = false
+    private var backoff: Backoff
+    /// By then the callers are told, with a lease or without; `nil` for as long as the work goes on.
+    private var giveUpAt: LeaseInstant?
+    /// What the request may yet be granted when this has ended.
+    package private(set) var debt: HandingBack.Debt?
+    package private(set) var isReleasing = false
+
+    package init(
+        after loss: Loss,
+        terms: FlightTerms,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) {
+        self.loss = loss
+        self.terms = terms
+        self.token = LeaseToken(using: &generator)
+        self.sentAt = now
+        self.lastSentAt = now
+        self.backoff = terms.leaderBackoff
+        let mayWorkAlone = terms.outlivesLease && loss.outcome == nil
+        self.giveUpAt = mayWorkAlone ? nil : now.advanced(by: terms.commandTimeout)
+    }
+
+    package var isFinal: Bool {
+        if case .ended = self.state { true } else { false }
+    }
+
+    /// Whether the work goes on, and its result is wanted.
+    package var isWorking: Bool { !self.isFinal && self.loss.outcome == nil }
+
+    // MARK: - What happens
+
+    /// What to do after an event; who leads now is for ``Leading`` and ``Following``.
+    package enum Step: Sendable, Equatable {
+        case actions([FlightAction])
+        case lead(Following.Grant)
+        case follow(LeaseToken, remaining: Duration, wasWorking: Bool)
+    }
+
+    /// The first actions. To be called once.
+    package func start() -> [FlightAction] {
+        [self.send(isRepetition: false), self.wake]
+    }
+
+    package mutating func handle(
+        _ event: FlightEvent,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> Step {
+        if case .replied(let reply, .enter(let token, _, _)) = event {
+            guard token == self.token else { return .actions([]) }
+            return self.entered(reply.as(EnterRequest.self), now: now, using: &generator)
+        }
+        guard !self.isFinal else { return .actions([]) }
+        switch event {
+        case .timer: return .actions(self.timerFired(now: now))
+        case .operationEnded(let outcome): return .actions(self.operationEnded(outcome, now: now))
+        case .leaderLeft(let reason): return .actions(self.leaderLeft(reason: reason))
+        case .abandoned: return .actions(self.abandoned())
+        case .heard(.resumed): return .actions(self.inboxResumed(now: now, using: &generator))
+        case .heard(.shuttingDown): return .actions(self.shutDown())
+        case .start, .replied, .heard(.announced), .heard(.interrupted), .progressed, .offered: return .actions([])
+        }
+    }
+
+    private mutating func entered(
+        _ reply: Result<EnterReply, LeaseStoreError>,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> Step {
+        guard case .asking = self.state else { return .actions(self.answeredLate(reply)) }
+        switch reply {
+        case .success(.lead(let attempt)):
+            self.state = .ended
+            return .lead(
+                Following.Grant(
+                    token: self.token,
+                    sentAt: self.sentAt,
+                    attempt: attempt,
+                    isAbandoned: false,
+                    debt: self.mayHaveExecuted ? self.possibleDebt : nil
+                )
+            )
+        case .success(.follow(let leader, let remaining)):
+            let wasWorking = self.isWorking
+            self.state = .ended
+            if self.mayHaveExecuted { self.debt = self.possibleDebt }
+            return .follow(leader, remaining: remaining, wasWorking: wasWorking)
+        case .success(.reuse(let token, let outcome)):
+            let stops = self.stopWork(.leaseLost)
+            self.state = .ended
+            if self.mayHaveExecuted { self.debt = self.possibleDebt }
+            let isReused = token != self.token
+            return .actions(stops + [.tell(.followed(token, outcome, isReused: isReused, takeovers: 0))])
+        case .success(.late):
+            let error = LeaseStoreError(.timedOut, "the request reached the store too late")
+            return .actions(self.retry(error, now: now, using: &generator))
+        case .failure(let error):
+            self.mayHaveExecuted = self.mayHaveExecuted || error.mayHaveExecuted
+            return .actions(self.retry(error, now: now, using: &generator))
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    private func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+        guard self.isFinal else { return [] }
+        switch reply {
+        case .success(.lead): return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
+        case .success(.follow(let leader, _)): return [.send(.leave(leader))]
+        case .success(.reuse), .success(.late), .failure: return []
+        }
+    }
+
+    // MARK: - Asking again
+
+    private mutating func retry(
+        _ error: LeaseStoreError,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        let retryAt = now.advanced(by: self.backoff.next(using: &generator))
+        if let giveUpAt, !error.isTransient || retryAt >= giveUpAt {
+            return self.giveUp(because: error)
+        }
+        self.state = .waiting(until: retryAt)
+        return [self.wake]
+    }
+
+    private mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+        if self.isWorking, now >= self.loss.tooLongAt {
+            let stops = self.stopWork(.tooLong)
+            return stops + self.end(.tooLong(self.loss.token, attempt: self.loss.attempt))
+        }
+        if let giveUpAt, now >= giveUpAt {
+            return self.giveUp(because: LeaseStoreError(.timedOut, "no answer within the command timeout"))
+        }
+        guard case .waiting(let until) = self.state, now >= until else { return [self.wake] }
+        self.state = .asking
+        if !self.mayHaveExecuted { self.sentAt = now }
+        self.isRepeated = self.isRepeated || self.mayHaveExecuted
+        self.lastSentAt = now
+        return [self.send(isRepetition: true), self.wake]
+    }
+
+    private func send(isRepetition: Bool) -> FlightAction {
+        .send(
+            .enter(
+                self.token,
+                isRepetition: isRepetition,
+                until: self.lastSentAt.advanced(by: self.terms.commandTimeout)
+            )
+        )
+    }
+
+    private var wake: FlightAction {
+        var next = self.isWorking ? self.loss.tooLongAt : nil
+        if let giveUpAt { next = min(next ?? giveUpAt, giveUpAt) }
+        if case .waiting(let until) = self.state { next = min(next ?? until, until) }
+        return .wake(at: next ?? self.loss.tooLongAt)
+    }
+
+    private mutating func inboxResumed(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        guard case .waiting = self.state else { return [] }
+        self.state = .waiting(until: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))
+        return [self.wake]
+    }
+
+    // MARK: - The work's end, and the callers'
+
+    private mutating func operationEnded(_ outcome: StoredOutcome, now: LeaseInstant) -> [FlightAction] {
+        guard self.isWorking else { return [] }
+        self.loss.outcome = outcome
+        let longest = now.advanced(by: self.terms.commandTimeout)
+        self.giveUpAt = min(self.giveUpAt ?? longest, longest)
+        return [self.wake]
+    }
+
+    /// No lease can be had in time: a result is told without the store's word; without a result there is none to be had.
+    private mutating func giveUp(because error: LeaseStoreError) -> [FlightAction] {
+        let unavailable = FlightUnavailable(error)
+        guard self.isWorking else {
+            return self.end(.led(self.loss.token, .unverified(unavailable), attempt: self.loss.attempt))
+        }
+        let stops = self.stopWork(.leaseLost)
+        return stops + self.end(.unavailable(unavailable))
+    }
+
+    private mutating func leaderLeft(reason: String?) -> [FlightAction] {
+        guard self.isWorking else { return [] }
+        return self.end(reason.map { .leaderCanceled(reason: $0) } ?? .leaderLeft)
+    }
+
+    private mutating func abandoned() -> [FlightAction] {
+        let stops = self.stopWork(.abandoned)
+        return stops + self.end(nil)
+    }
+
+    private mutating func shutDown() -> [FlightAction] {
+        let stops = self.stopWork(.shutDown)
+        // What is handed back now is handed back once: nothing can be sent later.
+        defer { self.debt = nil }
+        return stops + self.end(.shutDown)
+    }
+
+    private func stopWork(_ loss: OperationLoss) -> [FlightAction] {
+        self.isWorking ? [.cancelOperation(loss)] : []
+    }
+
+    /// The request may have been carried out without our knowing, or may yet be: what it led to is handed back.
+    private mutating func end(_ end: FlightEnd?) -> [FlightAction] {
+        var actions: [FlightAction] = end.map { [.tell($0)] } ?? []
+        var mayBeGranted = self.mayHaveExecuted
+        if case .asking = self.state { mayBeGranted = true }
+        self.state = .ended
+        guard mayBeGranted else { return actions }
+        self.debt = self.possibleDebt
+        self.isReleasing = true
+        actions += [.send(.leave(self.token)), .send(.release(self.token, self.terms.releaseModeOnShutdown))]
+        return actions
+    }
+
+    private var possibleDebt: HandingBack.Debt {
+        HandingBack.Debt(
+            token: self.token,
+            mode: self.terms.releaseModeOnShutdown,
+            validUntil: self.lastSentAt.advanced(by: self.terms.commandTimeout),
+            endsAt: self.lastSentAt.advanced(by: self.terms.lease.duration),
+            isRepeated: self.isRepeated
+        )
+    }
+}
