@@ -255,7 +255,8 @@ package struct Following: Sendable {
             case .failure(let error):
                 entering.mayHaveExecuted = entering.mayHaveExecuted || error.mayHaveExecuted
                 let retryAt = now.advanced(by: entering.backoff.next(using: &generator))
-                guard error.isTransient, !entering.isAbandoned, retryAt < entering.giveUpAt else {
+                guard error.isTransient, error.code != .down, !entering.isAbandoned, retryAt < entering.giveUpAt
+                else {
                     return .actions(self.giveUpEntering(entering, because: error))
                 }
                 self.state = .entering(entering)
@@ -524,10 +525,10 @@ package struct Following: Sendable {
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
             // Unreachable is not canceled: the flight may well run. Past the time for which even an expired
-            // lease is remembered, there is nothing left to ask for.
+            // lease is remembered, there is nothing left to ask for. A store that is down has been asked for long enough.
             let giveUpAt = waiting.leaseEnd.advanced(by: self.terms.lease.grace)
             let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
-            guard error.code != .shutDown, retryAt < giveUpAt else {
+            guard error.code != .shutDown, error.code != .down, retryAt < giveUpAt else {
                 return self.end(with: .unavailable(FlightUnavailable(error)))
             }
             self.state = .waiting(waiting)

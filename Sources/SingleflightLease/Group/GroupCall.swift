@@ -59,7 +59,11 @@ struct GroupCall: Sendable {
         .complete(
             Completion(
                 result: .failure(
-                    DistributedGroupError(.unavailable, "the store could not be asked: \(error)", underlying: error)
+                    DistributedGroupError(
+                        error.code == .refused ? .refused : .unavailable,
+                        "the store could not be asked: \(error)",
+                        underlying: error
+                    )
                 ),
                 isShared: false,
                 role: .subscriber,

@@ -197,7 +197,7 @@ package final class GroupCore: Sendable {
                 }
             }
             let settled = await self.outcome(of: driver, seat, until: deadline, feed)
-            if case .unavailable = settled.settlement, call.unavailable == .runLocally {
+            if case .unavailable(let error) = settled.settlement, call.unavailable.runsLocally(after: error) {
                 return call.end(await self.runLocally(key, call, until: deadline, feed, operation))
             }
             return call.end(call.outcome(of: settled))
@@ -308,7 +308,7 @@ package final class GroupCore: Sendable {
             return .subscriber(SubscriberCore(driver, seat, call))
         case .over(.some(let error)):
             driver.leave(seat)
-            guard call.unavailable == .runLocally else {
+            guard call.unavailable.runsLocally(after: error) else {
                 let outcome = call.unavailable(because: error)
                 return .subscriber(SubscriberCore(key: driver.key, settled: outcome, call.observer))
             }
