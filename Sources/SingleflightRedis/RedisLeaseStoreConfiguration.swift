@@ -78,6 +78,7 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         var client = RedisClientConfiguration(url: parsed)
         client.clientName = "sf:\(inbox)"
         client.commandTimeout = self.commandTimeout
+        client.scripts = LeaseScripts.all
         client.usesLegacyScripts = self.usesLegacyScripts
         return client
     }

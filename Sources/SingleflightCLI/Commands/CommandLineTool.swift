@@ -1,11 +1,14 @@
 import ArgumentParser
 import Foundation
+import Logging
 
 /// From the program's arguments to its exit status.
 package enum CommandLineTool {
     /// Runs the command that this process was started with, and ends the process.
     package static func main() async -> Never {
         StandardStream.ignoreBrokenPipes()
+        // The tool says itself what went wrong, once.
+        LoggingSystem.bootstrap { _ in SwiftLogNoOpLogHandler() }
         exit(await status(of: Array(CommandLine.arguments.dropFirst())))
     }
 

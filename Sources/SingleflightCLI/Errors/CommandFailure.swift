@@ -31,7 +31,7 @@ extension CommandFailure {
         switch error.code {
         case .invalidRequest: .usage
         case .refused: .refused
-        case .unavailable, .timedOut: .unavailable
+        case .unavailable, .down, .timedOut: .unavailable
         default: .failure
         }
     }

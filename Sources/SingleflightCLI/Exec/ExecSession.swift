@@ -215,9 +215,8 @@ final class ExecSession: Sendable {
 
     private func failure(_ error: any Error) -> CommandFailure {
         switch error {
-        case let error as DistributedGroupError where error.code == .unavailable:
-            let isRefused = (error.underlying as? LeaseStoreError)?.code == .refused
-            let exit = isRefused ? ExitStatus.refused : .unavailable
+        case let error as DistributedGroupError where [.unavailable, .refused].contains(error.code):
+            let exit = error.code == .refused ? ExitStatus.refused : .unavailable
             guard let status = state.withLock({ $0.status }) else {
                 return CommandFailure("\(error.message); nothing was run here", status: exit)
             }

@@ -299,7 +299,8 @@ package struct Following: Sendable {
             case .failure(let error):
                 entering.mayHaveExecuted = entering.mayHaveExecuted || error.mayHaveExecuted
                 let retryAt = now.advanced(by: entering.backoff.next(using: &generator))
-                guard error.isTransient, !entering.isAbandoned, retryAt < entering.giveUpAt else {
+                guard error.isTransient, error.code != .down, !entering.isAbandoned, retryAt < entering.giveUpAt
+                else {
                     return .actions(self.giveUpEntering(entering, because: error))
                 }
                 self.state = .entering(entering)
@@ -592,10 +593,10 @@ package struct Following: Sendable {
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
             // Unreachable is not canceled: the flight may well run. But for longer than a command timeout nobody waits for a store
-            // that cannot be asked, neither at first nor here.
+            // that cannot be asked, neither at first nor here; and for one that is known to be down, not at all.
             let giveUpAt = unansweredSince.advanced(by: self.terms.commandTimeout)
             let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
-            guard error.code != .shutDown, retryAt < giveUpAt else {
+            guard error.code != .shutDown, error.code != .down, retryAt < giveUpAt else {
                 return self.end(with: .unavailable(FlightUnavailable(error)))
             }
             self.state = .waiting(waiting)

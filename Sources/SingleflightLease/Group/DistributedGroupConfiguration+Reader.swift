@@ -39,7 +39,13 @@
                 if let waiters = try values.number("limits.waitersPerKey") {
                     self.limits.waitersPerKey = waiters
                 }
-                try values.read("unavailable", of: ["runLocally": .runLocally, "fail": .fail], into: &self.unavailable)
+                try values.read(
+                    "unavailable",
+                    of: [
+                        "runLocally": .runLocally, "runLocallyEvenIfRefused": .runLocallyEvenIfRefused, "fail": .fail,
+                    ],
+                    into: &self.unavailable
+                )
                 try values.read(
                     "results.undecodable",
                     of: ["runLocally": .runLocally, "fail": .fail],

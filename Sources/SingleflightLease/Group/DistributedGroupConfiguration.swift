@@ -1,9 +1,22 @@
 /// What a caller gets where the store cannot be asked.
 public enum UnavailablePolicy: Hashable, Sendable {
     /// The operation runs in this process without a lease. Callers in this process still share one run of it.
+    ///
+    /// A store that can be reached and does not let this process in, for a wrong password or a missing right, is a mistake that does not
+    /// pass: the caller gets ``DistributedGroupError/Code/refused``.
     case runLocally
-    /// The caller gets ``DistributedGroupError/Code/unavailable``.
+    /// As ``runLocally``, also where the store does not let this process in.
+    case runLocallyEvenIfRefused
+    /// The caller gets ``DistributedGroupError/Code/unavailable``, or ``DistributedGroupError/Code/refused``.
     case fail
+
+    func runsLocally(after error: LeaseStoreError) -> Bool {
+        switch self {
+        case .runLocally: error.code != .refused
+        case .runLocallyEvenIfRefused: true
+        case .fail: false
+        }
+    }
 }
 
 /// What a caller that brought an operation gets where the outcome of a flight elsewhere cannot be decoded: it was written by

@@ -415,7 +415,7 @@ package final class GroupCore: Sendable {
             return .subscriber(SubscriberCore(driver, seat, call.starting(false)))
         case .over(.some(let error)):
             driver.leave(seat)
-            guard call.unavailable == .runLocally else {
+            guard call.unavailable.runsLocally(after: error) else {
                 let outcome = call.unavailable(because: error)
                 return .subscriber(SubscriberCore(key: driver.key, settled: outcome, call.observer))
             }

@@ -149,7 +149,7 @@ extension CallEnd {
             switch completion.result {
             case .success:
                 self.init(role: CallRole(completion.role), outcome: .value)
-            case .failure(let error as DistributedGroupError) where error.code == .unavailable:
+            case .failure(let error as DistributedGroupError) where [.unavailable, .refused].contains(error.code):
                 self.init(role: .none, outcome: .unavailable)
             case .failure:
                 self.init(role: CallRole(completion.role), outcome: .failure)

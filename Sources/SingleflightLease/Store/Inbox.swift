@@ -91,6 +91,8 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     struct State: Sendable {
         @usableFromInline var nextID: UInt64 = 0
         @usableFromInline var listeners: [Name: Listeners] = [:]
+        /// The process shuts down: whoever comes to listen is told at once.
+        @usableFromInline var isClosed = false
 
         @inlinable
         init() {}
@@ -146,10 +148,10 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         self.onEmpty = onEmpty
     }
 
-    /// Adds a listener for `key`. O(1).
+    /// Adds a listener for `key`; after ``close()`` it hears of the shutdown before this returns. O(1).
     @inlinable
     public func listen(for key: Name, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
-        let id = self.state.withLock { state in
+        let (id, isClosed) = self.state.withLock { state in
             let id = state.nextID
             state.nextID += 1
             let listener = Listener(id: id, handler: handler)
@@ -158,8 +160,9 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
             } else {
                 state.listeners[key]?.others.append(listener)
             }
-            return id
+            return (id, state.isClosed)
         }
+        if isClosed { handler(.shuttingDown) }
         // A listener keeps the router alive until it is canceled, as the router keeps the listener. A weak reference would cost as
         // much as the rest of a registration.
         return InboxRegistration { change in
@@ -191,6 +194,17 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
             listener.handler(event)
         }
         return true
+    }
+
+    /// Tells every listener, and from now on everybody who comes to listen, that the process shuts down. Idempotent.
+    ///
+    /// Closed first, and told then: a flight that begins in between would never hear of it, and leave its lease behind.
+    public func close() {
+        let isFirst = self.state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        if isFirst { self.deliverToAll(.shuttingDown) }
     }
 
     /// Delivers `event` to every listener of every key.

@@ -29,6 +29,8 @@ struct HostileConnection {
     mutating func acts(on command: [String], tokens: [String]) -> [Act] {
         guard !self.isMute else { return [] }
         let honest = self.honestReply(to: command, tokens: tokens)
+        // Many of them open a connection: few would ever be of use.
+        if command.first == "SCRIPT" { return self.sending(honest.bytes) }
         guard Int.random(in: 0..<100, using: &self.random) >= self.honesty else { return self.sending(honest.bytes) }
         switch Int.random(in: 0..<40, using: &self.random) {
         case 0..<14: return self.sending(honest.mutated(using: &self.random).bytes)
