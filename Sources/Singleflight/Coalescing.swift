@@ -16,9 +16,9 @@ public protocol Coalescing<Key, Value>: Sendable {
     associatedtype Value: Sendable
 
     /// The outcome of `key`: from this call's operation, or from the one that runs already.
-    nonisolated(nonsending) func coalesced(
+    func coalesced(
         _ key: Key,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value>
 }
 
@@ -26,9 +26,9 @@ extension Coalescing {
     /// The value of `key`: from this call's operation, or from the one that runs already.
     ///
     /// - Throws: as ``Outcome/get()``.
-    nonisolated(nonsending) public func value(
+    public func value(
         _ key: Key,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async throws -> Value {
         try await self.coalesced(key, operation: operation).get()
     }
@@ -36,9 +36,9 @@ extension Coalescing {
 
 extension Group: Coalescing {
     /// The same as ``run(_:cancellation:operation:)`` by the group's own policy.
-    nonisolated(nonsending) public func coalesced(
+    public func coalesced(
         _ key: Key,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         await self.run(key, operation: operation)
     }

@@ -39,10 +39,10 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// - Throws: as ``Outcome/get()``. Every caller gets the operation's own error.
     @inline(__always)
     @inlinable
-    nonisolated(nonsending) public func value(
+    public func value(
         _ key: Key,
         cancellation: CancellationPolicy? = nil,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async throws -> Value {
         // Inlined, as a frame of its own would be held by each caller that waits: see Shard.outcome.
         try await self.run(key, cancellation: cancellation, operation: operation).get()
@@ -67,10 +67,10 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///   - cancellation: the policy of the flight, if this call starts it; `nil` for the group's.
     ///   - operation: the work; run at most once.
     @inlinable
-    nonisolated(nonsending) public func run(
+    public func run(
         _ key: Key,
         cancellation: CancellationPolicy? = nil,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         if Task.isCancelled { return .canceled(.callerCanceled) }
         let policy = cancellation ?? self.configuration.cancellation
@@ -97,7 +97,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// It counts among the flight's subscribers, and a call from inside of the flight is refused, as of
     /// ``run(_:cancellation:operation:)``.
     @inlinable
-    nonisolated(nonsending) public func follow(_ key: Key) async -> Outcome<Value> {
+    public func follow(_ key: Key) async -> Outcome<Value> {
         if Task.isCancelled { return .canceled(.callerCanceled) }
         let hash = key.hashValue
         let shard = self.shard(for: hash)

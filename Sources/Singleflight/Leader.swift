@@ -77,15 +77,12 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// Runs the flight's work, completes the flight with whatever the work returns or throws, and tells how it ended.
     ///
-    /// Inside of the work, asking the same group for the same key is refused: see ``onBehalf(isolation:_:)``.
+    /// Inside of the work, asking the same group for the same key is refused: see ``onBehalf(_:)``.
     @discardableResult
-    public func perform(
-        isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> Value
-    ) async -> Outcome<Value> {
+    public func perform(_ work: () async throws -> Value) async -> Outcome<Value> {
         let result: Result<Value, any Error>
         do {
-            result = .success(try await self.onBehalf(isolation: isolation, work))
+            result = .success(try await self.onBehalf(work))
         } catch {
             result = .failure(error)
         }
@@ -100,11 +97,8 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// It binds a task-local value, so it holds for child tasks too. It does not complete the flight.
     @inlinable
-    public func onBehalf<T: Sendable>(
-        isolation: isolated (any Actor)? = #isolation,
-        _ body: () async throws -> T
-    ) async rethrows -> T {
+    public func onBehalf<T>(_ body: () async throws -> T) async rethrows -> T {
         let path = FlightPath(shard: self.shard.number, flight: self.flight, outer: FlightPath.current)
-        return try await FlightPath.local.withValue(path, operation: body, isolation: isolation)
+        return try await FlightPath.local.withValue(path, operation: body)
     }
 }

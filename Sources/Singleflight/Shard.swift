@@ -54,7 +54,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// with the whole of a call inlined it took two.
     @inline(__always)
     @inlinable
-    nonisolated(nonsending) func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
+    func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
         await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
                 await withTaskPriorityEscalationHandler {
@@ -132,7 +132,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         _ flight: FlightID,
         _ seat: SeatID,
         endsWhenAbandoned: Bool,
-        _ operation: @escaping @Sendable () async throws -> Value
+        _ operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         let task: Task<Void, Never>
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
@@ -156,7 +156,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func lead(
         _ flight: FlightID,
-        _ operation: @Sendable () async throws -> Value
+        _ operation: @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         let result = await self.result(flight, operation)
         if case .failure = result, Task.isCancelled {
@@ -176,7 +176,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func result(
         _ flight: FlightID,
-        _ operation: @Sendable () async throws -> Value
+        _ operation: @Sendable @concurrent () async throws -> Value
     ) async -> Result<Value, any Error> {
         let operation = { @concurrent () async -> Result<Value, any Error> in
             do {

@@ -47,7 +47,7 @@ public final class Subscriber<Key: Hashable & Sendable, Value: Sendable>: Sendab
     /// ``Cancellation/callerCanceled``, unless the outcome is there already. An outcome can be taken once: a
     /// second call, concurrent or later, gets ``Cancellation/left``.
     @inlinable
-    nonisolated(nonsending) public func outcome() async -> Outcome<Value> {
+    public func outcome() async -> Outcome<Value> {
         switch self.subscription {
         case .refused(let reason):
             return .canceled(reason)

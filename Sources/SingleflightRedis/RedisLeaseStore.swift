@@ -142,8 +142,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
+    /// `body` runs where the caller does: inside of an actor it may use the actor's state, and what it returns need not be
+    /// `Sendable`.
+    ///
     /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
-    public static func withConnection<Result: Sendable>(
+    public static func withConnection<Result>(
         to url: String,
         configuration: RedisLeaseStoreConfiguration = .init(),
         logger: Logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() }),

@@ -34,9 +34,9 @@ public enum LeaseStoreConformance {
     public struct Case: Sendable, CustomStringConvertible {
         /// What is promised.
         public let description: String
-        private let body: @Sendable (ConformanceRun) async throws -> Void
+        private let body: @Sendable @concurrent (ConformanceRun) async throws -> Void
 
-        init(_ description: String, _ body: @escaping @Sendable (ConformanceRun) async throws -> Void) {
+        init(_ description: String, _ body: @escaping @Sendable @concurrent (ConformanceRun) async throws -> Void) {
             self.description = description
             self.body = body
         }

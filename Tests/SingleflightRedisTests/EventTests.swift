@@ -188,8 +188,8 @@ struct EventTests {
         try await PrivateRedis.with { redis in
             try await withEvents(redis) { store, events in
                 try await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
-                #expect(await events.updates.next() == .interrupted)
-                #expect(await events.updates.next() == .resumed)
+                #expect(await events.nextUpdate() == .interrupted)
+                #expect(await events.nextUpdate() == .resumed)
                 _ = try await store.entered(.make(try key()))
                 #expect(await events.next()?.change == .acquired)
             }

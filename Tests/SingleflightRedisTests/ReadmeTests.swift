@@ -91,6 +91,19 @@ struct ReadmeTests {
         }
     }
 
+    @Test("follows")
+    func follow() async throws {
+        let id = "42"
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+                if case .canceled(.noFlight) = await profiles.follow(id) { print("nobody computes \(id) now") }
+                let outcome = await profiles.follow(id)
+                #expect(throws: Cancellation.noFlight) { try outcome.get() }
+            }
+        }
+    }
+
     @Test("observes")
     func observe() async throws {
         try await PrivateRedis.with { redis in
@@ -125,7 +138,7 @@ struct ReadmeTests {
             $0.components(separatedBy: "```").first
         }
         let code = blocks.filter { !$0.hasPrefix("// Package.swift") }
-        #expect(code.count == 6)
+        #expect(code.count == 7)
         for line in code.flatMap(Self.lines) where !line.hasPrefix("import ") {
             #expect(tested.contains(line), "not tested: \(line)")
         }

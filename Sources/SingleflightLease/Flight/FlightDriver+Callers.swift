@@ -47,7 +47,7 @@ extension FlightDriver {
     // MARK: - Waiting
 
     /// Waits for the flight's end. The place is vacated with it.
-    nonisolated(nonsending) func outcome(of seat: SeatID) async -> Awakening {
+    func outcome(of seat: SeatID) async -> Awakening {
         let awakening = await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
                 await withTaskPriorityEscalationHandler {

@@ -174,10 +174,7 @@ extension FlightDriver {
     }
 
     /// Runs work on behalf of the flight: asking for its key inside is refused.
-    func perform<T: Sendable>(
-        isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> T
-    ) async rethrows -> T {
-        try await FlightPath.local.withValue(self.path, operation: work, isolation: isolation)
+    func perform<T>(_ work: () async throws -> T) async rethrows -> T {
+        try await FlightPath.local.withValue(self.path, operation: work)
     }
 }

@@ -156,7 +156,7 @@ package struct Following: Sendable {
         case .timer:
             return .actions(self.timerFired(now: now, using: &generator))
         case .offered:
-            self.canTakeOver = true
+            self.canTakeOver = !self.isOnlooker
             return .actions([])
         case .abandoned:
             return .actions(self.abandoned())

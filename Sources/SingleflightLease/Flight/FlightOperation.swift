@@ -68,7 +68,7 @@ final class OperationTask: FlightOperation {
     private let state = Mutex(OperationState<Continuation<OperationStart>, Task<Void, Never>>())
 
     /// - Parameter body: the work; it is given the token of the lease, and `nil` where there is none.
-    init(_ body: @escaping @Sendable (_ token: LeaseToken?) async -> Void) {
+    init(_ body: @escaping @Sendable @concurrent (_ token: LeaseToken?) async -> Void) {
         // It starts on the caller's thread and runs to its first suspension: one task less for a thread to take up.
         let task = Self.launch {
             guard case .run(let token) = await self.started() else { return }
@@ -77,7 +77,7 @@ final class OperationTask: FlightOperation {
         self.state.withLock { $0.made(task) }
     }
 
-    private static func launch(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
+    private static func launch(_ body: @escaping @Sendable @concurrent () async -> Void) -> Task<Void, Never> {
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             Task.immediate(operation: body)
         } else {

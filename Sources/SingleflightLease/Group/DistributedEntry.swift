@@ -71,7 +71,7 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     ///
     /// It counts as waiting for the flight. Any number of tasks may ask, each of which can be canceled by itself: it gets
     /// ``Cancellation/callerCanceled``, which changes nothing for the flight.
-    nonisolated(nonsending) public func outcome() async -> Outcome<Value> {
+    public func outcome() async -> Outcome<Value> {
         await self.core.outcome().map { try $0.value() }
     }
 
@@ -106,15 +106,12 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// Runs the flight's work, completes the flight with whatever the work returns or throws, and tells how the flight ended:
     /// with the store's word on the result, or without a result, because the lease was lost.
     ///
-    /// Inside of the work, asking the same group for the same key is refused: see ``onBehalf(isolation:_:)``.
+    /// Inside of the work, asking the same group for the same key is refused: see ``onBehalf(_:)``.
     @discardableResult
-    public func perform(
-        isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> Value
-    ) async -> Outcome<Value> {
+    public func perform(_ work: () async throws -> Value) async -> Outcome<Value> {
         let result: Result<Value, any Error>
         do {
-            result = .success(try await self.core.perform(isolation: isolation, work))
+            result = .success(try await self.core.perform(work))
         } catch {
             result = .failure(error)
         }
@@ -126,11 +123,8 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// call instead of waiting for itself.
     ///
     /// It binds a task-local value, so it holds for child tasks too. It does not complete the flight.
-    public func onBehalf<T: Sendable>(
-        isolation: isolated (any Actor)? = #isolation,
-        _ body: () async throws -> T
-    ) async rethrows -> T {
-        try await self.core.perform(isolation: isolation, body)
+    public func onBehalf<T>(_ body: () async throws -> T) async rethrows -> T {
+        try await self.core.perform(body)
     }
 }
 
@@ -156,7 +150,7 @@ public final class DistributedSubscriber<Key: FlightKeyConvertible, Value: Senda
     ///
     /// There is no operation to fall back on: where the store cannot be asked how the flight ended, the result is a
     /// ``DistributedGroupError`` of the code ``DistributedGroupError/Code/unavailable``.
-    nonisolated(nonsending) public func outcome() async -> Outcome<Value> {
+    public func outcome() async -> Outcome<Value> {
         await self.core.outcome().map { try $0.value() }
     }
 

@@ -63,11 +63,11 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
     /// - Throws: as ``Outcome/get()``: what the operation threw, in this process as it is, from another as a ``RemoteFailure``
     ///   or by the group's ``TypedFailures``; ``DistributedGroupError`` if the group could not pass the result on.
-    nonisolated(nonsending) public func value(
+    public func value(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+        operation: @escaping @Sendable @concurrent (Flight<Key>) async throws -> Value
     ) async throws -> Value {
         try await self.run(key, waitingAtMost: limit, unavailable: unavailable, operation: operation).get()
     }
@@ -80,11 +80,11 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
     ///   - operation: computes the value, in a task of its own that inherits this caller's task-locals and priority. The task is canceled when the
     ///     lease is lost and when nobody waits any more, here or elsewhere.
-    nonisolated(nonsending) public func run(
+    public func run(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+        operation: @escaping @Sendable @concurrent (Flight<Key>) async throws -> Value
     ) async -> Outcome<Value> {
         let outcome = await self.core.run(
             self.core.key(key),
@@ -102,12 +102,12 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// them before this method returns.
     ///
     /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    nonisolated(nonsending) public func run(
+    public func run(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
         unavailable: UnavailablePolicy? = nil,
         onProgress: @escaping @Sendable (FlightProgress) -> Void,
-        operation: @escaping @Sendable (Flight<Key>) async throws -> Value
+        operation: @escaping @Sendable @concurrent (Flight<Key>) async throws -> Value
     ) async -> Outcome<Value> {
         let feed = ProgressFeed(endsWithFlight: false)
         async let reading: Void = {
@@ -144,8 +144,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// - Parameters:
     ///   - key: what is being computed.
     ///   - limit: how long this caller waits at most: then it gets ``Cancellation/waitLimitReached``.
-    nonisolated(nonsending) public func follow(_ key: Key, waitingAtMost limit: Duration? = nil) async -> Outcome<Value>
-    {
+    public func follow(_ key: Key, waitingAtMost limit: Duration? = nil) async -> Outcome<Value> {
         await self.core.follow(self.core.key(key), waitingAtMost: limit).map { try $0.value() }
     }
 
@@ -163,7 +162,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// - Parameters:
     ///   - key: what to compute.
     ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy.
-    nonisolated(nonsending) public func entry(
+    public func entry(
         _ key: Key,
         unavailable: UnavailablePolicy? = nil
     ) async -> DistributedEntry<Key, Value> {
@@ -199,9 +198,9 @@ extension DistributedGroup where Value == [UInt8] {
 extension DistributedGroup: Coalescing {
     /// The same as ``run(_:waitingAtMost:unavailable:operation:)`` by the group's own policies, for an operation that needs to
     /// know nothing of its flight.
-    nonisolated(nonsending) public func coalesced(
+    public func coalesced(
         _ key: Key,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         await self.run(key) { _ in try await operation() }
     }

@@ -52,7 +52,7 @@ package final class LeaderCore: Sendable {
         self.driver.leaderLeaves(reason: reason)
     }
 
-    nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
+    func outcome() async -> Outcome<ErasedValue> {
         await self.waiting().outcome()
     }
 
@@ -82,11 +82,8 @@ package final class LeaderCore: Sendable {
         if !Planted.bug("leader-goes-on-counting-as-waiting") { self.driver.leave(self.seat) }
     }
 
-    func perform<T: Sendable>(
-        isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> T
-    ) async rethrows -> T {
-        try await self.driver.perform(isolation: isolation, work)
+    func perform<T>(_ work: () async throws -> T) async rethrows -> T {
+        try await self.driver.perform(work)
     }
 }
 
@@ -132,7 +129,7 @@ package final class SubscriberCore: Sendable {
         self.leave()
     }
 
-    nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
+    func outcome() async -> Outcome<ErasedValue> {
         guard let driver else { return await self.ended.value() ?? .canceled(.callerCanceled) }
         driver.raise(to: Task.currentPriority)
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {

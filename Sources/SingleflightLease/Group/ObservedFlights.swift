@@ -148,7 +148,7 @@ package struct ObservedCall: Sendable {
     }
 
     /// Runs the call's work on behalf of the flight.
-    func perform<T: Sendable>(_ work: () async throws -> T) async rethrows -> T {
+    func perform<T>(_ work: () async throws -> T) async rethrows -> T {
         guard let driver else { return try await work() }
         return try await driver.perform(work)
     }
