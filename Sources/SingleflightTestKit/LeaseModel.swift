@@ -91,7 +91,7 @@ public struct LeaseModel: Sendable {
     }
 
     /// Loses the outcomes of a key: what a server does that announces without storing. For tests of tests.
-    mutating func forgetOutcomes(of key: FlightKey) {
+    package mutating func forgetOutcomes(of key: FlightKey) {
         self.entries[key]?.kept = [:]
     }
 

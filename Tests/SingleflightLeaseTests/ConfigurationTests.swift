@@ -1,5 +1,6 @@
 import SingleflightLease
 import SingleflightTestKit
+import TestSupport
 import Testing
 
 @Suite("Configurations and names", .timeLimit(.minutes(1)))
@@ -49,6 +50,19 @@ struct ConfigurationTests {
         )
     }
 
+    // A group of such a name would have shared its flights with what another group learns by observing.
+    @Test("a name that observing groups keep their flights under is refused", arguments: CoalescingMode.both)
+    func reservedName(_ mode: CoalescingMode) throws {
+        let store = InMemoryLeaseStore(server: InMemoryLeaseServer())
+        let error = #expect(throws: DistributedGroupError.self) {
+            let configuration = DistributedGroupConfiguration.test { $0.mode = mode }
+            _ = try DistributedGroup<String, String>("profiles.observe", store: store, configuration: configuration)
+        }
+        #expect(error?.code == .invalidConfiguration)
+        #expect(error?.message.contains(".observe") == true)
+        _ = try DistributedGroup<String, String>("observe", store: store, configuration: .test { $0.mode = mode })
+    }
+
     struct LongName: FlightCodec {
         var identifier: String { String(repeating: "x", count: 256) }
         func encode(_ value: String) -> [UInt8] { Array(value.utf8) }
@@ -63,6 +77,10 @@ struct ConfigurationTests {
         }
         #expect(error?.code == .invalidConfiguration)
     }
+}
+
+extension CoalescingMode {
+    fileprivate static let both: [CoalescingMode] = [.coalesce, .observe]
 }
 
 @Suite("Results that cannot be passed on", .timeLimit(.minutes(1)))
@@ -113,11 +131,39 @@ struct ResultTests {
         if case .failure(let error as DistributedGroupError) = result { error.code } else { nil }
     }
 
-    @Test("a value that cannot be encoded reaches the local callers, and the others get an error that says so")
+    @Test("a value that cannot be encoded is an error for everybody, here and elsewhere")
     func unencodable() async throws {
         let (local, remote) = try await self.results(of: "unencodable")
-        #expect(try local.get() == "unencodable")
+        #expect(self.code(local) == .encodingFailed)
         #expect(self.code(remote) == .encodingFailed)
+    }
+
+    @Test("numbers that JSON does not have reach everybody")
+    func nonConformingNumbers() async throws {
+        let cluster = try Cluster()
+        let groups = try ["a", "b"].map { label in
+            let store = InMemoryLeaseStore(server: cluster.server, label: label)
+            return try DistributedGroup<String, [Double]>("group", store: store, configuration: .test)
+        }
+        let gate = Gate()
+        let started = Gate()
+        let leader = Task {
+            try await groups[0].value("key") { _ in
+                started.open()
+                await gate.wait()
+                return [.infinity, -.infinity, .nan, 1.5]
+            }
+        }
+        await started.wait()
+        let follower = Task { try await groups[1].value("key") { _ in [] } }
+        await cluster.server.untilWaiters(of: cluster.key, 1)
+        gate.open()
+        for call in [leader, follower] {
+            let numbers = try await call.value
+            #expect(numbers.prefix(2) == [.infinity, -.infinity])
+            #expect(numbers.dropFirst(2).first?.isNaN == true)
+            #expect(numbers.last == 1.5)
+        }
     }
 
     @Test("a value that cannot be decoded is an error where it cannot, and a value elsewhere")
@@ -125,6 +171,50 @@ struct ResultTests {
         let (local, remote) = try await self.results(of: "undecodable")
         #expect(try local.get() == "undecodable")
         #expect(self.code(remote) == .decodingFailed)
+    }
+
+    @Test(
+        "where the group says so, the operation runs in a process that cannot decode, and handles get the error",
+        arguments: [false, true]
+    )
+    func undecodableRunsLocally(isReused: Bool) async throws {
+        let cluster = try Cluster()
+        let configuration = DistributedGroupConfiguration.test {
+            $0.results.undecodable = .runLocally
+            if isReused { $0.results.reuse = .seconds(1) }
+        }
+        let (work, other) = (Work(), Work())
+        let a = try cluster.process("a", configuration)
+        let store = InMemoryLeaseStore(server: cluster.server, label: "b")
+        let b = Process(
+            store: store,
+            group: try DistributedGroup("group", store: store, configuration: configuration, codec: Picky())
+        )
+        let leader = a.call(work)
+        await work.untilStarted()
+        if isReused {
+            work.finish(.success("a's"))
+            _ = await leader.value
+        }
+        let call = b.call(other)
+        if !isReused {
+            await cluster.server.untilWaiters(of: cluster.key, 1)
+            let handle = try await b.subscribes()
+            work.finish(.success("a's"))
+            #expect(self.code(try await handle.outcome().completion().result) == .decodingFailed)
+        }
+        await other.untilStarted()
+        other.finish(.success("b's"))
+        let completion = try await call.value.completion()
+        #expect(try completion.result.get() == "b's")
+        #expect(completion.coordination == .undecodable)
+        #expect(completion.source == .thisProcess)
+        #expect(completion.token == nil)
+        #expect(other.starts == 1)
+        #expect(try await leader.value.completion().result.get() == "a's")
+        await b.store.untilIdle()
+        cluster.clock.advance(by: .seconds(1))
+        await cluster.expectNothingLeft(a, b)
     }
 
     @Test("a payload of another codec is refused, not misread")

@@ -108,7 +108,7 @@ struct ForeignCodeTests {
                 }
                 let release = DispatchSemaphore(value: 0)
                 let calls = Counter()
-                leader.onLost {
+                leader.onLost { _ in
                     calls.increment()
                     release.wait()
                 }

@@ -95,7 +95,7 @@ struct PromiseTests {
             let second = try await pair.there.value("value") { _ in "second" }
             #expect([first, second] == ["first", "first"])
             let failed = await pair.here.run("error") { _ in throw Failure(reason: "first") }
-            #expect(throws: Failure.self) { try self.result(failed).get() }
+            #expect(throws: RemoteFailure.self) { try self.result(failed).get() }
             guard case .complete(let again) = await pair.there.run("error", operation: { _ in "second" }) else {
                 Issue.record("no result")
                 return

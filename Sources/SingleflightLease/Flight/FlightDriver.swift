@@ -79,15 +79,15 @@ package final class FlightDriver: Sendable {
 
         /// The effects to carry out now, unless another thread is at it.
         mutating func takeTurn() -> [FlightEffect] {
-            self.isActing ? [] : self.nextTurn()
+            var turn: [FlightEffect] = []
+            if !self.isActing { self.nextTurn(&turn) }
+            return turn
         }
 
-        /// The effects that have come meanwhile.
-        mutating func nextTurn() -> [FlightEffect] {
+        /// The effects that have come meanwhile, in exchange for an empty array, whose memory is used again.
+        mutating func nextTurn(_ turn: inout [FlightEffect]) {
             self.isActing = !self.effects.isEmpty
-            let effects = self.effects
-            self.effects = []
-            return effects
+            swap(&self.effects, &turn)
         }
     }
 
@@ -136,6 +136,8 @@ package final class FlightDriver: Sendable {
             priority: Task.currentPriority.rawValue,
             isByHand: isByHand
         )
+        // More than any turn of a flight that nothing happens to.
+        state.effects.reserveCapacity(8)
         self.starterSeat = state.seats.take(as: .leader)
         self.state = Mutex(state)
     }
@@ -215,7 +217,9 @@ package final class FlightDriver: Sendable {
             for effect in effects {
                 self.act(effect)
             }
-            effects = self.state.withLock { $0.nextTurn() }
+            // What effects hold is let go of outside of the lock.
+            effects.removeAll(keepingCapacity: true)
+            self.state.withLock { $0.nextTurn(&effects) }
         }
     }
 

@@ -38,7 +38,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// Makes a group whose values cross processes by `codec`.
     ///
     /// - Parameters:
-    ///   - name: 1 to 64 of `A-Za-z0-9._-`. Groups of one name on one store share their flights: give each kind of value its own.
+    ///   - name: 1 to 64 of `A-Za-z0-9._-`, not ending in `.observe`, which ``CoalescingMode/observe`` uses. Groups of one name on one
+    ///     store share their flights: give each kind of value its own.
     ///   - store: where the leases are kept.
     ///   - configuration: the durations and rules. Processes that share flights may differ in them: a lease follows its leader's.
     ///   - codec: turns values into bytes and back.
@@ -61,8 +62,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
     ///
     /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    /// - Throws: as ``Outcome/get()``: what the operation threw, in this process as it is, from another as a ``RemoteFailure``
-    ///   or by the group's ``TypedFailures``; ``DistributedGroupError`` if the group could not pass the result on.
+    /// - Throws: as ``Outcome/get()``: what the operation threw, as a ``RemoteFailure`` or, by the group's ``TypedFailures``,
+    ///   as itself, whichever process it ran in; ``DistributedGroupError`` if the group could not pass the result on.
     public func value(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,

@@ -6,13 +6,24 @@ public enum UnavailablePolicy: Hashable, Sendable {
     case fail
 }
 
+/// What a caller that brought an operation gets where the outcome of a flight elsewhere cannot be decoded: it was written by
+/// another codec or another version of the program.
+public enum UndecodablePolicy: Hashable, Sendable {
+    /// The caller gets ``DistributedGroupError/Code/decodingFailed``.
+    case fail
+    /// The operation runs in this process without a lease, once for all its callers; it has run elsewhere, too. The
+    /// completion's coordination is ``Coordination/undecodable``.
+    case runLocally
+}
+
 /// Whether a group coalesces, or only looks what that would bring.
 public enum CoalescingMode: Hashable, Sendable {
     /// Calls are coalesced.
     case coalesce
-    /// Every call runs its own operation, as if there were no group, and ``DistributedGroup/observation`` tells how many would have been
-    /// coalesced. No call waits for the store, or fails because of it. The store keeps what the group learns under the group's name with
-    /// `.observe` behind it, so that processes that observe do not disturb others that coalesce already.
+    /// Every call runs its own operation and gets what it returns or throws, as if there were no group, and
+    /// ``DistributedGroup/observation`` tells how many would have been coalesced. No call waits for the store, or fails because
+    /// of it. The store keeps what the group learns under the group's name with `.observe` behind it, so that processes that
+    /// observe do not disturb others that coalesce already. So no group's own name can end in `.observe`.
     case observe
 }
 
@@ -49,7 +60,7 @@ public struct DistributedGroupConfiguration: Sendable {
 
     /// What is kept and passed on of a flight's result.
     public struct Results: Sendable {
-        /// How long an encoded value may be, in bytes. An error that is longer in its encoded form crosses as a
+        /// How long an encoded value may be, in bytes. An error that is longer in its encoded form is told as a
         /// ``RemoteFailure``.
         public var maximumBytes: Int
         /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h. Raised if need be to
@@ -61,8 +72,11 @@ public struct DistributedGroupConfiguration: Sendable {
         public var reuse: Duration
         /// The same for an error that the operation threw.
         public var reuseFailures: Duration
-        /// How errors of known types cross processes as themselves.
+        /// How errors of known types reach every caller as themselves; all others are told as ``RemoteFailure``, in the leader's
+        /// process, too.
         public var typedFailures: TypedFailures?
+        /// What callers with an operation get where the outcome of a flight elsewhere cannot be decoded.
+        public var undecodable: UndecodablePolicy
 
         /// Creates the rules of results.
         public init(
@@ -70,13 +84,15 @@ public struct DistributedGroupConfiguration: Sendable {
             retention: Duration = .seconds(10),
             reuse: Duration = .zero,
             reuseFailures: Duration = .zero,
-            typedFailures: TypedFailures? = nil
+            typedFailures: TypedFailures? = nil,
+            undecodable: UndecodablePolicy = .fail
         ) {
             self.maximumBytes = maximumBytes
             self.retention = retention
             self.reuse = reuse
             self.reuseFailures = reuseFailures
             self.typedFailures = typedFailures
+            self.undecodable = undecodable
         }
     }
 

@@ -40,6 +40,13 @@ package final class GroupCore: Sendable {
                 "the group name \(name.debugDescription) is not 1 to 64 of A-Z a-z 0-9 . _ -"
             )
         }
+        guard !name.hasSuffix(ObservedFlights.suffix) else {
+            throw DistributedGroupError(
+                .invalidConfiguration,
+                "the group name \(name.debugDescription) ends in \(ObservedFlights.suffix), "
+                    + "which names what a group learns that observes"
+            )
+        }
         guard (1...Envelope.maximumNameBytes).contains(codec.identifier.utf8.count) else {
             throw DistributedGroupError(
                 .invalidConfiguration,
@@ -178,6 +185,7 @@ package final class GroupCore: Sendable {
             calledAt: calledAt,
             deadline: limit.map { calledAt.advanced(by: $0) },
             unavailable: unavailable ?? self.configuration.unavailable,
+            undecodable: self.configuration.results.undecodable,
             store: self.context.store,
             observer: self.observer?.call(key, at: calledAt)
         )
@@ -253,17 +261,19 @@ package final class GroupCore: Sendable {
     /// A call whose wait is over is told, or goes on without the store.
     package func resumed(_ wait: CallWait, _ settled: Settled, work: WorkMaker) -> CallStep {
         wait.observed?.end()
-        guard case .unavailable = settled.settlement,
-            wait.call.unavailable == .runLocally || Planted.bug("unavailable-policy-ignored")
-        else { return .ended(wait.call.outcome(of: settled)) }
+        guard let localRun = wait.call.localRun(after: settled.settlement) else {
+            return .ended(wait.call.outcome(of: settled))
+        }
+        var call = wait.call
+        call.localRun = localRun
         switch self.joinLocalRun(wait.driver.key, isByHand: false) {
         case .refused(let error):
             return .ended(.canceled(.refused(error)))
         case .joined(let driver, let seat, let isStarter):
             if isStarter {
-                CallObserver.within(wait.call.observer) { driver.begin(work(driver, nil)) }
+                CallObserver.within(call.observer) { driver.begin(work(driver, nil)) }
             }
-            return .waits(CallWait(driver, seat, wait.call.starting(isStarter)))
+            return .waits(CallWait(driver, seat, call.starting(isStarter)))
         }
     }
 

@@ -6,8 +6,8 @@ struct SimulatedAnswer {
     enum Content: Equatable {
         case value(SimulatedValue)
         case failure(SimulatedFailure)
-        /// An error that another process tells of: who says so, and of which flight.
-        case remoteFailure(leader: String, LeaseToken)
+        /// An error as every process is told of it: whose operation threw it, and in which flight.
+        case remoteFailure(leader: String, LeaseToken?)
         case groupError(DistributedGroupError.Code)
         case canceled(Cancellation)
         /// Nothing that a simulation's callers may be told.

@@ -383,9 +383,14 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     private func ownContent(isLeased: Bool) -> SimulatedAnswer.Content {
         guard let result else { return .other }
         let content = SimulatedAnswer.content(of: result)
-        if isLeased, case .value(let value) = content, value.kind == .large { return .groupError(.resultTooLarge) }
-        if case .value(let value) = content, value.run != self.runs.last || value.key != self.key { return .other }
-        return content
+        switch content {
+        case .value(let value) where isLeased && value.kind == .large: return .groupError(.resultTooLarge)
+        case .value(let value) where isLeased && value.kind == .unencodable: return .groupError(.encodingFailed)
+        case .value(let value) where value.run != self.runs.last || value.key != self.key: return .other
+        case .failure where !self.isObserved && !self.simulation.plan.hasTypedFailures:
+            return .remoteFailure(leader: self.process.store.label, self.end?.token)
+        default: return content
+        }
     }
 }
 
