@@ -183,8 +183,10 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         hasher.combine(self.reason)
     }
 
-    /// A short sentence for people.
-    public var description: String {
+    /// A short sentence for people, on one line.
+    public var description: String { String(line: self.sentence) }
+
+    private var sentence: String {
         switch self.code.kind {
         case .leaderLeft: "the leader left"
         case .callerCanceled: "the caller was canceled"

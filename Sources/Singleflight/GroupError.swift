@@ -44,8 +44,12 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The bound that was reached, for ``Code-swift.struct/tooManyWaiters``.
     public var limit: Int? { self.storage.limit }
 
-    @usableFromInline
-    package init(_ code: Code, key: some Any, limit: Int? = nil) {
+    /// Creates an error.
+    ///
+    /// - Parameters:
+    ///   - key: what the caller asked for.
+    ///   - limit: the bound that was reached, if one was.
+    public init(_ code: Code, key: some Any, limit: Int? = nil) {
         self.storage = Storage(code: code, key: String(String(describing: key).prefix(200)), limit: limit)
     }
 

@@ -1,5 +1,5 @@
 /// How a flight ended for one caller, of a local group or of a distributed one.
-public enum Outcome<Value: Sendable>: Sendable {
+public enum Outcome<Value: Sendable>: Sendable, CustomStringConvertible {
     /// There is a result: the operation's value or its error.
     case complete(Completion<Value>)
 
@@ -16,6 +16,14 @@ public enum Outcome<Value: Sendable>: Sendable {
         switch self {
         case .complete(let completion): try completion.result.get()
         case .canceled(let cancellation): throw cancellation.thrown
+        }
+    }
+
+    /// How the flight ended, on one line that fits a log. Values are not in it: they can be long, and secret.
+    public var description: String {
+        switch self {
+        case .complete(let completion): completion.description
+        case .canceled(let cancellation): "canceled: \(cancellation)"
         }
     }
 
@@ -50,7 +58,7 @@ public enum Outcome<Value: Sendable>: Sendable {
 }
 
 /// The result of a flight, as one of its callers sees it.
-public struct Completion<Value: Sendable>: Sendable {
+public struct Completion<Value: Sendable>: Sendable, CustomStringConvertible {
     /// What another layer knows of the flight beside its result; `nil` for a flight of a local group.
     ///
     /// First, so that what follows needs no padding: an outcome is copied for every caller.
@@ -71,6 +79,17 @@ public struct Completion<Value: Sendable>: Sendable {
     @inlinable
     public init(result: Result<Value, any Error>, isShared: Bool, role: Role) {
         self.init(result: result, isShared: isShared, role: role, details: nil)
+    }
+
+    /// What came of the flight, on one line that fits a log. The value is not in it: it can be long, and secret.
+    public var description: String {
+        let result: String =
+            switch self.result {
+            case .success: "a value"
+            case .failure(let error): "an error: " + String(line: "\(error)")
+            }
+        let details = (self.details as? any CustomStringConvertible).map { ", \($0)" } ?? ""
+        return "\(result) (\(self.role)\(self.isShared ? ", shared" : "")\(details))"
     }
 
     @usableFromInline

@@ -174,6 +174,22 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     }
 }
 
+extension DistributedGroup {
+    /// Says what is missing where a value can cross processes neither as JSON nor by a codec.
+    @available(
+        *,
+        unavailable,
+        message: "values cross processes as JSON if their type is Codable: declare it so, or give the group a codec"
+    )
+    public convenience init(
+        _ name: String,
+        store: any LeaseStore,
+        configuration: DistributedGroupConfiguration = .init()
+    ) throws(DistributedGroupError) {
+        throw DistributedGroupError(.invalidConfiguration, "the values of \(name) need a codec")
+    }
+}
+
 extension DistributedGroup where Value: Codable {
     /// Makes a group whose values cross processes as JSON.
     public convenience init(

@@ -6,7 +6,7 @@ import Synchronization
 /// A call *would have been coalesced* if, when it came, the computation of its key was in flight in a call that itself would not have
 /// been coalesced: in this process or, by the store's word, in another. Such a computation is in flight until its own call ends.
 /// Whoever coalesces from then on would have had that call's result, and run nothing.
-public struct ObservedCalls: Hashable, Sendable {
+public struct ObservedCalls: Hashable, Sendable, CustomStringConvertible {
     /// The calls that were made, with ``DistributedGroup/entry(_:unavailable:)`` among them.
     public var calls = 0
     /// Calls that would have had the result of a computation in this process.
@@ -22,6 +22,12 @@ public struct ObservedCalls: Hashable, Sendable {
 
     /// Creates an observation of nothing.
     public init() {}
+
+    /// The figures on one line.
+    public var description: String {
+        "\(self.calls) calls: \(self.led) led, \(self.coalescedHere) coalesced here, \(self.coalescedElsewhere) elsewhere, "
+            + "\(self.reused) reused, \(self.unknown) unknown"
+    }
 
     /// Calls that would have run nothing.
     public var coalesced: Int { self.coalescedHere + self.coalescedElsewhere + self.reused }

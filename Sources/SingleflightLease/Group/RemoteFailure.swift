@@ -19,11 +19,18 @@ public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible 
     public internal(set) var original: (any Error)?
 
     /// Creates a failure.
-    public init(type: String, message: String, leader: String, token: LeaseToken?) {
+    public init(
+        type: String,
+        message: String,
+        leader: String,
+        token: LeaseToken? = nil,
+        original: (any Error)? = nil
+    ) {
         self.type = type
         self.message = message
         self.leader = leader
         self.token = token
+        self.original = original
     }
 
     /// Whether both tell the same of the same flight, with the ``original`` or without.
@@ -40,9 +47,9 @@ public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible 
         hasher.combine(self.token)
     }
 
-    /// The type, the message and who led.
+    /// The type, who led, and the message, of which 200 characters; on one line.
     public var description: String {
-        "\(self.type) in \(self.leader): \(self.message)"
+        String(line: self.type) + " in " + String(line: self.leader) + ": " + String(line: self.message)
     }
 }
 

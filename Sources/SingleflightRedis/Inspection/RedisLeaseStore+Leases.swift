@@ -11,6 +11,14 @@ public struct FoundLease: Hashable, Sendable {
     public var lease: LeaseInspection.Lease
     /// The number of processes that wait for it.
     public var waiterCount: Int
+
+    /// Creates a lease that was found.
+    public init(group: String, key: String, lease: LeaseInspection.Lease, waiterCount: Int = 0) {
+        self.group = group
+        self.key = key
+        self.lease = lease
+        self.waiterCount = waiterCount
+    }
 }
 
 /// Some of the leases in Redis.
@@ -21,6 +29,13 @@ public struct LeaseBatch: Sendable {
     public var scannedFraction: Double
     /// The server's time when they were found, since 1970; `nil` where this user may not ask for it.
     public var time: Duration?
+
+    /// Creates a batch.
+    public init(leases: [FoundLease], scannedFraction: Double = 1, time: Duration? = nil) {
+        self.leases = leases
+        self.scannedFraction = scannedFraction
+        self.time = time
+    }
 }
 
 /// The leases of a namespace in batches, each of which is asked for when it is wanted.

@@ -47,6 +47,27 @@ public struct LeaseEvent: Hashable, Sendable {
     public var waiters: Int
     /// What the leader says about itself. The age is as of the event, as far as the leader's and the server's clocks agree.
     public var note: LeaseNote
+
+    /// Creates an event.
+    public init(
+        _ change: Change,
+        token: LeaseToken,
+        group: String,
+        key: String,
+        time: Duration,
+        attempt: Int = 0,
+        waiters: Int = 0,
+        note: LeaseNote
+    ) {
+        self.change = change
+        self.token = token
+        self.group = group
+        self.key = key
+        self.time = time
+        self.attempt = attempt
+        self.waiters = waiters
+        self.note = note
+    }
 }
 
 /// What ``RedisLeaseStore/events()`` tells.
@@ -78,7 +99,7 @@ extension LeaseEvent {
         else { return nil }
         let note = LeaseRecord.Note(json: lines[1])
         self.init(
-            change: change,
+            change,
             token: token,
             group: name.group,
             key: name.text ?? note.key ?? name.encodedKey,
