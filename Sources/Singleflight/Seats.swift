@@ -14,7 +14,7 @@ package struct Seats<Waiter: Sendable>: Sendable {
         case waiting(ticket: UInt64, Waiter, role: Role)
     }
 
-    /// Somebody who has got up.
+    /// A subscription that has ended.
     @usableFromInline
     package struct Occupant: Sendable {
         @usableFromInline package let role: Role
