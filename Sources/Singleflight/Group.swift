@@ -52,8 +52,8 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// The operation runs in a task of its own that inherits the priority and the task-local values of the caller that
     /// leads (see ``CancellationPolicy/withLeader`` for the exception); where the system allows it the task starts on
-    /// the caller's thread, unless an actor runs there, and stays there until its first suspension. A waiting task of higher
-    /// priority raises the operation's.
+    /// the caller's thread, unless an actor runs there, and stays there until its first suspension. A waiting task of
+    /// higher priority raises the operation's.
     ///
     /// A caller whose task is canceled leaves at once, while the flight goes on for the others; what happens after the
     /// last has left is up to the flight's ``CancellationPolicy``. A caller that comes later starts a fresh flight. A
@@ -125,7 +125,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// A caller that the group refuses gets a subscriber whose outcome says so, at once. No task is made.
     @inlinable
-    public func entry(_ key: Key) -> Entry<Key, Value> {
+    public func entry(_ key: Key) -> Entry {
         let hash = key.hashValue
         let shard = self.shard(for: hash)
         let limit = self.configuration.maximumWaitersPerKey
@@ -174,11 +174,13 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 }
 
-/// What ``Group/entry(_:)`` makes of a caller.
-public enum Entry<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    /// The caller leads: it must see to it that the leader is completed.
-    case leader(Leader<Key, Value>)
+extension Group {
+    /// What ``Group/entry(_:)`` makes of a caller.
+    public enum Entry: Sendable {
+        /// The caller leads: it must see to it that the leader is completed.
+        case leader(Leader)
 
-    /// The caller waits for a flight that runs already, or was refused.
-    case subscriber(Subscriber<Key, Value>)
+        /// The caller waits for a flight that runs already, or was refused.
+        case subscriber(Subscriber)
+    }
 }

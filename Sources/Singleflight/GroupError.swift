@@ -19,8 +19,8 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
         public var description: String { self.base.rawValue }
     }
 
-    /// What an error carries is kept aside: each ``Outcome`` has room for an error, and takes 12 bytes instead of 34 (of an
-    /// integer). So it is passed in registers; that took a call's frame from 400 bytes to 160.
+    /// What an error carries is kept aside: each ``Outcome`` has room for an error, and takes 12 bytes instead of 34
+    /// (of an integer). So it is passed in registers; that took a call's frame from 400 bytes to 160.
     private final class Storage: Sendable {
         let code: Code
         let key: String

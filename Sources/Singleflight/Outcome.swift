@@ -8,9 +8,9 @@ public enum Outcome<Value: Sendable>: Sendable, CustomStringConvertible {
 
     /// The operation's value.
     ///
-    /// - Throws: the operation's error; where no result will come, `CancellationError` if this caller's task was canceled,
-    ///   ``GroupError`` if the group turned the caller away, the leader's own error if it ended the flight with one, and the
-    ///   ``Cancellation`` otherwise.
+    /// - Throws: the operation's error; where no result will come, `CancellationError` if this caller's task was
+    ///   canceled, ``GroupError`` if the group turned the caller away, the leader's own error if it ended the flight
+    ///   with one, and the ``Cancellation`` otherwise.
     @inlinable
     public func get() throws -> Value {
         switch self {
@@ -46,7 +46,7 @@ public enum Outcome<Value: Sendable>: Sendable, CustomStringConvertible {
 
     /// The same outcome, as seen by a caller of the given role.
     @inlinable
-    func seen(as role: Role) -> Outcome<Value> {
+    func seen(as role: FlightRole) -> Outcome<Value> {
         switch self {
         case .complete(var completion):
             completion.role = role
@@ -73,11 +73,11 @@ public struct Completion<Value: Sendable>: Sendable, CustomStringConvertible {
     public var isShared: Bool
 
     /// What this caller was.
-    public var role: Role
+    public var role: FlightRole
 
     /// Makes a completion of a flight in this process.
     @inlinable
-    public init(result: Result<Value, any Error>, isShared: Bool, role: Role) {
+    public init(result: Result<Value, any Error>, isShared: Bool, role: FlightRole) {
         self.init(result: result, isShared: isShared, role: role, details: nil)
     }
 
@@ -96,7 +96,7 @@ public struct Completion<Value: Sendable>: Sendable, CustomStringConvertible {
     package init(
         result: Result<Value, any Error>,
         isShared: Bool,
-        role: Role,
+        role: FlightRole,
         details: (any AnyObject & Sendable)?
     ) {
         self.details = details
@@ -107,7 +107,7 @@ public struct Completion<Value: Sendable>: Sendable, CustomStringConvertible {
 }
 
 /// What a caller was in its flight.
-public enum Role: Hashable, Sendable {
+public enum FlightRole: Hashable, Sendable {
     /// The caller that started the flight, and whose operation ran.
     case leader
 

@@ -20,8 +20,8 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// See ``FlightTable/enter(_:hash:leaderSubscribes:limit:isInside:)``.
     ///
-    /// The path of flights is asked for only if there is a flight to join, or after it was begun: so that a caller who waits
-    /// doesn't hold it.
+    /// The path of flights is asked for only if there is a flight to join, or after it was begun: so that a caller who
+    /// waits doesn't hold it.
     @inline(never)
     @inlinable
     func enter(
@@ -121,10 +121,11 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     // MARK: The leader
 
-    /// Runs the operation in a task of its own, which completes the flight, and waits for the outcome in the leader's seat.
+    /// Runs the operation in a task of its own, which completes the flight, and waits for the outcome in the leader's
+    /// seat.
     ///
-    /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must not
-    /// be an actor's: hence not on the caller's executor.
+    /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must
+    /// not be an actor's: hence not on the caller's executor.
     @concurrent
     @inline(never)
     @inlinable

@@ -4,8 +4,8 @@ import Synchronization
 
 /// A lease clock whose calls are made on an event loop: one queue and one scheduled task for all flights of a store.
 ///
-/// The time is `ContinuousClock`'s, which goes on while the machine is suspended. The event loop's timer may not: it makes
-/// the queue look late, never early.
+/// The time is `ContinuousClock`'s, which goes on while the machine is suspended. The event loop's timer may not: it
+/// makes the queue look late, never early.
 final class EventLoopClock: LeaseClock {
     private struct State {
         var queue = TimerQueue()

@@ -8,9 +8,10 @@ import Synchronization
 
 /// Keeps leases in Redis: one store per process and Redis, shared by all of the process's groups.
 ///
-/// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they break. As a `Service` it lives
-/// in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands its leases back so that nobody
-/// waits for their expiry. For scripts and tests there is ``withConnection(to:configuration:logger:_:)``.
+/// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they
+/// break. As a `Service` it lives in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands
+/// its leases back so that nobody waits for their expiry. For scripts and tests there is
+/// ``withConnection(to:configuration:logger:_:)``.
 ///
 /// The protocol is docs/protocol.md. SwiftNIO, which does the transport, sets SIGPIPE to ignored in the whole process.
 public final class RedisLeaseStore: LeaseStore, Service {
@@ -39,7 +40,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// Sets a store up; nothing is connected before ``run()``.
     ///
     /// - Parameters:
-    ///   - url: `redis://[user[:password]@]host[:port][/database]` or `redis+unix://[user[:password]@]/path[?db=database]`.
+    ///   - url: `redis://[user[:password]@]host[:port][/database]` or
+    ///     `redis+unix://[user[:password]@]/path[?db=database]`.
     ///   - configuration: names and limits.
     ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
     ///   - logger: where the life of the connections is told; docs/observability.md says what at which level.
@@ -91,8 +93,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     // MARK: - Life
 
-    /// Connects, keeps connected, and returns after a graceful shutdown, or throws `CancellationError` when its task is canceled.
-    /// In both cases the leases of this process are handed back first.
+    /// Connects, keeps connected, and returns after a graceful shutdown, or throws `CancellationError` when its task is
+    /// canceled. In both cases the leases of this process are handed back first.
     public func run() async throws {
         self.start()
         do {
@@ -110,7 +112,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.subscription.start()
     }
 
-    /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects. Idempotent.
+    /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects.
+    /// Idempotent.
     func shutDown() async {
         self.router.deliverToAll(.shuttingDown)
         await self.outstanding.close()
@@ -142,8 +145,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
-    /// `body` runs where the caller does: inside of an actor it may use the actor's state, and what it returns need not be
-    /// `Sendable`.
+    /// `body` runs where the caller does: inside of an actor it may use the actor's state, and what it returns need not
+    /// be `Sendable`.
     ///
     /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
     public static func withConnection<Result>(
@@ -205,8 +208,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             validUntil: now.advanced(by: request.validity),
             answerBy: now.advanced(by: self.commandTimeout)
         )
-        // A repetition asks the script, which knows how a first sending ended. So does every request with events on: the script
-        // alone publishes exactly what it did.
+        // A repetition asks the script, which knows how a first sending ended. So does every request with events on:
+        // the script alone publishes exactly what it did.
         guard request.takesFreeLease, !self.configuration.publishesEvents else {
             return self.enterIfValid(entering, reply: reply)
         }

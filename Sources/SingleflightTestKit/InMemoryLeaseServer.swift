@@ -76,7 +76,8 @@ public final class InMemoryLeaseServer: Sendable {
         self.state.withLock { $0.routers[inbox] = router }
     }
 
-    /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a caller.
+    /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a
+    /// caller.
     func perform(_ request: LeaseRequest, inbox: InboxID, notAfter: LeaseInstant?) -> LeaseReply {
         let (reply, deliveries, satisfied) = self.state.withLock { state in
             let reply = state.model.perform(request, inbox: inbox, now: self.clock.now, notAfter: notAfter)

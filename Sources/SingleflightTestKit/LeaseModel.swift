@@ -95,7 +95,8 @@ public struct LeaseModel: Sendable {
         self.entries[key]?.kept = [:]
     }
 
-    // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of its own.
+    // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of
+    // its own.
 
     /// What is held about a key, as far as later answers depend on it.
     package struct Summary: Hashable {

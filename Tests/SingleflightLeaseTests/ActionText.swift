@@ -19,8 +19,8 @@ extension LeaseInstant {
 }
 
 extension FlightTerms {
-    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a request, 400 ms
-    /// between two reports of progress.
+    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a
+    /// request, 400 ms between two reports of progress.
     static func table(_ leaderLoss: LeaderLossPolicy = .takeOver(attempts: 1)) -> FlightTerms {
         FlightTerms(
             lease: LeaseTerms(

@@ -35,7 +35,7 @@ struct HandleWaitingTests {
     func leaves(byHand: Bool) async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
         let leader = try await a.leads()
-        var follower: DistributedSubscriber? = try await b.subscribes()
+        var follower: DistributedGroup<String, String>.Subscriber? = try await b.subscribes()
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         if byHand {
             let waiting = follower.map { follower in Task { await follower.outcome() } }
@@ -169,11 +169,11 @@ struct HandleWaitingTests {
     // MARK: - Without a store
 
     private func entries(_ process: Process, _ policy: UnavailablePolicy, _ count: Int) async
-        -> [DistributedEntry<String, String>]
+        -> [DistributedGroup<String, String>.Entry]
     {
         let tasks = (0..<count).map { _ in process.group.entryAtOnce("key", unavailable: policy) }
         self.cluster.clock.advance(by: .milliseconds(100))
-        var entries: [DistributedEntry<String, String>] = []
+        var entries: [DistributedGroup<String, String>.Entry] = []
         for task in tasks {
             entries.append(await task.value)
         }
@@ -212,7 +212,7 @@ struct HandleWaitingTests {
     func oneLeadsWithoutLease() async throws {
         let a = try self.cluster.process("a")
         a.cutOff()
-        var subscribers: [DistributedSubscriber<String, String>] = []
+        var subscribers: [DistributedGroup<String, String>.Subscriber] = []
         for entry in await self.entries(a, .runLocally, 4) {
             if case .subscriber(let subscriber) = entry { subscribers.append(subscriber) }
         }

@@ -4,8 +4,8 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-/// Callers that live on an actor, and use its state in what they hand to a group. That this compiles without a warning is
-/// half of the test.
+/// Callers that live on an actor, and use its state in what they hand to a group. That this compiles without a warning
+/// is half of the test.
 @Suite("Calls from inside of actors", .timeLimit(.minutes(1)))
 struct IsolationTests {
     @Test("a handle's work and what runs on its behalf run where the caller does, and may use its state")

@@ -206,7 +206,8 @@ struct EventTests {
         #expect(LeaseEvent(bytes: Array(text.utf8)) == nil)
     }
 
-    // A time before 1970 and a start in the far future had a difference that no number holds: whoever watched was killed.
+    // A time before 1970 and a start in the far future had a difference that no number holds: whoever watched was
+    // killed.
     @Test(
         "times that no clock shows make an event of no age, or none, and no trap",
         arguments: [("0", "0"), ("1", "9223372036854775807"), ("9223372036854775807", "-9223372036854775808")]

@@ -58,7 +58,8 @@ struct ReadmeTests {
                 let outcome = await profiles.run(id, waitingAtMost: .seconds(2)) { _ in try await database.profile(id) }
                 switch outcome {
                 case .complete(let completion):
-                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token, .coordination, too.
+                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token,
+                    // .coordination, too.
                     print(completion.role, try completion.result.get())
                     #expect(completion.role == .leader)
                 case .canceled(let reason):
@@ -123,7 +124,7 @@ struct ReadmeTests {
         MetricsSystem.bootstrap(metrics)  // any backend of swift-metrics, before groups and stores are made
         InstrumentationSystem.bootstrap(tracer)  // any of swift-distributed-tracing: followers link to their leader
         let store = try RedisLeaseStore(url: url, logger: logger)
-        let configuration = DistributedGroupConfiguration(observability: Observability(logger: logger))
+        let configuration = DistributedGroupConfiguration(observability: .init(logger: logger))
         let profiles = try DistributedGroup<String, Profile>("profiles", store: store, configuration: configuration)
         _ = profiles
     }

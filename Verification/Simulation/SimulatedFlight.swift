@@ -63,7 +63,8 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         self.leader = nil
     }
 
-    /// Once what follows in this instant, and what foreign code takes, is over; unless the process stands still, or did.
+    /// Once what follows in this instant, and what foreign code takes, is over; unless the process stands still, or
+    /// did.
     private func soon(_ check: @escaping () -> Void) {
         let asked = self.now
         self.scheduler.schedule(after: Self.patience) { [self] in
@@ -358,7 +359,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             )
         }
         guard answer.role != nil, answer.content != .groupError(.unavailable) else { return }
-        let role: Role = source == .thisProcess ? (isStarter ? .leader : .subscriber) : .follower
+        let role: FlightRole = source == .thisProcess ? (isStarter ? .leader : .subscriber) : .follower
         if answer.source != source || answer.role != role || answer.attempts != attempts || answer.leader != leader
             || answer.coordination != coordination || answer.token != end.token
         {

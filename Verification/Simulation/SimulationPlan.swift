@@ -34,8 +34,8 @@ struct SimulationPlan {
 
     // Of callers.
 
-    /// How many of those who call work by hand, ask to fail rather than go without the store, wait for a limited time, want to
-    /// hear of progress.
+    /// How many of those who call work by hand, ask to fail rather than go without the store, wait for a limited time,
+    /// want to hear of progress.
     var byHand: Double
     var failing: Double
     var limited: Double

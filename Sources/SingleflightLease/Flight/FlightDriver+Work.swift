@@ -126,8 +126,8 @@ extension FlightDriver {
         if leads { self.handIn(result) }
     }
 
-    /// The caller that leads by hand, or was to, goes away; with a reason, the flight ends for everybody. Returns whether
-    /// that ended the leading.
+    /// The caller that leads by hand, or was to, goes away; with a reason, the flight ends for everybody. Returns
+    /// whether that ended the leading.
     @discardableResult
     func leaderLeaves(reason: String? = nil) -> Bool {
         self.step(.leaderLeft(reason: reason)) { state in

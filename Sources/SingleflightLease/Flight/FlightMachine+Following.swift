@@ -24,7 +24,8 @@ package struct Following: Sendable {
         case entering(Entering)
         /// Another process leads. → entering (to take over), ended
         case waiting(Waiting)
-        /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted, ended
+        /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted,
+        /// ended
         case confirming(Confirming)
         /// A lease was granted: ``Leading`` has taken over. Final.
         case granted
@@ -34,7 +35,8 @@ package struct Following: Sendable {
 
     private struct Entering {
         var token: LeaseToken
-        /// The flight that was waited for until its lease expired: it may yet end otherwise before the request is carried out.
+        /// The flight that was waited for until its lease expired: it may yet end otherwise before the request is
+        /// carried out.
         var expired: LeaseToken?
         var sentAt: LeaseInstant
         /// Whether the request is at the store; otherwise the timer will send it again.
@@ -42,7 +44,7 @@ package struct Following: Sendable {
         /// Whether a sending that was not answered may have been carried out, or may yet be.
         var mayHaveExecuted = false
         var lastSentAt: LeaseInstant
-        var backoff: Backoff
+        var backoff: RetryDelay
         /// No repetition after this time, and no waiting for the reply to one. No sending is to be carried out later.
         var giveUpAt: LeaseInstant
         var isAbandoned = false
@@ -65,7 +67,7 @@ package struct Following: Sendable {
         var mustPollAgain = false
         /// The leader was lost, and this process cannot lead on: until then those who can are left the time to.
         var leftToOthersUntil: LeaseInstant?
-        var backoff: Backoff
+        var backoff: RetryDelay
     }
 
     private struct Confirming {
@@ -79,8 +81,8 @@ package struct Following: Sendable {
 
     private let terms: FlightTerms
     private var state = State.idle
-    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still matter:
-    /// an earlier one's lease has expired by the time the process asks again.
+    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still
+    /// matter: an earlier one's lease has expired by the time the process asks again.
     package private(set) var debt: HandingBack.Debt?
     /// Whether it was asked to be released.
     package private(set) var isReleasing = false
@@ -251,8 +253,8 @@ package struct Following: Sendable {
                     debt: isRepeated ? self.debt(of: entering) : nil
                 )
                 if let expired = entering.expired {
-                    // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if this is a
-                    // takeover: it may be one from somebody who came too late, too, and has gone away again.
+                    // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if
+                    // this is a takeover: it may be one from somebody who came too late, too, and has gone away again.
                     return .actions(self.confirm(Confirming(grant: grant, asked: expired)))
                 }
                 self.state = .granted
@@ -300,8 +302,8 @@ package struct Following: Sendable {
             + self.end(with: .unavailable(FlightUnavailable(error)), unless: entering.isAbandoned)
     }
 
-    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters, and
-    /// the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
+    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters,
+    /// and the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
     private mutating func handBack(_ entering: Entering) -> [FlightAction] {
         guard entering.isSent || entering.mayHaveExecuted else { return [] }
         self.debt = self.debt(of: entering)
@@ -393,7 +395,8 @@ package struct Following: Sendable {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         let backoff = self.terms.followerBackoff
         if let expired = entering.expired {
-            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a result.
+            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a
+            // result.
             return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff))
         }
         let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
@@ -686,7 +689,8 @@ package struct Following: Sendable {
 
     /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
     private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
-        // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one too many.
+        // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one
+        // too many.
         return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.terms.pollSpread, using: &generator))
     }
 }

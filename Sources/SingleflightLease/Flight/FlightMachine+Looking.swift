@@ -1,7 +1,7 @@
 /// A process that follows a flight and never leads one: it asks the store which flight the key has.
 ///
-/// A value without I/O: events and the time come in, ``FlightAction``s go out. It only reads: it holds nothing at the store
-/// that would have to be handed back. It ends by telling, or by handing what it found to ``Following``.
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. It only reads: it holds nothing at the
+/// store that would have to be handed back. It ends by telling, or by handing what it found to ``Following``.
 package struct Looking: Sendable {
     private enum State {
         /// Nothing was sent. → asking
@@ -23,7 +23,7 @@ package struct Looking: Sendable {
 
     private let commandTimeout: Duration
     private var state = State.idle
-    private var backoff: Backoff
+    private var backoff: RetryDelay
 
     package init(terms: FlightTerms) {
         self.commandTimeout = terms.commandTimeout

@@ -5,7 +5,8 @@ import Synchronization
 package protocol FlightOperation: AnyObject, Sendable {
     /// The lease is held, or none is needed: begin. Called at most once.
     func begin(token: LeaseToken?)
-    /// No result is wanted any more, or the work will never begin. May be called more than once, also after the work's end.
+    /// No result is wanted any more, or the work will never begin. May be called more than once, also after the work's
+    /// end.
     func cancel()
     /// A caller of this priority waits: higher than any before.
     func raise(to priority: TaskPriority)

@@ -63,7 +63,7 @@ extension Completion {
     public init(
         result: Result<Value, any Error>,
         isShared: Bool,
-        role: Role,
+        role: FlightRole,
         source: ResultSource,
         token: LeaseToken? = nil,
         leader: String? = nil,

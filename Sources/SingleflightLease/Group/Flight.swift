@@ -43,7 +43,8 @@ public struct Flight<Key: Sendable>: Sendable, CustomStringConvertible {
         String(line: "\(self.key)") + (self.token.map { " under \($0)" } ?? " without a lease")
     }
 
-    /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is canceled.
+    /// Whether this process still believes that it leads. Once false it stays false, and the operation's task is
+    /// canceled.
     ///
     /// Where there is no lease it is true until the flight ends: nobody else was asked.
     public var isCurrent: Bool {
@@ -55,8 +56,8 @@ public struct Flight<Key: Sendable>: Sendable, CustomStringConvertible {
 
     /// Says how far the work has come, for those who wait and for those who inspect the lease.
     ///
-    /// Callers in this process hear of it at once. The next renewal carries it to the store, and so to the others; where
-    /// somebody may wait, that renewal comes early for it, though not more often than
+    /// Callers in this process hear of it at once. The next renewal carries it to the store, and so to the others;
+    /// where somebody may wait, that renewal comes early for it, though not more often than
     /// ``DistributedGroupConfiguration/Limits/progressInterval``. Cheap to call as often as one likes: only the latest
     /// report is told.
     public func report(progress: FlightProgress) {

@@ -291,7 +291,8 @@ package final class GroupCore: Sendable {
         }
     }
 
-    /// A call that never leads joins the flight of `key` in this process, or else the one that others lead, if there is one.
+    /// A call that never leads joins the flight of `key` in this process, or else the one that others lead, if there is
+    /// one.
     package func follow(_ key: FlightKey, _ call: GroupCall) -> CallStep {
         // Calls of a group that only observes run by themselves.
         if self.observed != nil { return .ended(.canceled(.noFlight)) }
@@ -393,7 +394,8 @@ package final class GroupCore: Sendable {
             }
             return self.entryWithoutLease(driver.key, call)
         case nil:
-            // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use it.
+            // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use
+            // it.
             if call.isStarter, !Planted.bug("canceled-entry-leads-on") { driver.leaderLeaves() }
             driver.leave(seat)
             return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCanceled), call.observer))

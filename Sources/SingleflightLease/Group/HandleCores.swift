@@ -7,7 +7,7 @@ package enum EntryCore: Sendable {
     case subscriber(SubscriberCore)
 }
 
-/// What is behind a ``DistributedLeader``, which says what is promised.
+/// What is behind a ``DistributedGroup/Leader``, which says what is promised.
 package final class LeaderCore: Sendable {
     package let driver: FlightDriver
     private let seat: SeatID
@@ -89,7 +89,7 @@ package final class LeaderCore: Sendable {
     }
 }
 
-/// What is behind a ``DistributedSubscriber``, which says what is promised.
+/// What is behind a ``DistributedGroup/Subscriber``, which says what is promised.
 package final class SubscriberCore: Sendable {
     let key: FlightKey
 

@@ -1,9 +1,10 @@
 import Singleflight
 
-/// An error that an operation threw, as every caller of its flight is told of it, in the leader's process and in all others.
+/// An error that an operation threw, as every caller of its flight is told of it, in the leader's process and in all
+/// others.
 ///
-/// The same everywhere, so that code that catches it does the same on every host. A group that was given ``TypedFailures``
-/// throws the errors of the types that it knows as themselves instead, everywhere, too.
+/// The same everywhere, so that code that catches it does the same on every host. A group that was given
+/// ``TypedFailures`` throws the errors of the types that it knows as themselves instead, everywhere, too.
 public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// The error's type in the leader's process.
     public var type: String
@@ -60,7 +61,8 @@ public struct TypedFailures: Sendable {
     let encode: @Sendable (any Error) -> [UInt8]?
     let decode: @Sendable ([UInt8]) -> (any Error)?
 
-    /// Creates a rule from its two halves; each answers `nil` for what it does not know, which is then told as a ``RemoteFailure``.
+    /// Creates a rule from its two halves; each answers `nil` for what it does not know, which is then told as a
+    /// ``RemoteFailure``.
     public init(
         encode: @escaping @Sendable (any Error) -> [UInt8]?,
         decode: @escaping @Sendable ([UInt8]) -> (any Error)?
@@ -88,7 +90,8 @@ struct FailureBody: Hashable, Sendable {
 
     private static let maximumMessageBytes = 4096
 
-    /// - Parameter maximumTypedBytes: an encoded error that is longer is left out: the failure crosses as a ``RemoteFailure``.
+    /// - Parameter maximumTypedBytes: an encoded error that is longer is left out: the failure crosses as a
+    ///   ``RemoteFailure``.
     init(_ error: any Error, typedFailures: TypedFailures?, maximumTypedBytes: Int) {
         self.type = String(reflecting: Swift.type(of: error))
         self.message = String(String(describing: error).prefix(utf8: Self.maximumMessageBytes))

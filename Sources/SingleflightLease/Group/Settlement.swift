@@ -83,7 +83,8 @@ extension FlightContext {
         }
     }
 
-    /// The result, with the flight's token in its error, which was made before it was known under which lease it would stand.
+    /// The result, with the flight's token in its error, which was made before it was known under which lease it would
+    /// stand.
     private static func named(
         _ result: Result<ErasedValue, any Error>,
         _ token: LeaseToken

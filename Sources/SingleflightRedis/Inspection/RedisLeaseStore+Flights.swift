@@ -49,7 +49,8 @@ public struct RetainedOutcome: Sendable {
 extension RedisLeaseStore {
     /// Finds the flights of `key`: of the group's only, or of every group in the namespace that has any.
     ///
-    /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small steps.
+    /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small
+    /// steps.
     ///
     /// - Throws: ``LeaseStoreError``.
     public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {

@@ -40,9 +40,10 @@ public struct LeaseBatch: Sendable {
 
 /// The leases of a namespace in batches, each of which is asked for when it is wanted.
 ///
-/// A lease that comes or goes meanwhile may be found or not. One that stays is found, once. Memory is that of one batch, and of
-/// the token of each lease that was found, since Redis tells some of its keys twice when it resizes its table. No command keeps
-/// the server for long: how many keys a step looks at follows from how long the server took for the steps before.
+/// A lease that comes or goes meanwhile may be found or not. One that stays is found, once. Memory is that of one
+/// batch, and of the token of each lease that was found, since Redis tells some of its keys twice when it resizes its
+/// table. No command keeps the server for long: how many keys a step looks at follows from how long the server took for
+/// the steps before.
 public struct LeaseBatches: AsyncSequence, Sendable {
     fileprivate let store: RedisLeaseStore
     fileprivate let isWanted: @Sendable (_ group: String, _ key: String) -> Bool

@@ -45,7 +45,8 @@ public struct LeaseEvent: Hashable, Sendable {
     public var attempt: Int
     /// The processes that waited for the flight, or were told of its end.
     public var waiters: Int
-    /// What the leader says about itself. The age is as of the event, as far as the leader's and the server's clocks agree.
+    /// What the leader says about itself. The age is as of the event, as far as the leader's and the server's clocks
+    /// agree.
     public var note: LeaseNote
 
     /// Creates an event.
@@ -72,7 +73,8 @@ public struct LeaseEvent: Hashable, Sendable {
 
 /// What ``RedisLeaseStore/events()`` tells.
 public enum LeaseEventUpdate: Hashable, Sendable {
-    /// Events are seen from here on. The first update; each further one means that events before it may have been missed.
+    /// Events are seen from here on. The first update; each further one means that events before it may have been
+    /// missed.
     case resumed
     /// The connection was lost. Nothing is heard until the next ``resumed``.
     case interrupted
