@@ -16,7 +16,8 @@ struct Worker: Service {
     let logger: Logger
 
     func run() async throws {
-        // At SIGTERM the wait for the next slot is canceled; the store, which stands first in the group of services, still runs.
+        // At SIGTERM the wait for the next slot is canceled; the store, which stands first in the group of services,
+        // still runs.
         try? await cancelWhenGracefulShutdown {
             while true {
                 let slot = Int(Date.now.timeIntervalSince1970) / 2

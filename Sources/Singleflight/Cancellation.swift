@@ -142,15 +142,15 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
     /// The leader's process shut down, or this one did.
     public static let leaderShutDown = Cancellation(.leaderShutDown)
 
-    /// The flight was ended from outside, or by its leader for a reason of its own. A leader that does not hear of it learns
-    /// it from the store's next answer, to a renewal or its result, as long as the outcome is kept; after that it is
-    /// ``leaseLost``.
+    /// The flight was ended from outside, or by its leader for a reason of its own. A leader that does not hear of it
+    /// learns it from the store's next answer, to a renewal or its result, as long as the outcome is kept; after that
+    /// it is ``leaseLost``.
     public static func revoked(by label: String, reason: String) -> Cancellation {
         Cancellation(.revoked, Details(by: label, reason: reason))
     }
 
-    /// The store has lost the flight: it restarted without its data, was flushed, or evicted it; or this process could not
-    /// ask for the outcome as long as it was kept.
+    /// The store has lost the flight: it restarted without its data, was flushed, or evicted it; or this process could
+    /// not ask for the outcome as long as it was kept.
     public static let storeLostFlight = Cancellation(.storeLostFlight)
 
     // MARK: As an error
@@ -168,7 +168,8 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Whether both are of one code, by the same process for the same reason, with errors of the same description beneath.
+    /// Whether both are of one code, by the same process for the same reason, with errors of the same description
+    /// beneath.
     public static func == (left: Cancellation, right: Cancellation) -> Bool {
         guard left.code == right.code else { return false }
         guard left.details !== right.details else { return true }
@@ -183,8 +184,10 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         hasher.combine(self.reason)
     }
 
-    /// A short sentence for people.
-    public var description: String {
+    /// A short sentence for people, on one line.
+    public var description: String { String(line: self.sentence) }
+
+    private var sentence: String {
         switch self.code.kind {
         case .leaderLeft: "the leader left"
         case .callerCanceled: "the caller was canceled"

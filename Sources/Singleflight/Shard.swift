@@ -20,8 +20,8 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// See ``FlightTable/enter(_:hash:leaderSubscribes:limit:isInside:)``.
     ///
-    /// The path of flights is asked for only if there is a flight to join, or after it was begun: so that a caller who waits
-    /// doesn't hold it.
+    /// The path of flights is asked for only if there is a flight to join, or after it was begun: so that a caller who
+    /// waits doesn't hold it.
     @inline(never)
     @inlinable
     func enter(
@@ -54,7 +54,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// with the whole of a call inlined it took two.
     @inline(__always)
     @inlinable
-    nonisolated(nonsending) func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
+    func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
         await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
                 await withTaskPriorityEscalationHandler {
@@ -121,10 +121,11 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     // MARK: The leader
 
-    /// Runs the operation in a task of its own, which completes the flight, and waits for the outcome in the leader's seat.
+    /// Runs the operation in a task of its own, which completes the flight, and waits for the outcome in the leader's
+    /// seat.
     ///
-    /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must not
-    /// be an actor's: hence not on the caller's executor.
+    /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must
+    /// not be an actor's: hence not on the caller's executor.
     @concurrent
     @inline(never)
     @inlinable
@@ -132,7 +133,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         _ flight: FlightID,
         _ seat: SeatID,
         endsWhenAbandoned: Bool,
-        _ operation: @escaping @Sendable () async throws -> Value
+        _ operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         let task: Task<Void, Never>
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
@@ -156,7 +157,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func lead(
         _ flight: FlightID,
-        _ operation: @Sendable () async throws -> Value
+        _ operation: @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         let result = await self.result(flight, operation)
         if case .failure = result, Task.isCancelled {
@@ -176,7 +177,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func result(
         _ flight: FlightID,
-        _ operation: @Sendable () async throws -> Value
+        _ operation: @Sendable @concurrent () async throws -> Value
     ) async -> Result<Value, any Error> {
         let operation = { @concurrent () async -> Result<Value, any Error> in
             do {

@@ -6,8 +6,8 @@ import Synchronization
 
 /// A lease clock whose calls are made on an event loop: one queue and one scheduled task for all flights of a store.
 ///
-/// The time is `ContinuousClock`'s, which goes on while the machine is suspended. The event loop's timer may not: it makes
-/// the queue look late, never early.
+/// The time is `ContinuousClock`'s, which goes on while the machine is suspended. The event loop's timer may not: it
+/// makes the queue look late, never early.
 final class EventLoopClock: LeaseClock {
     /// Runs a task after a delay; what it returns prevents that if it still can.
     typealias Scheduler =
@@ -38,7 +38,8 @@ final class EventLoopClock: LeaseClock {
         self.state = Mutex(State(scheduler: scheduler))
     }
 
-    /// Calls are made on the event loop and, once that has ended, on a thread of the system's: limits hold all the same.
+    /// Calls are made on the event loop and, once that has ended, on a thread of the system's: limits hold all the
+    /// same.
     convenience init(eventLoop: any EventLoop, end: EventLoopEnd) {
         self.init { delay, task in
             let scheduled = eventLoop.scheduleTask(in: TimeAmount(delay), task)
@@ -97,7 +98,8 @@ final class EventLoopClock: LeaseClock {
             state.cancelTask = nil
             return false
         }
-        // The task that overtook this one makes the calls. Were this one to arm another, too, there would be more and more.
+        // The task that overtook this one makes the calls. Were this one to arm another, too, there would be more and
+        // more.
         if isOvertaken { return }
         let now = self.now
         while let work = self.state.withLock({ $0.queue.popDue(now: now) }) {

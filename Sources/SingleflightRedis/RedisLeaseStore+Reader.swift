@@ -14,7 +14,8 @@
         /// | `commandTimeout` | seconds, fractions included |
         /// | `publishesEvents` | `true` or `false` |
         ///
-        /// - Throws: `LeaseStoreError` of the code `invalidRequest`, which names the key that is missing or whose value is not one.
+        /// - Throws: `LeaseStoreError` of the code `invalidRequest`, which names the key that is missing or whose value
+        ///   is not one.
         public convenience init(
             config: ConfigReader,
             logger: Logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })

@@ -8,10 +8,11 @@ import Synchronization
 
 /// Keeps leases in Redis: one store per process and Redis, shared by all of the process's groups.
 ///
-/// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they break. As a `Service` it lives
-/// in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands its leases back so that nobody
-/// waits for their expiry. Name the store before the services that use it, `[store, app]`: a group shuts down the last first, so that
-/// the app's requests can finish. For scripts and tests there is ``withConnection(to:configuration:logger:_:)``.
+/// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they
+/// break. As a `Service` it lives in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands
+/// its leases back so that nobody waits for their expiry. Name the store before the services that use it, `[store,
+/// app]`: a group shuts down the last first, so that the app's requests can finish. For scripts and tests there is
+/// ``withConnection(to:configuration:logger:_:)``.
 ///
 /// The protocol is docs/protocol.md. SwiftNIO, which does the transport, sets SIGPIPE to ignored in the whole process.
 public final class RedisLeaseStore: LeaseStore, Service {
@@ -52,11 +53,12 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// Sets a store up; nothing is connected before ``run()``.
     ///
     /// - Parameters:
-    ///   - url: `redis://[user[:password]@]host[:port][/database]` or `redis+unix://[user[:password]@]/path[?db=database]`.
+    ///   - url: `redis://[user[:password]@]host[:port][/database]` or
+    ///     `redis+unix://[user[:password]@]/path[?db=database]`.
     ///   - configuration: names and limits.
     ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
-    ///   - logger: where the life of the connections is told; docs/observability.md says what at which level. Unless chosen otherwise,
-    ///     warnings go where swift-log sends them.
+    ///   - logger: where the life of the connections is told; docs/observability.md says what at which level. Unless
+    ///     chosen otherwise, warnings go where swift-log sends them.
     /// - Throws: `LeaseStoreError` of the code `invalidRequest` for a URL or a configuration that cannot be used.
     public init(
         url: String,
@@ -117,10 +119,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     // MARK: - Life
 
-    /// Connects, keeps connected, and returns after a graceful shutdown, or throws `CancellationError` when its task is canceled.
-    /// In both cases the leases of this process are handed back first. A store runs once.
+    /// Connects, keeps connected, and returns after a graceful shutdown, or throws `CancellationError` when its task is
+    /// canceled. In both cases the leases of this process are handed back first. A store runs once.
     ///
-    /// - Throws: ``LeaseStoreError`` if the store runs already (`invalidRequest`) or has been shut down (`shutDown`).
+    /// - Throws: `LeaseStoreError` if the store runs already (`invalidRequest`) or has been shut down (`shutDown`).
     public func run() async throws {
         try self.start()
         do {
@@ -147,7 +149,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.subscription.start()
     }
 
-    /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects. Idempotent.
+    /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects.
+    /// Idempotent.
     ///
     /// From the first moment on flights that begin are told that this process shuts down.
     func shutDown() async {
@@ -189,8 +192,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
+    /// `body` runs where the caller does: inside of an actor it may use the actor's state, and what it returns need not
+    /// be `Sendable`.
+    ///
     /// - Throws: `LeaseStoreError` if Redis cannot be reached; what `body` throws.
-    public static func withConnection<Result: Sendable>(
+    public static func withConnection<Result>(
         to url: String,
         configuration: RedisLeaseStoreConfiguration = .init(),
         logger: Logger = RedisLeaseStore.defaultLogger,
@@ -249,8 +255,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             validUntil: now.advanced(by: request.validity),
             answerBy: now.advanced(by: self.commandTimeout)
         )
-        // A repetition asks the script, which knows how a first sending ended. So does every request with events on: the script
-        // alone publishes exactly what it did.
+        // A repetition asks the script, which knows how a first sending ended. So does every request with events on:
+        // the script alone publishes exactly what it did.
         guard request.takesFreeLease, !self.configuration.publishesEvents else {
             return self.enterIfValid(entering, reply: reply)
         }

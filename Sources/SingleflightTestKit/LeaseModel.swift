@@ -95,7 +95,8 @@ public struct LeaseModel: Sendable {
         self.entries[key]?.kept = [:]
     }
 
-    // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of its own.
+    // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of
+    // its own.
 
     /// What is held about a key, as far as later answers depend on it.
     package struct Summary: Hashable {
@@ -154,8 +155,8 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// Carries out a request of any kind for the process of `inbox`; a request to lead at `notAfter` at the latest, `nil` for no
-    /// limit.
+    /// Carries out a request of any kind for the process of `inbox`; a request to lead at `notAfter` at the latest,
+    /// `nil` for no limit.
     public mutating func perform(
         _ request: LeaseRequest,
         inbox: InboxID,
@@ -175,8 +176,8 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// Leads, follows or finds an outcome: as a store does it, by ``acquire(_:inbox:now:)`` where that will do. It may be carried out
-    /// at `notAfter` at the latest; `nil` for no limit.
+    /// Leads, follows or finds an outcome: as a store does it, by ``acquire(_:inbox:now:)`` where that will do. It may
+    /// be carried out at `notAfter` at the latest; `nil` for no limit.
     public mutating func enter(
         _ request: EnterRequest,
         inbox: InboxID,

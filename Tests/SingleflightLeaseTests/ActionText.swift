@@ -19,8 +19,8 @@ extension LeaseInstant {
 }
 
 extension FlightTerms {
-    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a request, 400 ms
-    /// between two reports of progress.
+    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a
+    /// request, 400 ms between two reports of progress.
     static func table(_ leaderLoss: LeaderLossPolicy = .takeOver(attempts: 1)) -> FlightTerms {
         FlightTerms(
             lease: LeaseTerms(
@@ -86,7 +86,7 @@ struct ActionText {
     private func text(_ end: FlightEnd) -> String {
         switch end {
         case .led(_, .accepted(let waiters), _): "accepted \(waiters.map { "\($0)" } ?? "-")"
-        case .led(_, .unverified(let unavailable), _): "unverified \(unavailable.error.code)"
+        case .led(_, .unverified(let error), _): "unverified \(error.code)"
         case .followed(let token, let outcome, let isReused, let takeovers):
             "\(isReused ? "reused" : "followed") \(self.name(token)) \(self.text(outcome)) \(takeovers)"
         case .leaseLost(_, let reason): "lost \(reason.map { "\($0)" } ?? "-")"
@@ -98,7 +98,7 @@ struct ActionText {
         case .lapsed(let token): "lapsed \(self.name(token))"
         case .absent: "absent"
         case .shutDown: "shutDown"
-        case .unavailable(let unavailable): "unavailable \(unavailable.error.code)"
+        case .unavailable(let error): "unavailable \(error.code)"
         }
     }
 

@@ -24,7 +24,7 @@ struct OnlookerTableTests {
     private static let unreachable = LeaseStoreError(.unavailable, "unreachable", mayHaveExecuted: true)
     private static let refused = LeaseStoreError(.refused, "refused")
 
-    /// One step: what happens, 100 ms after the step before, and what the machine does.
+    /// One step: what happens, 10 ms after the step before, and what the machine does.
     private enum Step {
         case start, timer, abandoned, shutDown, hint, offered
         case nothingThere, found, foundExpired, unreachable, refused
@@ -94,10 +94,22 @@ struct OnlookerTableTests {
     @Test("a lost leader's flight is left to the others, also if somebody offers an operation, and never ended or led")
     func leavesItToOthers() {
         #expect(
-            self.run(.start, .foundExpired, .expired, .offered, .timer, .expired, .timer, .superseded, .running, .done)
+            self.run(
+                .start,
+                .foundExpired,
+                .expired,
+                .offered,
+                .timer,
+                .expired,
+                .timer,
+                .superseded,
+                .running,
+                .timer,
+                .done
+            )
                 == [
                     "look", "poll leader", "wake 35", "", "poll leader", "wake 70", "poll leader", "poll successor",
-                    "wake 3091", "resolve followed successor [7] 1, finish",
+                    "wake 3091", "poll successor", "resolve followed successor [7] 1, finish",
                 ]
         )
     }
@@ -113,9 +125,20 @@ struct OnlookerTableTests {
     @Test("the question is repeated while the store may answer yet, and given up at the command timeout")
     func unreachable() {
         #expect(
-            self.run(.start, .unreachable, .timer, .unreachable, .timer, .unreachable, .timer, .unreachable)
+            self.run(
+                .start,
+                .unreachable,
+                .timer,
+                .unreachable,
+                .timer,
+                .unreachable,
+                .timer,
+                .unreachable,
+                .timer,
+                .unreachable
+            )
                 == [
-                    "look", "wake 25", "look", "wake 50", "look", "wake 80", "look",
+                    "look", "wake 25", "look", "wake 50", "look", "wake 80", "look", "wake 105", "look",
                     "resolve unavailable unavailable, finish",
                 ]
         )

@@ -19,7 +19,7 @@ struct KnownOutageTests {
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
-                    configuration: .init(leaseDuration: .seconds(30))
+                    configuration: .init(lease: .init(duration: .seconds(30)))
                 )
                 if isFrozen { redis.pause() } else { await redis.kill() }
                 _ = await group.run("first") { _ in "" }
@@ -42,7 +42,7 @@ struct KnownOutageTests {
     func underWay() async throws {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: Self.commandTimeout) { one, two in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(9), grace: .seconds(60))
+                let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(9), grace: .seconds(60)))
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let gate = Gate()

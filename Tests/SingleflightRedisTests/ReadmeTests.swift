@@ -36,7 +36,8 @@ struct ReadmeTests {
                 let outcome = await profiles.run(id, waitingAtMost: .seconds(2)) { _ in try await database.profile(id) }
                 switch outcome {
                 case .complete(let completion):
-                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token, .coordination, too.
+                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token,
+                    // .coordination, too.
                     print(completion.role, try completion.result.get())
                     #expect(completion.role == .leader)
                 case .canceled(let reason):
@@ -69,13 +70,26 @@ struct ReadmeTests {
         }
     }
 
+    @Test("follows")
+    func follow() async throws {
+        let id = "42"
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+                if case .canceled(.noFlight) = await profiles.follow(id) { print("nobody computes \(id) now") }
+                let outcome = await profiles.follow(id)
+                #expect(throws: Cancellation.noFlight) { try outcome.get() }
+            }
+        }
+    }
+
     @Test("the README shows just this code, and the program of the first example")
     func noOther() throws {
         let sources = try [
             "Tests/SingleflightRedisTests/ReadmeTests.swift", "Examples/Quickstart/main.swift",
         ].map(DocumentedCode.source)
         let readme = try DocumentedCode(page: "README.md")
-        #expect(readme.blocks.count == 4)
+        #expect(readme.blocks.count == 5)
         for block in readme.missing(in: sources) {
             Issue.record("not tested:\n\(block.joined(separator: "\n"))")
         }

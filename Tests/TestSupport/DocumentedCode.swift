@@ -8,7 +8,8 @@ package struct DocumentedCode {
 
     /// The page, by its path in the repository.
     package var page: String
-    /// Its blocks of Swift, each as its lines without indentation. Manifests are left out: they begin with `// Package.swift`.
+    /// Its blocks of Swift, each as its lines without indentation. Manifests are left out: they begin with `//
+    /// Package.swift`.
     package var blocks: [[String]]
 
     package init(page: String) throws {
@@ -20,7 +21,8 @@ package struct DocumentedCode {
             .map(Self.lines)
     }
 
-    /// The blocks that stand in none of the sources as they are, in one piece: but for expectations, which a page may leave out.
+    /// The blocks that stand in none of the sources as they are, in one piece: but for expectations, which a page may
+    /// leave out.
     package func missing(in sources: [[String]]) -> [[String]] {
         let bare = sources.map { $0.filter { !$0.hasPrefix("#expect") && !$0.hasPrefix("Issue.record") } }
         return self.blocks.filter { block in !(sources + bare).contains { $0.contains(block) } }

@@ -2,7 +2,8 @@ import Foundation
 import Singleflight
 import SingleflightSimulation
 
-/// Turns on one planted bug, and runs seeds until an invariant breaks: `Mutants SEEDS NAME`. Says which seed broke which.
+/// Turns on one planted bug, and runs seeds until an invariant breaks: `Mutants SEEDS NAME`. Says which seed broke
+/// which.
 @main
 enum MutantRunner {
     static func main() {

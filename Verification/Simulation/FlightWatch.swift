@@ -91,8 +91,8 @@ final class FlightWatch {
         self.moveOn()
     }
 
-    /// I16: a request that is in time is not refused as late, however clocks differ; a clock that is set while the request
-    /// is under way is made up for. Suspended where clocks are set more often than that.
+    /// I16: a request that is in time is not refused as late, however clocks differ; a clock that is set while the
+    /// request is under way is made up for. Suspended where clocks are set more often than that.
     private func refusedAsLate() {
         guard let until = self.enterValidUntil, self.process.store.clock.now <= until,
             self.process.machine.clock.isExact, self.process.simulation.serverClockJumps < 2

@@ -1,7 +1,8 @@
 import Singleflight
 import SingleflightLease
 
-/// What a caller was told, or is to be told, as far as a simulation compares the two. The one place that reads outcomes.
+/// What a caller was told, or is to be told, as far as a simulation compares the two. The one place that reads
+/// outcomes.
 struct SimulatedAnswer {
     enum Content: Equatable {
         case value(SimulatedValue)
@@ -15,7 +16,7 @@ struct SimulatedAnswer {
     }
 
     var content: Content
-    var role: Role?
+    var role: FlightRole?
     var source: ResultSource?
     var token: LeaseToken?
     var leader: String?

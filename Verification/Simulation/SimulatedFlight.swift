@@ -63,7 +63,8 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         self.leader = nil
     }
 
-    /// Once what follows in this instant, and what foreign code takes, is over; unless the process stands still, or did.
+    /// Once what follows in this instant, and what foreign code takes, is over; unless the process stands still, or
+    /// did.
     private func soon(_ check: @escaping () -> Void) {
         let asked = self.now
         self.scheduler.schedule(after: Self.patience) { [self] in
@@ -303,8 +304,8 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             if self.simulation.isCalm {
                 self.monitor.violate("I7", "told that the store lost the flight of \(token.short), which it did not")
             }
-        case .unavailable(let unavailable):
-            if self.simulation.isCalm, unavailable.error.code != .shutDown {
+        case .unavailable(let error):
+            if self.simulation.isCalm, error.code != .shutDown {
                 self.monitor.violate("I7", "told that the store is unavailable, which it was not")
             }
         case .led(_, .unverified, _), .lapsed, .absent, .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
@@ -368,7 +369,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             )
         }
         guard answer.role != nil, answer.content != .groupError(.unavailable) else { return }
-        let role: Role = source == .thisProcess ? (isStarter ? .leader : .subscriber) : .follower
+        let role: FlightRole = source == .thisProcess ? (isStarter ? .leader : .subscriber) : .follower
         if answer.source != source || answer.role != role || answer.attempts != attempts || answer.leader != leader
             || answer.coordination != coordination || answer.token != end.token
         {
@@ -428,7 +429,7 @@ extension FlightEnd {
         case .lapsed(let token): "\(token.short) lapsed"
         case .absent: "no flight"
         case .shutDown: "shut down"
-        case .unavailable(let unavailable): "unavailable, \(unavailable.error)"
+        case .unavailable(let error): "unavailable, \(error)"
         }
     }
 }

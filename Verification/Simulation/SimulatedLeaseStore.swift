@@ -7,8 +7,8 @@ import SingleflightTestKit
 /// There are two, as with Redis: one for requests, one for the inbox. Each is ordered in itself, and they are not
 /// ordered with respect to one another.
 ///
-/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
-/// the other, and a lock would only hide a part of it that escaped.
+/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled
+/// one after the other, and a lock would only hide a part of it that escaped.
 package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     /// The command connection as it is now: what was sent on an earlier one gets no answer.
     private struct CommandConnection {
@@ -220,8 +220,8 @@ package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         self.serverClock.latest(at: instant).map { LeaseInstant(sinceOrigin: $0) }
     }
 
-    /// The true time after which the server must know that it is past `instant` by this machine's clock; `nil` where that
-    /// clock gives no hold: it runs differently, or jumped since the server told its time.
+    /// The true time after which the server must know that it is past `instant` by this machine's clock; `nil` where
+    /// that clock gives no hold: it runs differently, or jumped since the server told its time.
     ///
     /// What the process knows of the server's clock is exact to within the time that an answer may take.
     func latestTime(at instant: LeaseInstant) -> LeaseInstant? {

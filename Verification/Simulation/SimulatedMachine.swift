@@ -71,8 +71,8 @@ package final class SimulatedMachine {
 
 /// A machine's clock: it has an origin and a speed of its own, and can jump ahead.
 ///
-/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
-/// the other, and a lock would only hide a part of it that escaped.
+/// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled
+/// one after the other, and a lock would only hide a part of it that escaped.
 package final class SimulatedClock: LeaseClock, @unchecked Sendable {
     private let scheduler: SimulatedScheduler
     private let rate: Double
@@ -152,7 +152,8 @@ package final class SimulatedClock: LeaseClock, @unchecked Sendable {
     private func fire(_ serial: UInt64) {
         guard self.wake?.serial == serial else { return }
         self.wake = nil
-        // One call an event: a bug that makes calls due again and again then shows as a world that does not come to rest.
+        // One call an event: a bug that makes calls due again and again then shows as a world that does not come to
+        // rest.
         self.timers.popDue(now: self.now)?()
         self.arm()
     }

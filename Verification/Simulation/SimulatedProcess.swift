@@ -23,7 +23,8 @@ final class SimulatedProcess {
     private(set) var group: GroupCore!
     private(set) var unfinished: [SimulatedFlight] = []
     private(set) var isShutDown = false
-    /// Whether foreign code may run now: on a thread that it may block, or a caller's own. Counts how often that was said.
+    /// Whether foreign code may run now: on a thread that it may block, or a caller's own. Counts how often that was
+    /// said.
     var isBlockable = 0
     /// How often each outcome was decoded.
     private var decodings: [[UInt8]: Int] = [:]

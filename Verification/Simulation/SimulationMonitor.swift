@@ -22,7 +22,8 @@ final class SimulationMonitor {
         var outcome: StoredOutcome?
         /// Whether the store accepted a result under it.
         var isAccepted = false
-        /// The true time at which the store ended it or let somebody take over; an expiry that nobody noticed does not count.
+        /// The true time at which the store ended it or let somebody take over; an expiry that nobody noticed does not
+        /// count.
         var endedAt: LeaseInstant?
         var operations = 0
         /// Whether its lease was let expire so that somebody takes over.
@@ -499,7 +500,8 @@ final class SimulationMonitor {
         }
     }
 
-    /// Whether a stored value is that of the operation which ran under the token. Flights that are only observed have none.
+    /// Whether a stored value is that of the operation which ran under the token. Flights that are only observed have
+    /// none.
     private func isOwn(_ payload: StoredPayload, _ key: FlightKey, _ token: LeaseToken) -> Bool {
         guard key.group == SimulationRun.group else { return payload.body.isEmpty }
         let value = SimulatedCodec.read(payload.body, payload.codec)

@@ -34,8 +34,8 @@ struct SimulationPlan {
 
     // Of callers.
 
-    /// How many of those who call work by hand, ask to fail rather than go without the store, wait for a limited time, want to
-    /// hear of progress.
+    /// How many of those who call work by hand, ask to fail rather than go without the store, wait for a limited time,
+    /// want to hear of progress.
     var byHand: Double
     var failing: Double
     var limited: Double
@@ -52,7 +52,8 @@ struct SimulationPlan {
     /// How many operations call their own group for their own key.
     var reentrant: Double
 
-    /// Whether a leader whose lease is gone takes another one, and whether its work goes on while the store cannot be asked.
+    /// Whether a leader whose lease is gone takes another one, and whether its work goes on while the store cannot be
+    /// asked.
     var leadsAgain: Bool
     var outlivesLease: Bool
 

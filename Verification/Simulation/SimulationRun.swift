@@ -452,8 +452,8 @@ final class SimulationRun {
         }
     }
 
-    /// I14: a lease under which nobody works is handed back, and not left to run out, also if it was granted to a request
-    /// that its sender gave up.
+    /// I14: a lease under which nobody works is handed back, and not left to run out, also if it was granted to a
+    /// request that its sender gave up.
     ///
     /// Suspended after faults, where clocks are wild, for requests that are carried out when the lease which they asked
     /// for would be over, and where the sender's clock jumped since: to the sender that time is over then.

@@ -4,8 +4,8 @@ import SingleflightRedis
 
 /// Runs what a client sends under one idempotency key once, and gives every repetition the same answer.
 ///
-/// A request that comes while the first one runs, on this host or another, waits for it. One that comes within the group's time of
-/// reuse is given what was answered then. The same key with another request is refused.
+/// A request that comes while the first one runs, on this host or another, waits for it. One that comes within the
+/// group's time of reuse is given what was answered then. The same key with another request is refused.
 struct Idempotency {
     struct Answer: Codable, Sendable {
         /// The request that was answered. Of large requests a digest would do.

@@ -50,10 +50,12 @@ enum Main {
 
         router.get("health") { _, _ in HTTPResponse.Status.ok }
 
-        // The key names all that the report depends on. A tenant in the path stands here for one that was authenticated.
+        // The key names all that the report depends on. A tenant in the path stands here for one that was
+        // authenticated.
         router.get("tenants/:tenant/report") { request, context in
             let tenant = try context.parameters.require("tenant")
-            // A client that hangs up leaves the flight. The query goes on as long as somebody waits for it, on whatever host.
+            // A client that hangs up leaves the flight. The query goes on as long as somebody waits for it, on whatever
+            // host.
             return try await request.body.consumeWithCancellationOnInboundClose { _ in
                 try await reports.value(CompoundKey(tenant, "report")) { _ in try await self.report(tenant) }
             }

@@ -7,7 +7,8 @@ enum Postgres {
         let description: String
     }
 
-    /// The texts of the rows. If the task is canceled, the query is canceled at the server, too. PGHOST and its kind say where that is.
+    /// The texts of the rows. If the task is canceled, the query is canceled at the server, too. PGHOST and its kind
+    /// say where that is.
     static func query(_ sql: String, _ parameters: String...) async throws -> [[String]] {
         let connection = try await self.onThread { try Connection() }
         return try await withTaskCancellationHandler {

@@ -6,10 +6,10 @@ import Synchronization
 /// One connection for commands, shared by any number of tasks and threads, and kept up until shut down.
 ///
 /// Every command is answered exactly once: with the server's reply, or with the reason why there is none, at its
-/// deadline at the latest. Completions run on ``eventLoop``; of what is refused at once, and when the client or its event
-/// loop ends, wherever that happens. What is submitted while there is no connection waits for one, unless there has been
-/// none for long. Nothing is ever sent twice: whether a command whose answer was lost may be sent again, its sender knows
-/// best.
+/// deadline at the latest. Completions run on ``eventLoop``; of what is refused at once, and when the client or its
+/// event loop ends, wherever that happens. What is submitted while there is no connection waits for one, unless there
+/// has been none for long. Nothing is ever sent twice: whether a command whose answer was lost may be sent again, its
+/// sender knows best.
 ///
 /// Must be shut down; until then the client keeps itself alive.
 package final class RedisClient: Sendable {

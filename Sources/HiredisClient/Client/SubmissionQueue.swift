@@ -47,8 +47,8 @@ struct SubmissionQueue<Completion> {
         return .wake
     }
 
-    /// Write every 64 commands, so that the server works on them while we still parse earlier replies: with all of them in
-    /// one piece at the end, server and client would wait for one another.
+    /// Write every 64 commands, so that the server works on them while we still parse earlier replies: with all of them
+    /// in one piece at the end, server and client would wait for one another.
     private static var worthWriting: Int { 64 }
 
     /// The event loop looks at the queue: from here on, a submission must wake it again.

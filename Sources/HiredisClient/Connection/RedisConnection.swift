@@ -50,8 +50,8 @@ final class RedisConnection: ChannelInboundHandler {
         machine.acceptsCommands && channel.isWritable
     }
 
-    /// Since when nothing had been heard when the connection was closed, while something was to be answered; the distant
-    /// future if nothing was.
+    /// Since when nothing had been heard when the connection was closed, while something was to be answered; the
+    /// distant future if nothing was.
     private(set) var silentSince = NIODeadline.distantFuture
 
     /// Completes when the channel is closed; never fails.

@@ -5,7 +5,8 @@ enum TerminationSignals {
     /// Runs `operation`, and cancels it when a signal asks us to end; waits for its clean-up in any case.
     ///
     /// - Throws: ``SilentExit`` with the signal's status after a signal, else what `operation` throws.
-    static func cancelling<Value: Sendable>(_ operation: @escaping @Sendable () async throws -> Value) async throws
+    static func cancelling<Value: Sendable>(_ operation: @escaping @Sendable @concurrent () async throws -> Value)
+        async throws
         -> Value
     {
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)

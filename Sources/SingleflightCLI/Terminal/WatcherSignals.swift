@@ -7,7 +7,7 @@ enum WatcherSignals {
     /// Ctrl-C is how people end a watcher: that is success. SIGTERM and SIGHUP are not.
     ///
     /// - Throws: ``SilentExit`` after any signal but Ctrl-C, else what `operation` throws.
-    static func running(_ operation: @escaping @Sendable () async throws -> Void) async throws {
+    static func running(_ operation: @escaping @Sendable @concurrent () async throws -> Void) async throws {
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup, .sigquit)
         let signal = try await withThrowingTaskGroup(of: UnixSignal?.self) { group in
             group.addTask {

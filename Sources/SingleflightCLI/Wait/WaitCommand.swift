@@ -76,7 +76,8 @@ struct WaitCommand: AsyncParsableCommand {
             let flights = try DistributedGroup<String, StoredPayload>(
                 name,
                 store: store,
-                // Whatever the group's own policy is: its processes decide what becomes of a flight whose leader is lost.
+                // Whatever the group's own policy is: its processes decide what becomes of a flight whose leader is
+                // lost.
                 configuration: .init(lease: .init(leaderLoss: .takeOver(attempts: 999))),
                 codec: StoredPayloadCodec()
             )

@@ -1,5 +1,5 @@
 /// What a ``FlightMachine`` wants done. It does nothing itself: the driver carries the actions out, in order.
-package enum FlightAction: Sendable, Equatable {
+package enum FlightAction: Sendable {
     /// Ask the store.
     case send(FlightRequest)
     /// Run the operation: the lease is held, or none is needed.
@@ -49,7 +49,7 @@ package enum OperationLoss: Sendable, Hashable {
 }
 
 /// What a flight came to in this process, for its local callers.
-package enum FlightEnd: Sendable, Equatable {
+package enum FlightEnd: Sendable {
     /// This process led, and its operation ended: this is what the store says of the result.
     case led(LeaseToken, LeaderVerdict, attempt: Int)
     /// The operation ran without a lease, and ended.
@@ -73,26 +73,13 @@ package enum FlightEnd: Sendable, Equatable {
     /// This process shuts down.
     case shutDown
     /// The store cannot be asked; nothing is known of the flight.
-    case unavailable(FlightUnavailable)
+    case unavailable(LeaseStoreError)
 }
 
 /// What the store says of a leader's result.
-package enum LeaderVerdict: Sendable, Equatable {
+package enum LeaderVerdict: Sendable {
     /// It stands; the number of processes that were told, if the store said it.
     case accepted(waiters: Int?)
     /// The store could not be asked, or could not tell: it may stand or not.
-    case unverified(FlightUnavailable)
-}
-
-/// Why the store could not be asked. Equal where the codes are: the message is for people.
-package struct FlightUnavailable: Sendable, Equatable {
-    package let error: LeaseStoreError
-
-    package init(_ error: LeaseStoreError) {
-        self.error = error
-    }
-
-    package static func == (lhs: FlightUnavailable, rhs: FlightUnavailable) -> Bool {
-        lhs.error.code == rhs.error.code
-    }
+    case unverified(LeaseStoreError)
 }

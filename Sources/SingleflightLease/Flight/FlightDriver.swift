@@ -4,8 +4,8 @@ import Synchronization
 /// One flight in one process: its machine, its callers and its work under the one lock of the flight.
 ///
 /// Whatever happens has one shape: lock, transition, unlock, act. A thread that makes a transition while another one is
-/// acting leaves its effects to that one, so that effects come in the order of the transitions. No code of users, of the
-/// store or of the system runs under the lock.
+/// acting leaves its effects to that one, so that effects come in the order of the transitions. No code of users, of
+/// the store or of the system runs under the lock.
 package final class FlightDriver: Sendable {
     /// Whether a flight asks the store.
     package enum Kind: Sendable {
@@ -30,7 +30,8 @@ package final class FlightDriver: Sendable {
         var machine: FlightMachine
         var random: FlightRandom
 
-        /// The flight of the key that callers of this process could join before, as long as it may have something to send.
+        /// The flight of the key that callers of this process could join before, as long as it may have something to
+        /// send.
         var predecessor: FlightDriver?
 
         // Acting.
@@ -150,8 +151,8 @@ package final class FlightDriver: Sendable {
 
     // MARK: - Events
 
-    /// Another flight of the key has closed, and what follows from that may still be on its way to the store: this one begins
-    /// after it. Else it would be told to wait for the lease that is just being given up.
+    /// Another flight of the key has closed, and what follows from that may still be on its way to the store: this one
+    /// begins after it. Else it would be told to wait for the lease that is just being given up.
     func comes(after other: FlightDriver) {
         self.state.withLock { $0.predecessor = other }
     }
@@ -218,7 +219,8 @@ package final class FlightDriver: Sendable {
 
     /// Lets an event happen.
     ///
-    /// - Parameter change: what changes beside the machine, under the lock; the event does not happen if it answers false.
+    /// - Parameter change: what changes beside the machine, under the lock; the event does not happen if it answers
+    ///   false.
     @discardableResult
     func step(_ event: FlightEvent, _ change: (inout State) -> Bool = { _ in true }) -> Bool {
         let now = self.context.store.clock.now
@@ -286,7 +288,8 @@ package final class FlightDriver: Sendable {
         case .send(let request):
             if case .leave = request, Planted.bug("leaving-not-said") { return }
             if case .leave = request, let registration = state.registration {
-                // This flight no longer waits: the store must not count it among those that keep the process registered.
+                // This flight no longer waits: the store must not count it among those that keep the process
+                // registered.
                 state.effects.append(.stopWaiting(registration))
             }
             state.effects.append(.send(request, self.leaseRequest(request, now, &state)))

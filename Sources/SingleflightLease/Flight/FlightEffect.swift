@@ -50,8 +50,8 @@ package protocol FlightObserving: Sendable {
     /// The span that started the flight: what other processes are told if this one leads.
     var trace: TraceContext? { get }
 
-    /// A transition was made, and what follows from it is about to be done. Called outside of all locks, on the thread of
-    /// the store or of a caller: must be short.
+    /// A transition was made, and what follows from it is about to be done. Called outside of all locks, on the thread
+    /// of the store or of a caller: must be short.
     func saw(_ step: ObservedStep)
 }
 

@@ -24,7 +24,8 @@ package struct Following: Sendable {
         case entering(Entering)
         /// Another process leads. → entering (to take over), ended
         case waiting(Waiting)
-        /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted, ended
+        /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted,
+        /// ended
         case confirming(Confirming)
         /// The store lost the flight; soon it is entered anew. → entering, ended
         case recovering(LeaseToken, at: LeaseInstant)
@@ -36,7 +37,8 @@ package struct Following: Sendable {
 
     private struct Entering {
         var token: LeaseToken
-        /// The flight that was waited for until its lease expired: it may yet end otherwise before the request is carried out.
+        /// The flight that was waited for until its lease expired: it may yet end otherwise before the request is
+        /// carried out.
         var expired: LeaseToken?
         var sentAt: LeaseInstant
         /// Whether the request is at the store; otherwise the timer will send it again.
@@ -44,7 +46,7 @@ package struct Following: Sendable {
         /// Whether a sending that was not answered may have been carried out, or may yet be.
         var mayHaveExecuted = false
         var lastSentAt: LeaseInstant
-        var backoff: Backoff
+        var backoff: RetryDelay
         /// No repetition after this time, and no waiting for the reply to one. No sending is to be carried out later.
         var giveUpAt: LeaseInstant
         var isAbandoned = false
@@ -69,7 +71,7 @@ package struct Following: Sendable {
         var mustPollAgain = false
         /// The leader was lost, and this process cannot lead on: until then those who can are left the time to.
         var leftToOthersUntil: LeaseInstant?
-        var backoff: Backoff
+        var backoff: RetryDelay
     }
 
     private struct Confirming {
@@ -83,8 +85,8 @@ package struct Following: Sendable {
 
     private let terms: FlightTerms
     private var state = State.idle
-    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still matter:
-    /// an earlier one's lease has expired by the time the process asks again.
+    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still
+    /// matter: an earlier one's lease has expired by the time the process asks again.
     package private(set) var debt: HandingBack.Debt?
     /// Whether it was asked to be released.
     package private(set) var isReleasing = false
@@ -154,7 +156,7 @@ package struct Following: Sendable {
     // MARK: - What happens
 
     /// What to do after an event; a grant is for ``Leading``.
-    package enum Step: Sendable, Equatable {
+    package enum Step: Sendable {
         case actions([FlightAction])
         case lead(Grant)
     }
@@ -178,7 +180,7 @@ package struct Following: Sendable {
         case .timer:
             return .actions(self.timerFired(now: now, using: &generator))
         case .offered:
-            self.canTakeOver = !self.hasLed
+            self.canTakeOver = !self.hasLed && !self.isOnlooker
             return .actions([])
         case .abandoned:
             return .actions(self.abandoned())
@@ -273,8 +275,8 @@ package struct Following: Sendable {
                     debt: isRepeated ? self.debt(of: entering) : nil
                 )
                 if let expired = entering.expired {
-                    // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if this is a
-                    // takeover: it may be one from somebody who came too late, too, and has gone away again.
+                    // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if
+                    // this is a takeover: it may be one from somebody who came too late, too, and has gone away again.
                     return .actions(self.confirm(Confirming(grant: grant, asked: expired)))
                 }
                 self.state = .granted
@@ -320,11 +322,11 @@ package struct Following: Sendable {
 
     private mutating func giveUpEntering(_ entering: Entering, because error: LeaseStoreError) -> [FlightAction] {
         self.handBack(entering)
-            + self.end(with: .unavailable(FlightUnavailable(error)), unless: entering.isAbandoned)
+            + self.end(with: .unavailable(error), unless: entering.isAbandoned)
     }
 
-    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters, and
-    /// the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
+    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters,
+    /// and the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
     private mutating func handBack(_ entering: Entering) -> [FlightAction] {
         guard entering.isSent || entering.mayHaveExecuted else { return [] }
         self.debt = self.debt(of: entering)
@@ -375,7 +377,7 @@ package struct Following: Sendable {
             let error = LeaseStoreError(.timedOut, "the earlier flight's end was learned too late to lead")
             return .actions(
                 [self.handBack(grant)]
-                    + self.end(with: .unavailable(FlightUnavailable(error)), unless: grant.isAbandoned)
+                    + self.end(with: .unavailable(error), unless: grant.isAbandoned)
             )
         }
         switch reply {
@@ -422,7 +424,8 @@ package struct Following: Sendable {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         let backoff = self.terms.followerBackoff
         if let expired = entering.expired {
-            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a result.
+            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a
+            // result.
             return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff), now: now)
         }
         let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
@@ -477,8 +480,8 @@ package struct Following: Sendable {
         }
     }
 
-    /// The inbox is connected again: whatever was announced meanwhile is lost. Or it is not: whether the store can be asked must be known
-    /// before the lease's end, for nobody waits longer than a command timeout for one that cannot.
+    /// The inbox is connected again: whatever was announced meanwhile is lost. Or it is not: whether the store can be
+    /// asked must be known before the lease's end, for nobody waits longer than a command timeout for one that cannot.
     private mutating func inboxChanged(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -592,19 +595,21 @@ package struct Following: Sendable {
             }
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
-            // Unreachable is not canceled: the flight may well run. But for longer than a command timeout nobody waits for a store
-            // that cannot be asked, neither at first nor here; and for one that is known to be down, not at all.
+            // Unreachable is not canceled: the flight may well run. But for longer than a command timeout nobody waits
+            // for a store that cannot be asked, neither at first nor here; and for one that is known to be down, not at
+            // all.
             let giveUpAt = unansweredSince.advanced(by: self.terms.commandTimeout)
             let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
             guard error.code != .shutDown, error.code != .down, retryAt < giveUpAt else {
-                return self.end(with: .unavailable(FlightUnavailable(error)))
+                return self.end(with: .unavailable(error))
             }
             self.state = .waiting(waiting)
             return [.wake(at: retryAt)]
         }
     }
 
-    /// The store lost the flight: a new one is worth a try, and in most groups so is giving its leader the time to be first.
+    /// The store lost the flight: a new one is worth a try, and in most groups so is giving its leader the time to be
+    /// first.
     private mutating func recover(
         from waiting: Waiting,
         now: LeaseInstant,
@@ -723,7 +728,8 @@ package struct Following: Sendable {
 
     /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
     private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
-        // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one too many.
+        // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one
+        // too many.
         return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.terms.pollSpread, using: &generator))
     }
 }

@@ -1,7 +1,7 @@
 /// A process that follows a flight and never leads one: it asks the store which flight the key has.
 ///
-/// A value without I/O: events and the time come in, ``FlightAction``s go out. It only reads: it holds nothing at the store
-/// that would have to be handed back. It ends by telling, or by handing what it found to ``Following``.
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. It only reads: it holds nothing at the
+/// store that would have to be handed back. It ends by telling, or by handing what it found to ``Following``.
 package struct Looking: Sendable {
     private enum State {
         /// Nothing was sent. → asking
@@ -15,7 +15,7 @@ package struct Looking: Sendable {
     }
 
     /// What to do after an event; what was found is for ``Following``.
-    package enum Step: Sendable, Equatable {
+    package enum Step: Sendable {
         case actions([FlightAction])
         /// There is a flight, whose lease runs out after `remaining` unless it is renewed.
         case follow(LeaseToken, remaining: Duration)
@@ -23,7 +23,7 @@ package struct Looking: Sendable {
 
     private let commandTimeout: Duration
     private var state = State.idle
-    private var backoff: Backoff
+    private var backoff: RetryDelay
 
     package init(terms: FlightTerms) {
         self.commandTimeout = terms.commandTimeout
@@ -81,7 +81,7 @@ package struct Looking: Sendable {
         case .failure(let error):
             let retryAt = now.advanced(by: self.backoff.next(using: &generator))
             guard error.isTransient, retryAt < giveUpAt else {
-                return self.end(with: .unavailable(FlightUnavailable(error)))
+                return self.end(with: .unavailable(error))
             }
             self.state = .pausing(until: giveUpAt)
             return .actions([.wake(at: retryAt)])

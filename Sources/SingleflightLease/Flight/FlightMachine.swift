@@ -157,7 +157,8 @@ package struct FlightMachine: Sendable {
         }
     }
 
-    /// A phase is over: the flight is, too, unless something may still be held; then it goes on until that is handed back.
+    /// A phase is over: the flight is, too, unless something may still be held; then it goes on until that is handed
+    /// back.
     private mutating func end(owing debt: HandingBack.Debt?, isReleasing: Bool) -> [FlightAction] {
         guard !self.isFinal || Planted.bug("flight-ends-twice") else { return [] }
         guard let debt, !Planted.bug("nothing-is-handed-back") else {

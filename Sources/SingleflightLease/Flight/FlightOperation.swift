@@ -5,7 +5,8 @@ import Synchronization
 package protocol FlightOperation: AnyObject, Sendable {
     /// The lease is held, or none is needed: begin. Called at most once.
     func begin(token: LeaseToken?)
-    /// No result is wanted any more, or the work will never begin. May be called more than once, also after the work's end.
+    /// No result is wanted any more, or the work will never begin. May be called more than once, also after the work's
+    /// end.
     func cancel()
     /// A caller of this priority waits: higher than any before.
     func raise(to priority: TaskPriority)
@@ -68,7 +69,7 @@ final class OperationTask: FlightOperation {
     private let state = Mutex(OperationState<Continuation<OperationStart>, Task<Void, Never>>())
 
     /// - Parameter body: the work; it is given the token of the lease, and `nil` where there is none.
-    init(_ body: @escaping @Sendable (_ token: LeaseToken?) async -> Void) {
+    init(_ body: @escaping @Sendable @concurrent (_ token: LeaseToken?) async -> Void) {
         // It starts on the caller's thread and runs to its first suspension: one task less for a thread to take up.
         let task =
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
@@ -79,7 +80,7 @@ final class OperationTask: FlightOperation {
         self.state.withLock { $0.made(task) }
     }
 
-    private func run(_ body: @Sendable (_ token: LeaseToken?) async -> Void) async {
+    private func run(_ body: @Sendable @concurrent (_ token: LeaseToken?) async -> Void) async {
         guard case .run(let token) = await self.started() else { return }
         await body(token)
     }

@@ -17,8 +17,8 @@
         /// | `unavailable`, `results.undecodable` | `runLocally` or `fail` |
         /// | `mode` | `coalesce` or `observe` |
         ///
-        /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration`` that names the key whose value
-        ///   is not one. Whether values fit together is checked when a group is made.
+        /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration`` that
+        ///   names the key whose value is not one. Whether values fit together is checked when a group is made.
         public init(config: ConfigReader) throws(DistributedGroupError) {
             self.init()
             let values = ConfiguredValues(config: config)

@@ -1,3 +1,5 @@
+import Singleflight
+
 /// Why a distributed group itself, not the operation, gave a caller no value.
 public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failure; more may come.
@@ -52,8 +54,8 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         self.underlying = underlying
     }
 
-    /// The code and the message.
+    /// The code and the message, of which 200 characters; on one line.
     public var description: String {
-        "\(self.code): \(self.message)"
+        "\(self.code): " + String(line: self.message)
     }
 }

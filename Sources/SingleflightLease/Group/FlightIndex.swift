@@ -1,7 +1,8 @@
 package import Singleflight
 import Synchronization
 
-/// The flights that callers of one group can join, by key. Only an index: a flight knows its callers and its end itself.
+/// The flights that callers of one group can join, by key. Only an index: a flight knows its callers and its end
+/// itself.
 package final class FlightIndex: Sendable {
     private final class Shard: Sendable {
         let flights = Mutex<[FlightKey: FlightDriver]>([:])

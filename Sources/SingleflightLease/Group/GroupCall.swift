@@ -55,7 +55,7 @@ package struct GroupCall: Sendable {
             if let error = flight.unverified, self.unavailable == .fail, !Planted.bug("unverified-result-told") {
                 return self.unavailable(because: error)
             }
-            let role: Role =
+            let role: FlightRole =
                 switch flight.source {
                 case .thisProcess: self.isStarter || Planted.bug("subscriber-told-that-it-led") ? .leader : .subscriber
                 case .remote, .reused: .follower

@@ -5,7 +5,7 @@ package import Singleflight
 /// Not generic, as nothing behind it is: generic code that another module uses, and even the deinitializer of a generic
 /// class that is specialized, looks up the metadata of its types as it runs. That was a quarter of a flight's time.
 package final class GroupCore: Sendable {
-    package typealias Operation = @Sendable (Flight<FlightKey>) async throws -> ErasedValue
+    package typealias Operation = @Sendable @concurrent (Flight<FlightKey>) async throws -> ErasedValue
     /// Makes the work of a call: for the flight that it belongs to, and for what an observing group takes the call for.
     package typealias WorkMaker = (FlightDriver, ObservedCall?) -> any FlightOperation
     /// Makes whoever hears of a flight of this key and kind.
@@ -217,7 +217,7 @@ package final class GroupCore: Sendable {
     // MARK: - Calls
 
     /// The outcome of `key`; meanwhile `feed` is offered how far the operation is.
-    nonisolated(nonsending) func run(
+    func run(
         _ key: FlightKey,
         waitingAtMost limit: Duration?,
         unavailable: UnavailablePolicy?,
@@ -295,8 +295,7 @@ package final class GroupCore: Sendable {
     }
 
     /// See ``DistributedGroup/follow(_:waitingAtMost:)``.
-    nonisolated(nonsending) func follow(_ key: FlightKey, waitingAtMost limit: Duration?) async -> Outcome<ErasedValue>
-    {
+    func follow(_ key: FlightKey, waitingAtMost limit: Duration?) async -> Outcome<ErasedValue> {
         let call = self.call(key, waitingAtMost: limit, unavailable: .fail)
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
         switch self.follow(key, call) {
@@ -309,7 +308,8 @@ package final class GroupCore: Sendable {
         }
     }
 
-    /// A call that never leads joins the flight of `key` in this process, or else the one that others lead, if there is one.
+    /// A call that never leads joins the flight of `key` in this process, or else the one that others lead, if there is
+    /// one.
     package func follow(_ key: FlightKey, _ call: GroupCall) -> CallStep {
         // Calls of a group that only observes run by themselves.
         if self.observed != nil { return .ended(.canceled(.noFlight)) }
@@ -357,7 +357,7 @@ package final class GroupCore: Sendable {
     // MARK: - Handles
 
     /// See ``DistributedGroup/entry(_:unavailable:)``.
-    nonisolated(nonsending) func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
+    func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
         let call = self.call(key, unavailable: unavailable)
         if Task.isCancelled {
             return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCanceled), call.observer))
@@ -421,7 +421,8 @@ package final class GroupCore: Sendable {
             }
             return self.entryWithoutLease(driver.key, call)
         case nil:
-            // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use it.
+            // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use
+            // it.
             if call.isStarter, !Planted.bug("canceled-entry-leads-on") { driver.leaderLeaves() }
             driver.leave(seat)
             return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCanceled), call.observer))

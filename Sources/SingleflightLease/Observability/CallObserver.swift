@@ -3,8 +3,8 @@ import Logging
 import Singleflight
 import Tracing
 
-/// Tells of one call, from its beginning to its end. Used in the caller's task, so that what is told stands in that task's
-/// trace.
+/// Tells of one call, from its beginning to its end. Used in the caller's task, so that what is told stands in that
+/// task's trace.
 final class CallObserver: Sendable {
     private let group: GroupObserver
     /// The key, if it is to be named.
@@ -39,7 +39,7 @@ final class CallObserver: Sendable {
     }
 
     /// The caller runs again with this result.
-    func resumed(by flight: FinishedFlight, as role: Role) {
+    func resumed(by flight: FinishedFlight, as role: FlightRole) {
         if let metrics = self.group.metrics, let learnedAt = flight.learnedAt {
             metrics.woke(CallRole(role), after: learnedAt.duration(to: self.group.clock.now))
         }
@@ -133,7 +133,7 @@ final class CallObserver: Sendable {
 }
 
 extension CallRole {
-    init(_ role: Role) {
+    init(_ role: FlightRole) {
         switch role {
         case .leader: self = .leader
         case .subscriber: self = .subscriber

@@ -3,7 +3,8 @@ import Logging
 import Singleflight
 import Synchronization
 
-/// Tells of one flight in this process: its driver shows it each transition and what follows from it, never under a lock.
+/// Tells of one flight in this process: its driver shows it each transition and what follows from it, never under a
+/// lock.
 final class FlightObserver: FlightObserving {
     private struct State {
         var token: LeaseToken?

@@ -69,7 +69,8 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
                 )
                 return Encoded(outcome: .value(envelope.bytes), local: result)
             } catch {
-                // The callers here have the value and need no bytes. But what a call comes to must not depend on the host.
+                // The callers here have the value and need no bytes. But what a call comes to must not depend on the
+                // host.
                 let error = DistributedGroupError(
                     .encodingFailed,
                     "the result could not be encoded: \(error)",

@@ -13,7 +13,8 @@ public enum InboxEvent: Sendable {
     case shuttingDown
 }
 
-/// A message about one flight. It is a fact about exactly the flight that its token names, and a mere hint about any other.
+/// A message about one flight. It is a fact about exactly the flight that its token names, and a mere hint about any
+/// other.
 public struct Announcement: Hashable, Sendable {
     /// What is announced.
     public enum News: Hashable, Sendable {
@@ -54,8 +55,8 @@ public final class InboxRegistration: Sendable {
         self.perform = perform
     }
 
-    /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's waiters: a leader
-    /// that counted as waiting for itself would never learn that nobody else does. Idempotent.
+    /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's
+    /// waiters: a leader that counted as waiting for itself would never learn that nobody else does. Idempotent.
     public func stopWaiting() {
         self.perform(.stopWaiting)
     }
@@ -163,8 +164,8 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
             return (id, state.isClosed)
         }
         if isClosed { handler(.shuttingDown) }
-        // A listener keeps the router alive until it is canceled, as the router keeps the listener. A weak reference would cost as
-        // much as the rest of a registration.
+        // A listener keeps the router alive until it is canceled, as the router keeps the listener. A weak reference
+        // would cost as much as the rest of a registration.
         return InboxRegistration { change in
             switch change {
             case .stopWaiting: self.stopWaiting(id, for: key)

@@ -16,7 +16,8 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
 
         /// The store could not be reached, or cannot serve writes just now.
         public static let unavailable = Code(.unavailable)
-        /// The store has been out of reach for longer than the command timeout, and was not asked. It is tried again in the background.
+        /// The store has been out of reach for longer than the command timeout, and was not asked. It is tried again in
+        /// the background.
         public static let down = Code(.down)
         /// No answer came within the command timeout.
         public static let timedOut = Code(.timedOut)

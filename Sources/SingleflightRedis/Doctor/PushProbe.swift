@@ -5,8 +5,8 @@ import Synchronization
 
 /// Measures how long an announcement takes: from this process through Redis into an inbox of this process.
 ///
-/// It is what a waiting process on this machine waits for after its leader has handed a result over; what such a process
-/// then does itself is not in it. Must be shut down.
+/// It is what a waiting process on this machine waits for after its leader has handed a result over; what such a
+/// process then does itself is not in it. Must be shut down.
 package final class PushProbe: Sendable {
     private struct Waiting {
         var number: UInt64

@@ -90,8 +90,8 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Rights
 
-    /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that they
-    /// change nothing: the server checks rights before types.
+    /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that
+    /// they change nothing: the server checks rights before types.
     private func tryCommands(_ facts: inout RedisFacts) async throws {
         let write = try await ask("SET", key, "1", "NX", "PX", "5000")
         note(write, "SET", &facts)
@@ -161,8 +161,8 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Time
 
-    /// The server read its clock between our sending and our receiving, which bounds the offset from both sides. Of some
-    /// attempts the quickest tells most.
+    /// The server read its clock between our sending and our receiving, which bounds the offset from both sides. Of
+    /// some attempts the quickest tells most.
     private func clockOffset() async throws -> RedisFacts.ClockOffset? {
         var best: RedisFacts.ClockOffset?
         for _ in 0..<5 {

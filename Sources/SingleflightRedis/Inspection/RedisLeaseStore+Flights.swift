@@ -9,6 +9,13 @@ public struct FlightInspection: Sendable {
     public var inspection: LeaseInspection
     /// Outcomes that are kept for those who ask, the one with the longest life first.
     public var outcomes: [RetainedOutcome]
+
+    /// Creates an inspection.
+    public init(key: FlightKey, inspection: LeaseInspection, outcomes: [RetainedOutcome] = []) {
+        self.key = key
+        self.inspection = inspection
+        self.outcomes = outcomes
+    }
 }
 
 /// An outcome that is kept for those who ask for it.
@@ -29,12 +36,21 @@ public struct RetainedOutcome: Sendable {
     public var remaining: Duration
     /// Whether new callers get it instead of a new flight.
     public var isReused: Bool
+
+    /// Creates an outcome that is kept.
+    public init(token: LeaseToken, content: Content, remaining: Duration, isReused: Bool = false) {
+        self.token = token
+        self.content = content
+        self.remaining = remaining
+        self.isReused = isReused
+    }
 }
 
 extension RedisLeaseStore {
     /// Finds the flights of `key`: of the group's only, or of every group in the namespace that has any.
     ///
-    /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small steps.
+    /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small
+    /// steps.
     ///
     /// - Throws: `LeaseStoreError`.
     public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {

@@ -11,6 +11,14 @@ public struct FoundLease: Hashable, Sendable {
     public var lease: LeaseInspection.Lease
     /// The number of processes that wait for it.
     public var waiterCount: Int
+
+    /// Creates a lease that was found.
+    public init(group: String, key: String, lease: LeaseInspection.Lease, waiterCount: Int = 0) {
+        self.group = group
+        self.key = key
+        self.lease = lease
+        self.waiterCount = waiterCount
+    }
 }
 
 /// Some of the leases in Redis.
@@ -21,13 +29,21 @@ public struct LeaseBatch: Sendable {
     public var scannedFraction: Double
     /// The server's time when they were found, since 1970; `nil` where this user may not ask for it.
     public var time: Duration?
+
+    /// Creates a batch.
+    public init(leases: [FoundLease], scannedFraction: Double = 1, time: Duration? = nil) {
+        self.leases = leases
+        self.scannedFraction = scannedFraction
+        self.time = time
+    }
 }
 
 /// The leases of a namespace in batches, each of which is asked for when it is wanted.
 ///
-/// A lease that comes or goes meanwhile may be found or not. One that stays is found, once. Memory is that of one batch, and of
-/// the token of each lease that was found, since Redis tells some of its keys twice when it resizes its table. No command keeps
-/// the server for long: how many keys a step looks at follows from how long the server took for the steps before.
+/// A lease that comes or goes meanwhile may be found or not. One that stays is found, once. Memory is that of one
+/// batch, and of the token of each lease that was found, since Redis tells some of its keys twice when it resizes its
+/// table. No command keeps the server for long: how many keys a step looks at follows from how long the server took for
+/// the steps before.
 public struct LeaseBatches: AsyncSequence, Sendable {
     fileprivate let store: RedisLeaseStore
     fileprivate let isWanted: @Sendable (_ group: String, _ key: String) -> Bool

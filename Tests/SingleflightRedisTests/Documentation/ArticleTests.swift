@@ -12,7 +12,8 @@ import Testing
 import Tracing
 import UnixSignals
 
-/// The code of the articles, compiled and run. The last test sees to it that they show no other code than what is tested.
+/// The code of the articles, compiled and run. The last test sees to it that they show no other code than what is
+/// tested.
 @Suite("The articles' code", .timeLimit(.minutes(1)))
 struct ArticleTests {
     struct Profile: Codable, Equatable, Sendable {
@@ -153,7 +154,7 @@ struct ArticleTests {
         MetricsSystem.bootstrap(metrics)  // any backend of swift-metrics, before groups and stores are made
         InstrumentationSystem.bootstrap(tracer)  // any of swift-distributed-tracing: followers link to their leader
         let store = try RedisLeaseStore(url: url, logger: logger)
-        let configuration = DistributedGroupConfiguration(observability: Observability(logger: logger))
+        let configuration = DistributedGroupConfiguration(observability: .init(logger: logger))
         let profiles = try DistributedGroup<String, Profile>("profiles", store: store, configuration: configuration)
         _ = profiles
     }

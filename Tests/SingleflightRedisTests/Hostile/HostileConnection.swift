@@ -1,7 +1,8 @@
 import SingleflightLease
 import SingleflightRedis
 
-/// What a hostile server does on one connection, as a value: commands come in, bytes go out. All of it follows from the seed.
+/// What a hostile server does on one connection, as a value: commands come in, bytes go out. All of it follows from the
+/// seed.
 struct HostileConnection {
     enum Act {
         case send([UInt8])

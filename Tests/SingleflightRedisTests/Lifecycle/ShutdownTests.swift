@@ -42,7 +42,7 @@ struct ShutdownTests {
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
-                    configuration: .init(leaseDuration: .seconds(60))
+                    configuration: .init(lease: .init(duration: .seconds(60)))
                 )
                 let outcomes = await withTaskGroup(of: [Outcome<String>].self) { tasks in
                     for caller in 0..<8 { tasks.addTask { await Self.calls(group, caller) } }
@@ -96,7 +96,7 @@ struct ShutdownTests {
             let group = try DistributedGroup<String, String>(
                 "pages",
                 store: store,
-                configuration: .init(leaseDuration: .seconds(60))
+                configuration: .init(lease: .init(duration: .seconds(60)))
             )
             let app = App(group: group, outcome: SharedOutcome())
             let services: [any Service] = storeFirst ? [store, app] : [app, store]

@@ -19,7 +19,7 @@ struct StoreLifeTests {
         try DistributedGroup(
             "pages",
             store: store,
-            configuration: .init(leaseDuration: .seconds(60), unavailable: unavailable)
+            configuration: .init(lease: .init(duration: .seconds(60)), unavailable: unavailable)
         )
     }
 

@@ -25,8 +25,8 @@ extension ServerState {
             prepare: prepare,
             strike: strike,
             heal: heal,
-            // The leader's callers are not kept waiting; the result is handed in once the server is well, and told. Where the
-            // connections have to be made anew, that can be too late.
+            // The leader's callers are not kept waiting; the result is handed in once the server is well, and told.
+            // Where the connections have to be made anew, that can be too late.
             brief: Answers(newcomer: [answer], leader: [answer], follower: [.value, .expired]),
             lasting: .cutOff(answer)
         )
