@@ -39,6 +39,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private let seenFences = SeenFences()
     private let life = Mutex(Life.new)
     private let warnings: StoreWarnings
+    /// The URL as it may be shown.
+    private let shownURL: String
     private let logger: Logger
 
     private enum Life {
@@ -83,6 +85,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.inbox = inbox
         self.keyspace = keyspace
         self.client = client
+        self.shownURL = clientConfiguration.url.description
         self.router = router
         self.lastListener = lastListener
         self.logger = logger
@@ -175,6 +178,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
     public func untilConnected() async throws(LeaseStoreError) {
         do {
             try await self.client.connected(within: self.configuration.commandTimeout)
+        } catch let error as RedisClientError where error.code == .protocolViolation {
+            let message = "\(self.shownURL) is no Redis: \(error.message)"
+            throw LeaseStoreError(.protocolViolation, message, underlying: error)
         } catch let error as RedisClientError {
             throw self.failure(error)
         } catch {

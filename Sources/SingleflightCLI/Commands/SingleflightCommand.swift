@@ -12,8 +12,7 @@ struct SingleflightCommand: AsyncParsableCommand {
               singleflight show front-page --group pages
 
             Results go to standard output, messages to standard error.
-            Exit status: 0 ok, 1 failure, 2 not found, 64 usage, 69 Redis unreachable,
-            75 canceled or lease lost, 77 refused (password, rights), 124 timeout.
+            \(ExitStatus.help)
             """,
         // The package's version stands here only; a test compares the newest entry of CHANGELOG.md.
         version: "0.2.0",

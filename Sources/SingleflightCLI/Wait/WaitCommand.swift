@@ -40,6 +40,7 @@ struct WaitCommand: AsyncParsableCommand {
         case .complete(let completion):
             switch completion.result {
             case .success(let payload): try print(payload)
+            case .failure(let run as FailedRun): try replay(run.recording)
             case .failure(let error): throw failure(error)
             }
         case .canceled(.noFlight):
@@ -48,15 +49,15 @@ struct WaitCommand: AsyncParsableCommand {
             throw CancellationError()
         case .canceled(.waitLimitReached):
             let waited = DurationText.describe(timeout?.duration ?? .zero)
-            throw CommandFailure("'\(SafeText.escape(key))' was not done within \(waited)", status: .timeout)
+            throw CommandFailure("\(ShellWord.quoted(key)) was not done within \(waited)", status: .timeout)
         case .canceled(.storeLostFlight):
             throw CommandFailure(
-                "'\(SafeText.escape(key))' ended, and what came of it was not kept",
+                "\(ShellWord.quoted(key)) ended, and what came of it was not kept",
                 status: .canceled
             )
         case .canceled(let reason):
             throw CommandFailure(
-                "'\(SafeText.escape(key))' was canceled: \(SafeText.escape("\(reason)"))",
+                "\(ShellWord.quoted(key)) was canceled: \(reason)",
                 status: .canceled
             )
         }
@@ -73,15 +74,19 @@ struct WaitCommand: AsyncParsableCommand {
             configuration: configuration
         ) { store in
             let name = if let group { group } else { try await FlightLookup(store: store).group(of: key) }
-            let flights = try DistributedGroup<String, StoredPayload>(
+            try await EnclosingRuns.current.checkFollowing(RunKey(bytes: ByteText.bytes(key)), in: name, on: store)
+            let flights = try DistributedGroup<RunKey, StoredPayload>(
                 name,
                 store: store,
                 // Whatever the group's own policy is: its processes decide what becomes of a flight whose leader is
                 // lost.
-                configuration: .init(lease: .init(leaderLoss: .takeOver(attempts: 999))),
+                configuration: .init(
+                    lease: .init(leaderLoss: .takeOver(attempts: 999)),
+                    results: .init(typedFailures: FailedRun.crossing)
+                ),
                 codec: StoredPayloadCodec()
             )
-            return await flights.follow(key, waitingAtMost: timeout?.duration)
+            return await flights.follow(RunKey(bytes: ByteText.bytes(key)), waitingAtMost: timeout?.duration)
         }
     }
 
@@ -91,21 +96,24 @@ struct WaitCommand: AsyncParsableCommand {
             if payload.codec.hasPrefix("json/") { try StandardStream.output.write("\n") }
             return
         }
-        let recording = try RecordingCodec().decode(payload.body)
+        try replay(RecordingCodec().decode(payload.body))
+    }
+
+    private func replay(_ recording: CommandRecording) throws {
         try recording.replay()
-        if recording.isTruncated { StandardStream.error.note(CommandRecording.truncationNote) }
+        if recording.isTruncated { ErrorLine.note(recording.truncationNote) }
         throw ForeignExit(status: recording.status)
     }
 
     private func failure(_ error: any Error) -> any Error {
         switch error {
         case let failure as RemoteFailure:
-            let (leader, message) = (SafeText.escape(failure.leader), "\(failure.type): \(failure.message)")
-            return CommandFailure("'\(SafeText.escape(key))' failed in \(leader): \(SafeText.escape(message))")
+            let message = "\(failure.type): \(failure.message)"
+            return CommandFailure("\(ShellWord.quoted(key)) failed in \(failure.leader): \(message)")
         case let error as DistributedGroupError where error.code == .unavailable:
             return error.underlying ?? error
         default:
-            return CommandFailure("'\(SafeText.escape(key))' failed: \(SafeText.escape("\(error)"))")
+            return CommandFailure("\(ShellWord.quoted(key)) failed: \(error)")
         }
     }
 }

@@ -7,15 +7,26 @@ public struct FoundLease: Hashable, Sendable {
     public var group: String
     /// The key as text; its digest, if the key is too long to be a name and the leader's note does not tell it.
     public var key: String
+    /// The key's own bytes; those of the text, where only that is known.
+    public var keyBytes: [UInt8]
     /// The lease.
     public var lease: LeaseInspection.Lease
     /// The number of processes that wait for it.
     public var waiterCount: Int
 
     /// Creates a lease that was found.
-    public init(group: String, key: String, lease: LeaseInspection.Lease, waiterCount: Int = 0) {
+    ///
+    /// - Parameter keyBytes: the key's own bytes; `nil` for those of its text.
+    public init(
+        group: String,
+        key: String,
+        keyBytes: [UInt8]? = nil,
+        lease: LeaseInspection.Lease,
+        waiterCount: Int = 0
+    ) {
         self.group = group
         self.key = key
+        self.keyBytes = keyBytes ?? Array(key.utf8)
         self.lease = lease
         self.waiterCount = waiterCount
     }
@@ -144,6 +155,7 @@ extension RedisLeaseStore {
             return FoundLease(
                 group: name.flight.group,
                 key: key,
+                keyBytes: name.flight.bytes ?? Array(key.utf8),
                 lease: LeaseInspection.Lease(record, keyLife: .milliseconds(life)),
                 waiterCount: Int(replies[index * 3 + 2].integer ?? 0)
             )
