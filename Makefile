@@ -5,7 +5,7 @@
 	sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks Examples/Package.swift Examples/Quickstart \
-	Examples/Service/Sources Examples/Worker
+	Examples/Service/Package.swift Examples/Service/Sources Examples/Worker
 # What is shown or measured speaks no TLS and is built without the trait: BoringSSL is half of a first build. It has a build
 # folder of its own, so that neither kind of build undoes the other.
 PLAIN := .build/plain

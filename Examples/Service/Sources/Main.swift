@@ -88,7 +88,7 @@ enum Main {
     private static func report(_ tenant: String) async throws -> Report {
         _ = try await Postgres.query("INSERT INTO queries (tenant) VALUES ($1)", tenant)
         let rows = try await Postgres.query(
-            "SELECT count(*), coalesce(sum(amount), 0), pg_sleep(2) FROM orders WHERE tenant = $1",
+            "SELECT count(*), coalesce(sum(amount), 0), pg_sleep(4) FROM orders WHERE tenant = $1",
             tenant
         )
         guard let row = rows.first, let orders = Int(row[0]), let sum = Int(row[1]) else {
