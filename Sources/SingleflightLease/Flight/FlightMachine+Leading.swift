@@ -142,11 +142,13 @@ package struct Leading: Sendable {
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
+        // An answer may be about the lease before this one.
+        guard request.token == self.token else { return [] }
         switch request {
-        case .renew: self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
-        case .complete: self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
-        case .release: self.released(reply.as(ReleaseRequest.self))
-        case .look, .enter, .poll, .leave, .revoke: []
+        case .renew: return self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
+        case .complete: return self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
+        case .release: return self.released(reply.as(ReleaseRequest.self))
+        case .look, .enter, .poll, .leave, .revoke: return []
         }
     }
 

@@ -13,7 +13,9 @@ package struct FlightMachine: Sendable {
         /// - Parameter debt: what an earlier sending of the request may yet be granted when this lease has ended.
         case leading(Leading, debt: HandingBack.Debt?)
         /// The lease is gone, and another one is asked for.
-        case regaining(Regaining)
+        ///
+        /// - Parameter debt: as of ``leading(_:debt:)``.
+        case regaining(Regaining, debt: HandingBack.Debt?)
         /// Everybody here has been told.
         case handingBack(HandingBack)
         /// There is no lease.
@@ -64,7 +66,7 @@ package struct FlightMachine: Sendable {
         switch self.phase {
         case .looking, .following, .handingBack: false
         case .leading(let leading, _): leading.isWorking
-        case .regaining(let regaining): regaining.isWorking
+        case .regaining(let regaining, _): regaining.isWorking
         case .alone(let alone): alone.isWorking
         }
     }
@@ -122,26 +124,28 @@ package struct FlightMachine: Sendable {
             let actions = leading.handle(event, now: now, using: &generator)
             if let loss = leading.loss {
                 let regaining = Regaining(after: loss, terms: self.terms, now: now, using: &generator)
-                self.phase = .regaining(regaining)
+                self.phase = .regaining(regaining, debt: debt)
                 return actions + regaining.start()
             }
             self.phase = .leading(leading, debt: debt)
             guard leading.isFinal else { return actions }
             return actions + self.end(owing: debt, isReleasing: false)
-        case .regaining(var regaining):
+        case .regaining(var regaining, var debt):
+            // As above.
+            if case .heard(.shuttingDown) = event { debt = nil }
             let step = regaining.handle(event, now: now, using: &generator)
             switch step {
             case .actions(let actions):
-                self.phase = .regaining(regaining)
+                self.phase = .regaining(regaining, debt: debt)
                 guard regaining.isFinal else { return actions }
-                return actions + self.end(owing: regaining.debt, isReleasing: regaining.isReleasing)
+                return actions + self.end(owing: regaining.debt ?? debt, isReleasing: regaining.isReleasing)
             case .lead(let grant):
                 var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, tooLong: self.tooLong)
                 let actions = leading.goOn(with: regaining.loss.outcome, now: now)
-                self.phase = .leading(leading, debt: grant.debt)
+                self.phase = .leading(leading, debt: grant.debt ?? debt)
                 return [.moveOperation(to: grant.token)] + actions
             case .follow(let leader, let remaining, let wasWorking):
-                var following = Following(afterLeading: self.terms, owing: regaining.debt)
+                var following = Following(afterLeading: self.terms, owing: regaining.debt ?? debt)
                 let actions = following.join(leader, remaining: remaining, now: now)
                 self.phase = .following(following)
                 return (wasWorking ? [.cancelOperation(.leaseLost)] : []) + actions

@@ -115,7 +115,7 @@ final class FlightObserver: FlightObserving {
                 return state.token
             }
             self.lost(.running, lost)
-            self.group.logger?.info("leads on under another lease", metadata: ["sf_token": "\(token)"])
+            self.group.logger?.debug("leads on under another lease", metadata: ["sf_token": "\(token)"])
         case .cancelOperation(.leaseLost):
             let token = self.state.withLock { state in
                 state.isOperationCanceled = true

@@ -32,7 +32,7 @@ extension ServerStates {
             brief: .init(
                 newcomer: [.failed(.unavailable, "BUSY", "SCRIPT KILL")],
                 leader: [.failed(.unavailable, "BUSY", "SCRIPT KILL")],
-                follower: [.canceled(.storeLostFlight)]
+                follower: [.canceled(.storeLostFlight), .failed(.unavailable)]
             ),
             lasting: .cutOff(.failed(.unavailable, "BUSY", "SCRIPT KILL"))
         ),
@@ -55,7 +55,7 @@ extension ServerStates {
             name: "frozen, SIGSTOP",
             strike: { $0.redis.pause() },
             heal: { $0.redis.resume() },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
@@ -63,21 +63,21 @@ extension ServerStates {
             configuration: ["enable-debug-command yes"],
             strike: { $0.occupy(["DEBUG", "SLEEP", "\(Double($0.milliseconds) / 1000)"]) },
             heal: { try await $0.ask("PING") },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
             name: "paused, CLIENT PAUSE ALL",
             strike: { $0.occupy(["CLIENT", "PAUSE", "\($0.milliseconds)", "ALL"]) },
             heal: { try await $0.ask("PING") },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
             name: "paused for writes, CLIENT PAUSE WRITE",
             strike: { try await $0.ask("CLIENT PAUSE 60000 WRITE") },
             heal: { try await $0.ask("CLIENT UNPAUSE") },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
     ]

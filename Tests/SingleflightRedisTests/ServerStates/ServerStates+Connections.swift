@@ -8,7 +8,7 @@ extension ServerStates {
             name: "cuts command connections over and over, CLIENT KILL",
             strike: { $0.keepAsking("CLIENT KILL TYPE normal") },
             heal: { await $0.endBackground() },
-            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value]),
+            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value, lost]),
             lasting: .init(
                 newcomer: [.value, lost],
                 leader: [.value, .leaseEnded, lost],
@@ -35,7 +35,7 @@ extension ServerStates {
             name: "cuts every connection for its memory, `maxmemory-clients`",
             strike: { try await $0.ask("CONFIG SET maxmemory-clients 1") },
             heal: { try await $0.ask("CONFIG SET maxmemory-clients 0") },
-            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value]),
+            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value, lost]),
             lasting: .init(
                 newcomer: [.value, lost],
                 leader: [.value, .leaseEnded, lost],

@@ -41,7 +41,7 @@ extension ServerStates {
             brief: .init(
                 newcomer: [.failed(.unavailable, "cannot connect to")],
                 leader: [.failed(.unavailable, "cannot connect to")],
-                follower: [.canceled(.storeLostFlight)]
+                follower: [.canceled(.storeLostFlight), .failed(.unavailable, "cannot connect to")]
             ),
             lasting: .cutOff(.failed(.unavailable, "cannot connect to"))
         ),

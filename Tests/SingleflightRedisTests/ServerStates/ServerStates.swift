@@ -26,8 +26,9 @@ extension ServerState {
             strike: strike,
             heal: heal,
             // The leader's callers are not kept waiting; the result is handed in once the server is well, and told.
-            // Where the connections have to be made anew, that can be too late.
-            brief: Answers(newcomer: [answer], leader: [answer], follower: [.value, .expired]),
+            // Where the connections have to be made anew, that can be too late. A follower whose inbox was cut off,
+            // too, asks at once, and waits no longer than a command timeout for an answer.
+            brief: Answers(newcomer: [answer], leader: [answer], follower: [.value, .expired, answer]),
             lasting: .cutOff(answer)
         )
     }
@@ -46,7 +47,11 @@ extension ServerState {
             strike: strike,
             heal: heal,
             // The leader hands its lease back until it may: that can be before its follower asks.
-            brief: Answers(newcomer: [answer], leader: [answer], follower: [.expired, .canceled(.leaderShutDown)]),
+            brief: Answers(
+                newcomer: [answer],
+                leader: [answer],
+                follower: [.expired, .canceled(.leaderShutDown), answer]
+            ),
             lasting: .cutOff(answer)
         )
     }
