@@ -38,7 +38,8 @@ final class EventLoopClock: LeaseClock {
         self.state = Mutex(State(scheduler: scheduler))
     }
 
-    /// Calls are made on the event loop and, once that has ended, on a thread of the system's: limits hold all the same.
+    /// Calls are made on the event loop and, once that has ended, on a thread of the system's: limits hold all the
+    /// same.
     convenience init(eventLoop: any EventLoop, end: EventLoopEnd) {
         self.init { delay, task in
             let scheduled = eventLoop.scheduleTask(in: TimeAmount(delay), task)
@@ -97,7 +98,8 @@ final class EventLoopClock: LeaseClock {
             state.cancelTask = nil
             return false
         }
-        // The task that overtook this one makes the calls. Were this one to arm another, too, there would be more and more.
+        // The task that overtook this one makes the calls. Were this one to arm another, too, there would be more and
+        // more.
         if isOvertaken { return }
         let now = self.now
         while let work = self.state.withLock({ $0.queue.popDue(now: now) }) {

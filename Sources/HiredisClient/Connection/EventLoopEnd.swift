@@ -3,8 +3,8 @@ import Synchronization
 
 /// Tells when an event loop has ended.
 ///
-/// An event loop that has ended takes tasks and never runs them, and says so to nobody: what waits for one of them would
-/// wait for ever.
+/// An event loop that has ended takes tasks and never runs them, and says so to nobody: what waits for one of them
+/// would wait for ever.
 package final class EventLoopEnd: Sendable {
     private struct State {
         var hasCome = false
@@ -31,8 +31,8 @@ package final class EventLoopEnd: Sendable {
 
     package var hasCome: Bool { self.state.withLock { $0.hasCome } }
 
-    /// Calls `handler` when the event loop has ended, on the loop's last turn; at once, and without a number to forget it
-    /// by, if it has.
+    /// Calls `handler` when the event loop has ended, on the loop's last turn; at once, and without a number to forget
+    /// it by, if it has.
     @discardableResult
     package func whenCome(_ handler: @escaping @Sendable () -> Void) -> UInt64? {
         let id = self.state.withLock { state -> UInt64? in

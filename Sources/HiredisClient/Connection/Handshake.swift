@@ -7,8 +7,8 @@ struct Handshake: Sendable, Hashable {
         case selectDatabase(Int)
         case setName(String)
         case role
-        /// Before anything is sent that is to be carried out: a script that the server did not know would have to be sent
-        /// again, behind what was sent after it. Whoever may not load scripts has that happen.
+        /// Before anything is sent that is to be carried out: a script that the server did not know would have to be
+        /// sent again, behind what was sent after it. Whoever may not load scripts has that happen.
         case loadScript(RedisScript.Body)
         /// A server that still loads its data, or has lost its primary, says so here.
         case ping

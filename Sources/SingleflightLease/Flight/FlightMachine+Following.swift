@@ -61,6 +61,8 @@ package struct Following: Sendable {
         var isPolling = false
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
+        /// Since when the store is known to be down, as its answers say.
+        var downSince: LeaseInstant?
         /// The leader was lost, and this process cannot lead on: until then those who can are left the time to.
         var leftToOthersUntil: LeaseInstant?
         var backoff: Backoff
@@ -495,6 +497,7 @@ package struct Following: Sendable {
             waiting.later = nil
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
             waiting.leftToOthersUntil = nil
+            waiting.downSince = nil
             waiting.backoff = self.terms.followerBackoff
             if mustPollAgain, !Planted.bug("hint-during-a-poll-ignored") {
                 return self.poll(waiting)
@@ -524,11 +527,15 @@ package struct Following: Sendable {
             }
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
-            // Unreachable is not canceled: the flight may well run. Past the time for which even an expired
-            // lease is remembered, there is nothing left to ask for. A store that is down has been asked for long enough.
-            let giveUpAt = waiting.leaseEnd.advanced(by: self.terms.lease.grace)
+            // Unreachable is not canceled: the flight may well run. Past the time for which even an expired lease is
+            // remembered, there is nothing left to ask for. A store that is known to be down is asked for no longer than a
+            // command timeout.
+            waiting.downSince = error.code == .down ? waiting.downSince ?? now : nil
+            let forgottenAt = waiting.leaseEnd.advanced(by: self.terms.lease.grace)
+            let giveUpAt =
+                waiting.downSince.map { min(forgottenAt, $0.advanced(by: self.terms.commandTimeout)) } ?? forgottenAt
             let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
-            guard error.code != .shutDown, error.code != .down, retryAt < giveUpAt else {
+            guard error.code != .shutDown, error.code != .tooLarge, retryAt < giveUpAt else {
                 return self.end(with: .unavailable(FlightUnavailable(error)))
             }
             self.state = .waiting(waiting)

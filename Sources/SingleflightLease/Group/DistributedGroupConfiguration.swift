@@ -2,8 +2,8 @@
 public enum UnavailablePolicy: Hashable, Sendable {
     /// The operation runs in this process without a lease. Callers in this process still share one run of it.
     ///
-    /// A store that can be reached and does not let this process in, for a wrong password or a missing right, is a mistake that does not
-    /// pass: the caller gets ``DistributedGroupError/Code/refused``.
+    /// A store that can be reached and does not let this process in, for a wrong password or a missing right, is a
+    /// mistake that does not pass: the caller gets ``DistributedGroupError/Code/refused``.
     case runLocally
     /// As ``runLocally``, also where the store does not let this process in.
     case runLocallyEvenIfRefused
@@ -46,7 +46,8 @@ public struct DistributedGroupConfiguration: Sendable {
     public var unavailable: UnavailablePolicy
     /// How long an operation may lead; after that it counts as hung, is canceled, and the flight fails for everybody.
     public var maximumFlight: Duration
-    /// How long an encoded value may be, in bytes. An error that is longer in its encoded form crosses as a ``RemoteFailure``.
+    /// How long an encoded value may be, in bytes; no longer than the store takes, which is checked when a group is
+    /// made. An error that is longer in its encoded form crosses as a ``RemoteFailure``.
     public var maximumResultBytes: Int
     /// How long after its completion a value is given to callers instead of starting a new flight. Zero turns it off.
     public var reuse: Duration

@@ -60,7 +60,7 @@ struct GroupCall: Sendable {
             Completion(
                 result: .failure(
                     DistributedGroupError(
-                        error.code == .refused ? .refused : .unavailable,
+                        DistributedGroupError.Code(error.code),
                         "the store could not be asked: \(error)",
                         underlying: error
                     )
@@ -78,4 +78,15 @@ struct GroupCall: Sendable {
     }
 
     private var waited: Duration { self.calledAt.duration(to: self.store.clock.now) }
+}
+
+extension DistributedGroupError.Code {
+    /// What it is to a caller that the store could not be asked.
+    fileprivate init(_ code: LeaseStoreError.Code) {
+        switch code {
+        case .refused: self = .refused
+        case .tooLarge: self = .resultTooLarge
+        default: self = .unavailable
+        }
+    }
 }

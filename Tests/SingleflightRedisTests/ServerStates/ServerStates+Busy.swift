@@ -55,7 +55,7 @@ extension ServerStates {
             name: "frozen, SIGSTOP",
             strike: { $0.redis.pause() },
             heal: { $0.redis.resume() },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
@@ -63,21 +63,21 @@ extension ServerStates {
             configuration: ["enable-debug-command yes"],
             strike: { $0.occupy(["DEBUG", "SLEEP", "\(Double($0.milliseconds) / 1000)"]) },
             heal: { try await $0.ask("PING") },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
             name: "paused, CLIENT PAUSE ALL",
             strike: { $0.occupy(["CLIENT", "PAUSE", "\($0.milliseconds)", "ALL"]) },
             heal: { try await $0.ask("PING") },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
         ServerState(
             name: "paused for writes, CLIENT PAUSE WRITE",
             strike: { try await $0.ask("CLIENT PAUSE 60000 WRITE") },
             heal: { try await $0.ask("CLIENT UNPAUSE") },
-            brief: silence(.value),
+            brief: silence(.value, nothingHeard, noConnection, noHandshake),
             lasting: silence(nothingHeard, noConnection, noHandshake)
         ),
     ]
@@ -92,7 +92,7 @@ extension ServerStates {
     /// Nothing is heard of the server, neither good nor bad.
     private static func silence(_ follower: ExpectedAnswer...) -> ServerState.Answers {
         ServerState.Answers(
-            newcomer: [nothingHeard],
+            newcomer: [nothingHeard, noConnection, noHandshake],
             leader: [nothingHeard, noConnection, noHandshake, .leaseEnded],
             follower: follower
         )

@@ -41,7 +41,7 @@ extension ServerStates {
             brief: .init(
                 newcomer: [.failed(.unavailable, "cannot connect to")],
                 leader: [.failed(.unavailable, "cannot connect to")],
-                follower: [.canceled(.storeLostFlight)]
+                follower: [.canceled(.storeLostFlight), .failed(.unavailable, "cannot connect to")]
             ),
             lasting: .cutOff(.failed(.unavailable, "cannot connect to"))
         ),
@@ -63,7 +63,11 @@ extension ServerStates {
             },
             heal: { _ in },
             brief: .undisturbed,
-            lasting: .stillLed
+            lasting: .init(
+                newcomer: [.value, .failed(.unavailable, "cannot connect to")],
+                leader: [.value],
+                follower: [.value]
+            )
         ),
         ServerState(
             name: "forgets scripts over and over, SCRIPT FLUSH",

@@ -27,7 +27,7 @@ extension ServerState {
             heal: heal,
             // The leader's callers are not kept waiting; the result is handed in once the server is well, and told. Where the
             // connections have to be made anew, that can be too late.
-            brief: Answers(newcomer: [answer], leader: [answer], follower: [.value, .expired]),
+            brief: Answers(newcomer: [answer], leader: [answer], follower: [.value, .expired, answer]),
             lasting: .cutOff(answer)
         )
     }
