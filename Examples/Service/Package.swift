@@ -6,7 +6,8 @@ let package = Package(
     name: "service",
     platforms: [.macOS(.v15)],
     dependencies: [
-        // In a package of yours: .package(url: …, from: "0.2.0"). The trait TLS, a default, is left out, as nothing here speaks it.
+        // In a package of yours: .package(url: …, from: "0.2.0"). The trait TLS, a default, is left out, as nothing
+        // here speaks it.
         .package(name: "swift-singleflight", path: "../..", traits: ["Configuration"]),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.0.0", traits: []),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.3.0"),

@@ -9,9 +9,10 @@ import Synchronization
 /// Keeps leases in Redis: one store per process and Redis, shared by all of the process's groups.
 ///
 /// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they
-/// break. As a `Service` it lives in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands
-/// its leases back so that nobody waits for their expiry. Name the store before the services that use it, `[store,
-/// app]`: a group shuts down the last first, so that the app's requests can finish. For scripts and tests there is
+/// break; results above 64 KiB get a third one, so that nothing waits behind them. As a `Service` it lives in a
+/// `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands its leases back so that nobody waits
+/// for their expiry. Name the store before the services that use it, `[store, app]`: a group shuts down the last first,
+/// so that the app's requests can finish. For scripts and tests there is
 /// ``withConnection(to:configuration:logger:_:)``.
 ///
 /// The protocol is docs/protocol.md. SwiftNIO, which does the transport, sets SIGPIPE to ignored in the whole process.
@@ -20,6 +21,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
     public var clock: any LeaseClock { self.eventLoopClock }
     /// The time within which every request is answered.
     public var commandTimeout: Duration { self.configuration.commandTimeout }
+    /// How long an encoded result may be, in bytes.
+    public var maximumPayloadBytes: Int { self.configuration.maximumPayloadBytes }
     /// This process's inbox.
     public let inbox: InboxID
     /// This process's label.
@@ -29,6 +32,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     public let configuration: RedisLeaseStoreConfiguration
 
     let client: RedisClient
+    private let payloads: PayloadConnection
     let keyspace: Keyspace
     private let subscription: ChannelSubscription
     private let eventLoopClock: EventLoopClock
@@ -86,6 +90,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.keyspace = keyspace
         self.client = client
         self.shownURL = clientConfiguration.url.description
+        self.payloads = PayloadConnection(clientConfiguration, configuration, on: client.eventLoop, logger: logger)
         self.router = router
         self.lastListener = lastListener
         self.logger = logger
@@ -168,6 +173,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         await self.outstanding.close()
         clock.cancel(timer)
         await self.subscription.shutdown()
+        await self.payloads.shutdown()
         await self.client.shutdown()
         self.logger.debug("store shut down")
     }
@@ -269,7 +275,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
         let acquire = RedisCommand("SET", names.lease, .bytes(record), "NX", "PX", .integer(keyLife))
         self.submit(reply) { done in
-            self.client.send(acquire, timeout: self.commandTimeout) { result in
+            self.client.send(acquire, timeout: self.commandTimeout, order: names.order) { result in
                 switch result {
                 case .success(.null):
                     done(nil)
@@ -308,8 +314,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let policy = Self.policy(request.terms.leaderLoss)
         self.evaluate(
             LeaseScripts.enter,
-            keys: [names.lease, names.wait, names.done, names.last],
-            arguments: [
+            names,
+            [names.lease, names.wait, names.done, names.last],
+            [
                 .string(request.token.description), .bytes(entering.record), .string(self.inbox.description),
                 .integer(request.terms.duration.milliseconds), .integer(request.terms.grace.milliseconds),
                 policy.letter, policy.attempts, .integer(request.terms.retention.milliseconds),
@@ -346,8 +353,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
         self.evaluate(
             LeaseScripts.renew,
-            keys: [names.lease, names.wait, names.done],
-            arguments: [
+            names,
+            [names.lease, names.wait, names.done],
+            [
                 .string(request.token.description), .bytes(record.bytes), .integer(keyLife),
                 .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
@@ -358,16 +366,58 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private func complete(_ request: CompleteRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let (status, payload) = request.outcome.wireForm
-        self.evaluate(
-            LeaseScripts.complete,
-            keys: [names.lease, names.wait, names.done, names.last],
-            arguments: [
-                .string(request.token.description), .string(status), .bytes(payload),
-                .integer(request.retention.milliseconds), .integer(request.reuse.milliseconds),
-                .string(self.keyspace.inboxPrefix), self.eventChannel,
-            ],
-            reply
-        ) { reply throws(LeaseStoreError) in .complete(try reply.completeReply()) }
+        let keys = [names.lease, names.wait, names.done, names.last]
+        let arguments: [RedisArgument] = [
+            .string(request.token.description), .string(status), .bytes(payload),
+            .integer(request.retention.milliseconds), .integer(request.reuse.milliseconds),
+            .string(self.keyspace.inboxPrefix), self.eventChannel,
+        ]
+        let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
+            .complete(try reply.completeReply())
+        }
+        guard payload.count > PayloadConnection.threshold else {
+            return self.evaluate(LeaseScripts.complete, names, keys, arguments, reply, read: read)
+        }
+        self.submit(reply) { done in
+            self.whileRenewing(request.token, names) { end in
+                self.payloads.evaluate(LeaseScripts.complete, keys: keys, arguments: arguments) { result, wasCutTwice in
+                    end()
+                    done(self.readLong(result, bytes: payload.count, wasCutTwice, read))
+                }
+            }
+        }
+    }
+
+    /// Renews the lease for as long as its result is on its way, which may be longer than the lease.
+    ///
+    /// - Parameter body: calls what it gets when the result has arrived, or never will.
+    private func whileRenewing(
+        _ token: LeaseToken,
+        _ names: Keyspace.Names,
+        _ body: @escaping @Sendable (_ end: @escaping @Sendable () -> Void) -> Void
+    ) {
+        self.client.send(RedisCommand("GET", names.lease), order: names.order) { result in
+            guard case .success(.bulk(let bytes)) = result, let record = LeaseRecord(bytes: bytes),
+                record.token == token
+            else {
+                // Without a lease the result is refused, which the store is to say.
+                return body {}
+            }
+            let keyLife = record.duration.milliseconds + record.grace.milliseconds
+            let renewals = RepeatedCall(on: self.eventLoopClock, every: record.duration / 3) {
+                self.client.evaluate(
+                    LeaseScripts.renew,
+                    keys: [names.lease, names.wait, names.done],
+                    arguments: [
+                        .string(token.description), .bytes(bytes), .integer(keyLife), "",
+                        .string(self.keyspace.inboxPrefix), self.eventChannel,
+                    ],
+                    order: names.order
+                ) { _ in }
+            }
+            renewals.start()
+            body { renewals.end() }
+        }
     }
 
     private func release(_ request: ReleaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
@@ -381,8 +431,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
             }
         self.evaluate(
             LeaseScripts.release,
-            keys: [names.lease, names.wait, names.done],
-            arguments: [
+            names,
+            [names.lease, names.wait, names.done],
+            [
                 .string(request.token.description), mode, .integer(request.retention.milliseconds),
                 .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
@@ -390,18 +441,38 @@ public final class RedisLeaseStore: LeaseStore, Service {
         ) { reply throws(LeaseStoreError) in .release(try reply.releaseReply()) }
     }
 
+    /// Asks for the outcome's length first: a long one is fetched where nothing waits behind it.
     private func poll(_ request: PollRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let policy = Self.policy(request.leaderLoss)
-        self.evaluate(
-            LeaseScripts.poll,
-            keys: [names.lease, names.wait, names.done],
-            arguments: [
-                .string(request.token.description), .string(self.inbox.description), policy.letter, policy.attempts,
-                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
-            ],
-            reply
-        ) { reply throws(LeaseStoreError) in .poll(try reply.pollReply()) }
+        let keys = [names.lease, names.wait, names.done]
+        let arguments: [RedisArgument] = [
+            .string(request.token.description), .string(self.inbox.description), policy.letter, policy.attempts,
+            .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
+        ]
+        let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
+            .poll(try reply.pollReply())
+        }
+        let deadline = self.clock.now.advanced(by: self.commandTimeout)
+        self.submit(reply) { done in
+            self.client.send(RedisCommand("STRLEN", names.done(request.token)), order: names.order) { result in
+                switch result {
+                case .failure(let error) where !(error.serverError?.isRefusal ?? false):
+                    return done(.failure(self.failure(error)))
+                case .success(.integer(let bytes)) where bytes > self.configuration.maximumStoredBytes:
+                    return done(.failure(.tooLarge(Int(bytes), limit: self.maximumPayloadBytes)))
+                case .success(.integer(let bytes)) where bytes > PayloadConnection.threshold:
+                    self.payloads.evaluate(LeaseScripts.poll, keys: keys, arguments: arguments) { result, wasCutTwice in
+                        done(self.readLong(result, bytes: Int(bytes), wasCutTwice, read))
+                    }
+                case .success, .failure:
+                    // Short, or not there; or a user of rights as they were documented before may not ask.
+                    done(nil)
+                    let rest = max(self.clock.now.duration(to: deadline), .zero)
+                    self.evaluate(LeaseScripts.poll, names, keys, arguments, timeout: rest, reply, read: read)
+                }
+            }
+        }
     }
 
     private func leave(_ request: LeaveRequest, reply: @escaping ReplyHandler<LeaseReply>) {
@@ -412,8 +483,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let names = self.keyspace.names(of: request.key)
         self.evaluate(
             LeaseScripts.leave,
-            keys: [names.lease, names.wait],
-            arguments: [.string(self.inbox.description), .string(self.keyspace.inboxPrefix), self.eventChannel],
+            names,
+            [names.lease, names.wait],
+            [.string(self.inbox.description), .string(self.keyspace.inboxPrefix), self.eventChannel],
             reply
         ) { reply throws(LeaseStoreError) in .leave(try reply.leaveReply()) }
     }
@@ -423,8 +495,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let partition = Keyspace.partition(of: request.key)
         self.evaluate(
             LeaseScripts.fence,
-            keys: [names.lease, names.wait, names.done, names.fence],
-            arguments: [.string(request.token.description), .string("\(self.seenFences.greatest(of: partition))")],
+            names,
+            [names.lease, names.wait, names.done, names.fence],
+            [.string(request.token.description), .string("\(self.seenFences.greatest(of: partition))")],
             reply
         ) { reply throws(LeaseStoreError) in
             let reply = try reply.fenceReply()
@@ -438,8 +511,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
         self.evaluate(
             LeaseScripts.revoke,
-            keys: [names.lease, names.wait, names.done],
-            arguments: [
+            names,
+            [names.lease, names.wait, names.done],
+            [
                 .string(request.token?.description ?? ""), .bytes(outcome.wireForm.payload),
                 .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
@@ -454,7 +528,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 LeaseScripts.inspect,
                 keys: [names.lease, names.wait],
                 arguments: [],
-                timeout: self.commandTimeout
+                timeout: self.commandTimeout,
+                order: names.order
             ) { result in
                 done(self.read(result) { value throws(LeaseStoreError) in .inspect(try LeaseInspection(reply: value)) })
             }
@@ -465,8 +540,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     private func evaluate(
         _ script: RedisScript,
-        keys: [RedisArgument],
-        arguments: [RedisArgument],
+        _ names: Keyspace.Names,
+        _ keys: [RedisArgument],
+        _ arguments: [RedisArgument],
         timeout: Duration? = nil,
         _ reply: @escaping ReplyHandler<LeaseReply>,
         read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> LeaseReply
@@ -476,7 +552,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 script,
                 keys: keys,
                 arguments: arguments,
-                timeout: timeout ?? self.commandTimeout
+                timeout: timeout ?? self.commandTimeout,
+                order: names.order
             ) { result in
                 done(self.read(result) { value throws(LeaseStoreError) in try read(try ScriptReply(value)) })
             }
@@ -515,6 +592,19 @@ public final class RedisLeaseStore: LeaseStore, Service {
         case .failure(let error):
             return .failure(self.failure(error))
         }
+    }
+
+    /// As ``read(_:_:)``, of what carried a long result.
+    private func readLong(
+        _ result: Result<RESPValue, RedisClientError>,
+        bytes: Int,
+        _ wasCutTwice: Bool,
+        _ read: (ScriptReply) throws(LeaseStoreError) -> LeaseReply
+    ) -> Result<LeaseReply, LeaseStoreError> {
+        if wasCutTwice, case .failure(let error) = result {
+            return .failure(.tooLarge(bytes, because: self.failure(error)))
+        }
+        return self.read(result) { value throws(LeaseStoreError) in try read(try ScriptReply(value)) }
     }
 
     /// What a failure of the client means for a request. The first of a kind is a warning.

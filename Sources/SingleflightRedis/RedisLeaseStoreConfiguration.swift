@@ -18,6 +18,15 @@ public struct RedisLeaseStoreConfiguration: Sendable {
     public var label: String
     /// The time within which every request to Redis is answered, if need be with an error. 10 ms to 1 min.
     public var commandTimeout: Duration
+    /// How long an encoded result may be that is passed on, in bytes; 1 KiB to 500 MiB. `maximumResultBytes` of a group
+    /// can be no more.
+    ///
+    /// Redis itself takes 512 MiB, unless its `proto-max-bulk-len` says otherwise. Results above 64 KiB have a
+    /// connection of their own, which is made for the first one.
+    public var maximumPayloadBytes: Int
+    /// How long such a result may be on its way in all, as long as some of it moves within each command timeout. At
+    /// least that, and up to 1 h.
+    public var payloadTimeout: Duration
     /// Whether this process tells watchers what becomes of flights: see ``RedisLeaseStore/events()``.
     ///
     /// Off unless asked for, and then it costs nothing. On, every step of a flight costs the server a PUBLISH, and a
@@ -37,12 +46,16 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         namespace: String = "default",
         label: String = RedisLeaseStoreConfiguration.defaultLabel,
         commandTimeout: Duration = .seconds(1),
+        maximumPayloadBytes: Int = 16 * 1024 * 1024,
+        payloadTimeout: Duration = .seconds(60),
         publishesEvents: Bool = false,
         metrics: (any MetricsFactory)? = nil
     ) {
         self.namespace = namespace
         self.label = label
         self.commandTimeout = commandTimeout
+        self.maximumPayloadBytes = maximumPayloadBytes
+        self.payloadTimeout = payloadTimeout
         self.publishesEvents = publishesEvents
         self.metrics = metrics
     }
@@ -65,10 +78,25 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         guard (Duration.milliseconds(10)...Duration.seconds(60)).contains(self.commandTimeout) else {
             throw LeaseStoreError(.invalidRequest, "commandTimeout is \(self.commandTimeout), not 10 ms to 1 min")
         }
+        guard (1 << 10...500 << 20).contains(self.maximumPayloadBytes) else {
+            throw LeaseStoreError(
+                .invalidRequest,
+                "maximumPayloadBytes is \(self.maximumPayloadBytes), not 1 KiB to 500 MiB"
+            )
+        }
+        guard (self.commandTimeout...max(self.commandTimeout, .seconds(3600))).contains(self.payloadTimeout) else {
+            throw LeaseStoreError(
+                .invalidRequest,
+                "payloadTimeout is \(self.payloadTimeout), not commandTimeout (\(self.commandTimeout)) to 1 h"
+            )
+        }
         guard self.label.utf8.count <= 200 else {
             throw LeaseStoreError(.invalidRequest, "the label has \(self.label.utf8.count) bytes, more than 200")
         }
     }
+
+    /// A result as Redis keeps it: with what the group and the protocol put in front.
+    var maximumStoredBytes: Int { self.maximumPayloadBytes + 64 << 10 }
 
     func client(url: String, inbox: InboxID) throws(LeaseStoreError) -> RedisClientConfiguration {
         let parsed: RedisURL
@@ -80,6 +108,10 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         var client = RedisClientConfiguration(url: parsed)
         client.clientName = "sf:\(inbox)"
         client.commandTimeout = self.commandTimeout
+        client.limits.maximumBulkBytes = self.maximumStoredBytes
+        // Redis has none that is longer, unless told otherwise.
+        client.limits.maximumSkippedBytes = 512 << 20
+        client.limits.maximumReplyBytes = max(client.limits.maximumReplyBytes, self.maximumStoredBytes + 1 << 20)
         client.scripts = LeaseScripts.all
         client.usesLegacyScripts = self.usesLegacyScripts
         return client

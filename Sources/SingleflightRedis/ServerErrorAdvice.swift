@@ -54,6 +54,12 @@ extension RedisServerError {
 
     private static let adviceOnRights = "give the user the rights that `singleflight doctor` finds missing"
 
+    /// The server does not let this client do it.
+    var isRefusal: Bool {
+        ["NOPERM", "NOAUTH", "WRONGPASS", "DENIED"].contains(self.code) || self.isMissingRightInScript
+            || self.isUnknownCommand
+    }
+
     /// Redis 7.0 has no code of its own for what a script may not do.
     var isMissingRightInScript: Bool {
         self.message.hasPrefix("ERR The user executing the script can't")

@@ -21,7 +21,8 @@ import Testing
             times: .init(
                 handshakeTimeout: .milliseconds(500),
                 pingInterval: .milliseconds(100),
-                pingTimeout: .milliseconds(50)
+                pingTimeout: .milliseconds(50),
+                silence: .milliseconds(40)
             ),
             now: time(0)
         )
@@ -51,7 +52,12 @@ import Testing
         var machine = ConnectionMachine<Int>(
             handshake: Handshake(RedisClientConfiguration(url: Self.url)),
             channel: nil,
-            times: .init(handshakeTimeout: .milliseconds(500), pingInterval: .seconds(1), pingTimeout: .seconds(1)),
+            times: .init(
+                handshakeTimeout: .milliseconds(500),
+                pingInterval: .seconds(1),
+                pingTimeout: .seconds(1),
+                silence: .seconds(1)
+            ),
             now: Self.time(0)
         )
         let at499 = machine.timerFired(now: Self.time(499))
@@ -131,7 +137,7 @@ import Testing
             return
         }
         let ended = machine.close(reason, now: Self.time(30))
-        #expect(ended.map(\.0) == [1, 2])
+        #expect(ended.map(\.0.completion) == [1, 2])
         #expect(ended.map(\.1.code) == [.timedOut, .unknownOutcome])
         guard case .none = machine.received(.simpleString("late")) else {
             Issue.record("a late reply was used")
@@ -147,5 +153,79 @@ import Testing
             return
         }
         #expect(error.code == .protocolViolation)
+    }
+
+    private static func late(_ action: ConnectionMachine<Int>.TimerAction) -> [Int] {
+        if case .answerLate(let submissions) = action { submissions.map(\.completion) } else { [] }
+    }
+
+    private static func answered(_ action: ConnectionMachine<Int>.ReplyAction) -> Int? {
+        if case .answer(let submission, _) = action { submission.completion } else { nil }
+    }
+
+    /// A long answer to one command would else reset the connection of all, again and again.
+    @Test("while something moves a command past its deadline is answered, and the connection goes on")
+    func lateWhileMoving() {
+        var machine = Self.ready()
+        machine.submit(
+            [
+                Submission(completion: 1, deadline: Self.time(30), byteCount: 0),
+                Submission(completion: 2, deadline: Self.time(900), byteCount: 0),
+            ],
+            now: Self.time(0)
+        )
+        machine.heard(now: Self.time(20))
+        let at30 = machine.timerFired(now: Self.time(30))
+        #expect(Self.late(at30) == [1])
+        // Its answer is not taken for the next one's.
+        let first = machine.received(.simpleString("late"))
+        #expect(Self.answered(first) == nil)
+        let second = machine.received(.simpleString("OK"))
+        #expect(Self.answered(second) == 2)
+    }
+
+    @Test("a long request may take as long as some of it moves, in either direction, and no longer")
+    func long() {
+        var machine = Self.ready()
+        machine.submit([Submission(completion: 1, deadline: Self.time(300), byteCount: 0)], now: Self.time(0))
+        for milliseconds in stride(from: Int64(30), through: 120, by: 30) {
+            if milliseconds.isMultiple(of: 60) {
+                machine.heard(now: Self.time(milliseconds))
+            } else {
+                machine.taken(now: Self.time(milliseconds))
+            }
+            let action = machine.timerFired(now: Self.time(milliseconds))
+            #expect(Self.closing(action) == nil)
+        }
+        #expect(machine.nextWake(now: Self.time(120)) == Self.time(160))
+        let at159 = machine.timerFired(now: Self.time(159))
+        #expect(Self.closing(at159) == nil)
+        let at160 = machine.timerFired(now: Self.time(160))
+        #expect(Self.closing(at160)?.code == .timedOut)
+    }
+
+    @Test("a server that moves and is always late is given up in the end")
+    func alwaysLate() {
+        var machine = Self.ready()
+        machine.submit([Submission(completion: 1, deadline: Self.time(40), byteCount: 0)], now: Self.time(0))
+        var closedAt: Int64?
+        for milliseconds in stride(from: Int64(10), through: 1_000, by: 10) where closedAt == nil {
+            machine.heard(now: Self.time(milliseconds))
+            let action = machine.timerFired(now: Self.time(milliseconds))
+            if Self.closing(action) != nil { closedAt = milliseconds }
+        }
+        #expect(closedAt == 200)
+    }
+
+    @Test("a string that is too long is the failure of one command")
+    func tooLong() {
+        var machine = Self.ready()
+        machine.submit([Submission(completion: 1, deadline: Self.time(30), byteCount: 0)], now: Self.time(0))
+        guard case .answer(let submission, .failure(let error)) = machine.received(.tooLong(1_000)) else {
+            Issue.record("not answered")
+            return
+        }
+        #expect(submission.completion == 1)
+        #expect(error.code == .replyTooLong && error.mayHaveExecuted)
     }
 }

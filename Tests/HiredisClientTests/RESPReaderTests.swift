@@ -72,6 +72,29 @@ struct HostileInput: Sendable, CustomTestStringConvertible {
         #expect(violation == nil)
     }
 
+    @Test(
+        "a string that is too long is read over where that is allowed, and costs its own reply only",
+        arguments: [1, 3, 7, 1_000]
+    )
+    func readOver(step: Int) {
+        var limits = RESPLimits()
+        limits.maximumBulkBytes = 8
+        limits.maximumSkippedBytes = 20
+        limits.maximumReplyBytes = 40
+        let long = "$20\r\n01234567890123456789\r\n"
+        let text = "+a\r\n:1\r\n\(long)+b\r\n*3\r\n$2\r\nab\r\n\(long)$2\r\ncd\r\n*1\r\n\(long)$1\r\nx\r\n"
+        let (replies, violation) = read(text, step: step, limits: limits)
+        #expect(
+            replies == [
+                .simpleString("a"), .integer(1), .tooLong(20), .simpleString("b"), .tooLong(20), .tooLong(20),
+                .bulk(Array("x".utf8)),
+            ]
+        )
+        #expect(violation == nil)
+        #expect(read("$21\r\n", step: step, limits: limits).1 == .bulkTooLong)
+        #expect(read("\(long.dropLast())x", step: step, limits: limits).1 == .missingTerminator)
+    }
+
     @Test("the bytes of one reply are bounded in all")
     func replyBytes() {
         var limits = RESPLimits()

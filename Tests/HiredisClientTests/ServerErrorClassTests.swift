@@ -88,7 +88,12 @@ struct ServerErrorClassTests {
         var machine = ConnectionMachine<Int>(
             handshake: Handshake(configuration),
             channel: nil,
-            times: .init(handshakeTimeout: .seconds(1), pingInterval: .seconds(5), pingTimeout: .seconds(3)),
+            times: .init(
+                handshakeTimeout: .seconds(1),
+                pingInterval: .seconds(5),
+                pingTimeout: .seconds(3),
+                silence: .seconds(1)
+            ),
             now: .uptimeNanoseconds(0)
         )
         _ = machine.received(.array([.bulk(Array("master".utf8))]))
@@ -98,15 +103,20 @@ struct ServerErrorClassTests {
             (1...2).map { Submission(completion: $0, deadline: .distantFuture, byteCount: 1) },
             now: .uptimeNanoseconds(0)
         )
-        guard case .answer(1, .failure(let failure)) = machine.received(.error(.init(message: kind.reply))) else {
+        guard case .answer(let first, .failure(let failure)) = machine.received(.error(.init(message: kind.reply))),
+            first.completion == 1
+        else {
             Issue.record("the command is answered with the server's error")
             return
         }
         #expect(failure.serverError?.message == kind.reply)
         #expect(machine.acceptsCommands == !kind.endsConnection)
         switch machine.received(.simpleString("OK")) {
-        case .answer(2, .success): #expect(!kind.endsConnection)
-        case .answerAndClose(2, .success, let reason):
+        case .answer(let second, .success):
+            #expect(second.completion == 2)
+            #expect(!kind.endsConnection)
+        case .answerAndClose(let second, .success, let reason):
+            #expect(second.completion == 2)
             #expect(kind.endsConnection)
             #expect(reason.serverError?.message == kind.reply)
         default: Issue.record("the second command is answered")

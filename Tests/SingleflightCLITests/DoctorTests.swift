@@ -11,8 +11,8 @@ import Testing
 struct DoctorTests {
     /// The rules of docs/protocol.md, "Least privilege".
     private static let worker = """
-        resetchannels &sf1:* ~sf1:* -@all +set +get +del +sadd +srem +scard +smembers +pexpire +pttl +publish +evalsha \
-        +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select +quit
+        resetchannels &sf1:* ~sf1:* -@all +set +get +del +sadd +srem +scard +smembers +pexpire +pttl +strlen +publish \
+        +evalsha +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select +quit
         """
 
     private static func findings(
@@ -64,7 +64,9 @@ struct DoctorTests {
 
     @Test(
         "every right that a worker lacks is found",
-        arguments: ["set", "get", "del", "sadd", "srem", "scard", "smembers", "pexpire", "pttl", "evalsha", "eval"]
+        arguments: [
+            "set", "get", "del", "sadd", "srem", "scard", "smembers", "pexpire", "pttl", "strlen", "evalsha", "eval",
+        ]
     )
     func missingRight(_ command: String) async throws {
         try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) -\(command)"])) { redis in

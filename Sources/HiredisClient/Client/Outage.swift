@@ -4,7 +4,7 @@ import NIOCore
 ///
 /// A connection that breaks comes back within moments as a rule, and what is to be sent waits for it. Once there has
 /// been none for as long as a command may take, commands are refused at once, until there is one: it is tried in the
-/// background, one attempt at a time, and it counts only when the server has run a script on it.
+/// background, one attempt at a time, and it counts once the handshake is done.
 struct Outage {
     private enum State {
         /// There is a connection, or nobody has asked for one yet. → unconnected

@@ -28,6 +28,8 @@ package final class RedisClient: Sendable {
     private let subscriptions = Mutex<[Subscribed]>([])
     /// The server proved to be older than 7.0, where scripts cannot start with `#!lua`.
     private let usesLegacyScripts: Atomic<Bool>
+    /// Numbers what is submitted.
+    private let sequences = Atomic<UInt64>(0)
 
     /// A subscription that was made here, as long as there is one.
     private struct Subscribed {
@@ -139,24 +141,32 @@ package final class RedisClient: Sendable {
     /// Sends a command; `completion` is called exactly once.
     ///
     /// - Parameter timeout: until when the answer is of use; the configuration's if `nil`.
-    package func send(_ command: RedisCommand, timeout: Duration? = nil, completion: @escaping Completion) {
-        submit(command, deadline: deadline(in: timeout), completion)
+    package func send(
+        _ command: RedisCommand,
+        timeout: Duration? = nil,
+        order: RedisOrder = .none,
+        completion: @escaping Completion
+    ) {
+        submit(command, deadline: deadline(in: timeout), order, sequence: nextSequence(), completion)
     }
 
     /// Evaluates a script by its hash, and by its source if the server does not have it; the deadline covers both.
     ///
-    /// What is sent a second time was certainly not executed the first time.
+    /// What is sent a second time was certainly not executed the first time. It is not sent if something of its order
+    /// that was submitted after it has been carried out already; then it fails, as not sent.
     package func evaluate(
         _ script: RedisScript,
         keys: [RedisArgument],
         arguments: [RedisArgument] = [],
         timeout: Duration? = nil,
+        order: RedisOrder = .none,
         completion: @escaping Completion
     ) {
         let prefersLegacyBody = usesLegacyScripts.load(ordering: .relaxed)
         submit(
             ScriptEvaluation(script, keys: keys, arguments: arguments, prefersLegacyBody: prefersLegacyBody),
             deadline: deadline(in: timeout),
+            order,
             completion
         )
     }
@@ -164,9 +174,12 @@ package final class RedisClient: Sendable {
     private func submit(
         _ evaluation: ScriptEvaluation,
         deadline: NIODeadline,
+        _ order: RedisOrder,
+        sequence: UInt64? = nil,
         _ completion: @escaping Completion
     ) {
-        submit(evaluation.command, deadline: deadline) { result in
+        let sequence = sequence ?? nextSequence()
+        submit(evaluation.command, deadline: deadline, order, sequence: sequence) { result in
             guard case .failure(let failure) = result, failure.code == .server, let error = failure.serverError
             else { return completion(result) }
             var next = evaluation
@@ -174,16 +187,56 @@ package final class RedisClient: Sendable {
             if next.usesLegacyBody {
                 self.usesLegacyScripts.store(true, ordering: .relaxed)
             }
-            self.submit(next, deadline: deadline, completion)
+            self.resubmit(next, deadline: deadline, order, sequence, completion)
         }
+    }
+
+    /// Sends once more what the server did not carry out because it did not know the script. On the event loop only.
+    ///
+    /// Others of its order may have been submitted meanwhile. The first of them tells how it goes on: if the server
+    /// does not know that one's script either, both are sent again, in their order. If it was carried out, the earlier
+    /// one comes too late: carried out behind it, a request to leave, for example, would undo the request to enter that
+    /// came after it.
+    private func resubmit(
+        _ evaluation: ScriptEvaluation,
+        deadline: NIODeadline,
+        _ order: RedisOrder,
+        _ sequence: UInt64,
+        _ completion: @escaping Completion
+    ) {
+        let decide: Completion = { result in
+            if case .failure(let error) = result, !error.mayHaveExecuted {
+                return self.resubmit(evaluation, deadline: deadline, order, sequence, completion)
+            }
+            let overtaken = "the server had forgotten the script, and has carried out a later request since"
+            completion(.failure(RedisClientError(.notSent, overtaken)))
+        }
+        if order != .none {
+            let connection = connection.keeper.value.connection
+            if connection?.hold(decide, sequence: sequence, in: order) ?? false { return }
+            if queue.withLock({ $0.hold(decide, sequence: sequence, in: order) }) { return }
+        }
+        submit(evaluation, deadline: deadline, order, sequence: sequence, completion)
+    }
+
+    private func nextSequence() -> UInt64 {
+        sequences.add(1, ordering: .relaxed).newValue
     }
 
     private func deadline(in timeout: Duration?) -> NIODeadline {
         eventLoop.now + TimeAmount(timeout ?? configuration.commandTimeout)
     }
 
-    private func submit(_ command: RedisCommand, deadline: NIODeadline, _ completion: @escaping Completion) {
-        let action = queue.withLock { $0.submit(command, deadline: deadline, completion: completion) }
+    private func submit(
+        _ command: RedisCommand,
+        deadline: NIODeadline,
+        _ order: RedisOrder,
+        sequence: UInt64,
+        _ completion: @escaping Completion
+    ) {
+        let action = queue.withLock {
+            $0.submit(command, deadline: deadline, order: order, sequence: sequence, completion: completion)
+        }
         switch action {
         case .none:
             break
@@ -210,19 +263,15 @@ package final class RedisClient: Sendable {
     private func flush() {
         let keeper = connection.keeper.value
         let now = eventLoop.now
+        guard queue.withLock({ $0.nextDeadline }) != nil else { return }
+        if keeper.connection == nil { loopState.value.outage.lacksConnection(since: now) }
         answerExpired(keeper, now)
         if let connection = keeper.connection {
             if connection.canWrite { return write(to: connection) }
         } else if let error = keeper.lastError, error.code == .authenticationFailed {
             return answerAll(error)
-        } else {
-            guard queue.withLock({ $0.nextDeadline }) != nil else { return }
-            loopState.value.outage.lacksConnection(since: now)
-            if loopState.value.outage.isKnown(now: now) {
-                return answerAll(
-                    RedisClientError(.outage, "the server is out of reach", underlying: keeper.reason)
-                )
-            }
+        } else if loopState.value.outage.isKnown(now: now) {
+            return answerAll(RedisClientError(.outage, "the server is out of reach", underlying: keeper.reason))
         }
         guard let deadline = queue.withLock({ $0.nextDeadline }) else { return }
         wait(until: min(deadline, loopState.value.outage.beginsAt ?? deadline))
@@ -264,7 +313,7 @@ package final class RedisClient: Sendable {
 
     private func answer(_ submissions: [Submission<Completion>], _ error: RedisClientError) {
         for submission in submissions {
-            submission.completion(.failure(error))
+            submission.answer(.failure(error))
         }
     }
 

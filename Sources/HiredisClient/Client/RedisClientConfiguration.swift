@@ -10,7 +10,11 @@ package struct RedisClientConfiguration: Sendable {
     /// Whether scripts are sent without their `#!lua` line from the start, as to a server before 7.0.
     package var usesLegacyScripts = false
 
-    /// How long a command may take if it does not say so itself; waiting for a connection included.
+    /// What its connection for commands is for.
+    package var purpose = ConnectionEvent.Purpose.commands
+
+    /// How long a command may take if it does not say so itself; waiting for a connection included. Also how long
+    /// nothing may move, in either direction, while something is to be answered: past that the connection is given up.
     package var commandTimeout = Duration.seconds(1)
     /// How long name resolution and connecting may take together.
     package var connectTimeout = Duration.seconds(2)

@@ -6,7 +6,7 @@ package struct RedisClientError: Error, Sendable {
     package struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String {
             case connectionFailed, authenticationFailed, replica, protocolViolation
-            case notSent, outage, unknownOutcome, timedOut, overloaded, shutDown, server
+            case notSent, outage, unknownOutcome, timedOut, replyTooLong, overloaded, shutDown, server
         }
 
         private let value: Value
@@ -33,6 +33,8 @@ package struct RedisClientError: Error, Sendable {
         package static var unknownOutcome: Code { Code(.unknownOutcome) }
         /// The command was sent and not answered before its deadline.
         package static var timedOut: Code { Code(.timedOut) }
+        /// A part of the answer is longer than is believed, or taken.
+        package static var replyTooLong: Code { Code(.replyTooLong) }
         /// Too much waits to be sent already; the command was not accepted.
         package static var overloaded: Code { Code(.overloaded) }
         /// The client was shut down before the command was sent.
@@ -51,6 +53,8 @@ package struct RedisClientError: Error, Sendable {
         self.underlying = underlying
     }
 
+    static let late = RedisClientError(.timedOut, "the server did not answer in time")
+
     /// Nothing can be sent or heard any more.
     static let eventLoopEnded = RedisClientError(.shutDown, "the event loop of the client has ended")
 
@@ -68,7 +72,7 @@ package struct RedisClientError: Error, Sendable {
     /// Whether the server may have executed the command. `false` is certain; `true` is not.
     package var mayHaveExecuted: Bool {
         switch code {
-        case .unknownOutcome, .timedOut: true
+        case .unknownOutcome, .timedOut, .replyTooLong: true
         case .server: !(serverError?.isRefusedBeforeExecution ?? false)
         default: false
         }

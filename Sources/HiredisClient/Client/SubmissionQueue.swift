@@ -34,13 +34,27 @@ struct SubmissionQueue<Completion> {
         case refuse(RedisClientError)
     }
 
-    mutating func submit(_ command: RedisCommand, deadline: NIODeadline, completion: Completion) -> SubmitAction {
+    mutating func submit(
+        _ command: RedisCommand,
+        deadline: NIODeadline,
+        order: RedisOrder = .none,
+        sequence: UInt64 = 0,
+        completion: Completion
+    ) -> SubmitAction {
         if let refusal { return .refuse(refusal) }
         guard submissions.count < maximumCount, bytes.readableBytes < maximumBytes else {
             return .refuse(RedisClientError(.overloaded, "too many commands wait to be sent"))
         }
         let byteCount = command.encode(into: &bytes)
-        submissions.append(Submission(completion: completion, deadline: deadline, byteCount: byteCount))
+        submissions.append(
+            Submission(
+                completion: completion,
+                deadline: deadline,
+                byteCount: byteCount,
+                order: order,
+                sequence: sequence
+            )
+        )
         earliest = min(earliest, deadline)
         if isWakeScheduled { return submissions.count % Self.worthWriting == 0 ? .write : .none }
         isWakeScheduled = true
@@ -50,6 +64,13 @@ struct SubmissionQueue<Completion> {
     /// Write every 64 commands, so that the server works on them while we still parse earlier replies: with all of them
     /// in one piece at the end, server and client would wait for one another.
     private static var worthWriting: Int { 64 }
+
+    /// As ``ConnectionMachine/hold(_:sequence:in:)``, for what waits here.
+    mutating func hold(_ completion: Completion, sequence: UInt64, in order: RedisOrder) -> Bool {
+        guard let index = submissions.firstIndex(where: { $0.follows(sequence, in: order) }) else { return false }
+        submissions[index].before.append(completion)
+        return true
+    }
 
     /// The event loop looks at the queue: from here on, a submission must wake it again.
     mutating func awoke() {

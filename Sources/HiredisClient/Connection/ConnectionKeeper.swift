@@ -37,7 +37,7 @@ final class ConnectionKeeper {
         self.eventLoop = eventLoop
         reporter = ConnectionReporter(
             configuration: configuration,
-            purpose: channel == nil ? .commands : .inbox,
+            purpose: channel == nil ? configuration.purpose : .inbox,
             logger: logger
         )
         machine = ReconnectMachine(backoff: configuration.backoff)
@@ -142,11 +142,13 @@ final class ConnectionKeeper {
                 times: .init(
                     handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
                     pingInterval: TimeAmount(configuration.pingInterval),
-                    pingTimeout: TimeAmount(configuration.pingTimeout)
+                    pingTimeout: TimeAmount(configuration.pingTimeout),
+                    silence: TimeAmount(configuration.commandTimeout)
                 ),
                 now: eventLoop.now
             ),
             limits: configuration.limits,
+            silence: TimeAmount(configuration.commandTimeout),
             delegate: self
         )
         current = connection

@@ -6,6 +6,38 @@ struct Submission<Completion> {
     let deadline: NIODeadline
     /// How many bytes the encoded command takes.
     let byteCount: Int
+    /// What has the same number is to be carried out in the order in which it was submitted.
+    var order = RedisOrder.none
+    /// Which of them was submitted first.
+    var sequence: UInt64 = 0
+    /// Answered first, with the same result: what waits to learn whether this was carried out before it.
+    var before: [Completion] = []
+
+    init(
+        completion: Completion,
+        deadline: NIODeadline,
+        byteCount: Int,
+        order: RedisOrder = .none,
+        sequence: UInt64 = 0
+    ) {
+        self.completion = completion
+        self.deadline = deadline
+        self.byteCount = byteCount
+        self.order = order
+        self.sequence = sequence
+    }
+
+    /// Whether it is to be carried out after what has this number, and in that order.
+    func follows(_ sequence: UInt64, in order: RedisOrder) -> Bool {
+        self.order == order && self.sequence > sequence
+    }
+}
+
+extension Submission where Completion == RedisClient.Completion {
+    func answer(_ result: Result<RESPValue, RedisClientError>) {
+        for completion in before { completion(result) }
+        completion(result)
+    }
 }
 
 extension Submission: Sendable where Completion: Sendable {}
@@ -18,6 +50,8 @@ struct ConnectionMachine<Completion> {
         var handshakeTimeout: TimeAmount
         var pingInterval: TimeAmount
         var pingTimeout: TimeAmount
+        /// How long nothing may move in either direction while something is to be answered.
+        var silence: TimeAmount
     }
 
     private enum State {
@@ -32,6 +66,8 @@ struct ConnectionMachine<Completion> {
 
     private enum Expected {
         case answer(Submission<Completion>, sentAt: NIODeadline)
+        /// The answer to what was answered in its place when its time was over, though something still moved.
+        case unwanted(sentAt: NIODeadline)
         case pong
     }
 
@@ -43,6 +79,8 @@ struct ConnectionMachine<Completion> {
     private var state = State.handshaking(step: 0)
     private var inFlight = CircularBuffer<Expected>()
     private var lastHeard: NIODeadline
+    /// When the other side was last seen to take something.
+    private var lastTaken: NIODeadline
     /// When the outstanding ping is given up; any byte heard is as good as its answer.
     private var pingDeadline: NIODeadline?
 
@@ -52,6 +90,7 @@ struct ConnectionMachine<Completion> {
         self.times = times
         openedAt = now
         lastHeard = now
+        lastTaken = now
     }
 
     /// Commands may be submitted.
@@ -73,14 +112,43 @@ struct ConnectionMachine<Completion> {
         }
     }
 
-    /// Since when nothing was heard while something was to be answered; the distant future if nothing is.
+    /// Calls `completion` with the result of the first command in flight that was to follow this one, before that one's
+    /// own; `false` if there is none. O(commands in flight).
+    mutating func hold(_ completion: Completion, sequence: UInt64, in order: RedisOrder) -> Bool {
+        for index in inFlight.indices {
+            guard case .answer(var submission, let sentAt) = inFlight[index],
+                submission.follows(sequence, in: order)
+            else { continue }
+            submission.before.append(completion)
+            inFlight[index] = .answer(submission, sentAt: sentAt)
+            return true
+        }
+        return false
+    }
+
+    /// Since when nothing has moved while something was to be answered; the distant future if nothing is.
     var silentSince: NIODeadline {
         switch inFlight.first {
-        case .answer(_, let sentAt): max(lastHeard, sentAt)
-        case .pong: lastHeard
+        case .answer(_, let sentAt), .unwanted(let sentAt): max(lastHeard, lastTaken, sentAt)
+        case .pong: max(lastHeard, lastTaken)
         case nil: .distantFuture
         }
     }
+
+    /// When the connection is given up unless something moves before.
+    private var silenceEnd: NIODeadline? {
+        switch inFlight.first {
+        case .answer(let submission, let sentAt):
+            silentSince + min(times.silence, submission.deadline - sentAt)
+        case .unwanted(let sentAt):
+            // A server that is always late must not be sent more and more.
+            min(silentSince + times.silence, sentAt + times.silence * Self.longestUnwanted)
+        case .pong, nil:
+            nil
+        }
+    }
+
+    private static var longestUnwanted: Int { 5 }
 
     // MARK: Replies in
 
@@ -90,12 +158,17 @@ struct ConnectionMachine<Completion> {
         pingDeadline = nil
     }
 
+    /// The other side took some of what it was sent.
+    mutating func taken(now: NIODeadline) {
+        lastTaken = now
+    }
+
     enum ReplyAction {
         case none
         case becameReady
-        case answer(Completion, Result<RESPValue, RedisClientError>)
+        case answer(Submission<Completion>, Result<RESPValue, RedisClientError>)
         /// Answer, then close: it was the last command of a connection that retires.
-        case answerAndClose(Completion, Result<RESPValue, RedisClientError>, RedisClientError)
+        case answerAndClose(Submission<Completion>, Result<RESPValue, RedisClientError>, RedisClientError)
         case deliver(message: [UInt8])
         case close(RedisClientError)
     }
@@ -123,16 +196,23 @@ struct ConnectionMachine<Completion> {
         switch inFlight.popFirst() {
         case .answer(let submission, _):
             let result: Result<RESPValue, RedisClientError>
-            if case .error(let error) = reply {
+            switch reply {
+            case .error(let error):
                 result = .failure(.server(error))
                 retire(after: error)
-            } else {
+            case .tooLong(let bytes):
+                result = .failure(RedisClientError(.replyTooLong, "the answer has a part of \(bytes) bytes"))
+            case .simpleString, .integer, .bulk, .array, .null:
                 result = .success(reply)
             }
             if case .retiring(let reason) = state, inFlight.isEmpty {
-                return .answerAndClose(submission.completion, result, reason)
+                return .answerAndClose(submission, result, reason)
             }
-            return .answer(submission.completion, result)
+            return .answer(submission, result)
+        case .unwanted:
+            if case .error(let error) = reply { retire(after: error) }
+            guard case .retiring(let reason) = state, inFlight.isEmpty else { return .none }
+            return .close(reason)
         case .pong:
             guard case .error(let error) = reply else { return .none }
             return .close(
@@ -170,6 +250,8 @@ struct ConnectionMachine<Completion> {
     enum TimerAction {
         case none
         case sendPing
+        /// The time of these is over; the connection is as good as before.
+        case answerLate([Submission<Completion>])
         case close(RedisClientError)
     }
 
@@ -181,9 +263,11 @@ struct ConnectionMachine<Completion> {
             guard now >= openedAt + times.handshakeTimeout else { return .none }
             return .close(RedisClientError(.connectionFailed, "the server did not answer the handshake in time"))
         case .ready, .retiring:
-            if earliestDeadline.map({ $0 <= now }) ?? false {
-                return .close(RedisClientError(.timedOut, "the server did not answer in time"))
+            if let silenceEnd, silenceEnd <= now {
+                return .close(.late)
             }
+            let late = takeLate(now: now)
+            if !late.isEmpty { return .answerLate(late) }
             if let pingDeadline {
                 guard now >= pingDeadline else { return .none }
                 return .close(RedisClientError(.timedOut, "the server did not answer PING in time"))
@@ -208,8 +292,22 @@ struct ConnectionMachine<Completion> {
         case .ready, .retiring:
             // While commands are in flight there is no ping; look again in an interval's time.
             let ping = pingDeadline ?? (inFlight.isEmpty ? lastHeard : now) + times.pingInterval
-            return min(ping, earliestDeadline ?? ping)
+            return min(ping, earliestDeadline ?? ping, silenceEnd ?? ping)
         }
+    }
+
+    /// What is past its deadline while something moves: its answer will come, and is not worth waiting for.
+    private mutating func takeLate(now: NIODeadline) -> [Submission<Completion>] {
+        guard let earliestDeadline, earliestDeadline <= now else { return [] }
+        var late: [Submission<Completion>] = []
+        for index in inFlight.indices {
+            guard case .answer(let submission, let sentAt) = inFlight[index], submission.deadline <= now else {
+                continue
+            }
+            late.append(submission)
+            inFlight[index] = .unwanted(sentAt: sentAt)
+        }
+        return late
     }
 
     private var earliestDeadline: NIODeadline? {
@@ -225,21 +323,21 @@ struct ConnectionMachine<Completion> {
     /// Closes for good; returns everything in flight with the failure it is to be answered with.
     ///
     /// Commands past their deadline have timed out; the fate of the others is unknown, for `reason`.
-    mutating func close(_ reason: RedisClientError, now: NIODeadline) -> [(Completion, RedisClientError)] {
+    mutating func close(_ reason: RedisClientError, now: NIODeadline) -> [(Submission<Completion>, RedisClientError)] {
         state = .closed
         let abandoned = inFlight
         inFlight = CircularBuffer()
         return abandoned.compactMap { expected in
             guard case .answer(let submission, _) = expected else { return nil }
             if submission.deadline <= now {
-                return (submission.completion, RedisClientError(.timedOut, "the server did not answer in time"))
+                return (submission, .late)
             }
             let lost = RedisClientError(
                 .unknownOutcome,
                 "the connection was lost before the answer",
                 underlying: reason
             )
-            return (submission.completion, lost)
+            return (submission, lost)
         }
     }
 }

@@ -31,16 +31,21 @@ final class RedisConnection: ChannelInboundHandler {
     private weak var delegate: (any RedisConnectionDelegate)?
     private var timer: Scheduled<Void>?
     private var timerDeadline = NIODeadline.distantFuture
+    private let silence: TimeAmount
+    /// What was still to be taken by the other side when that was last looked at.
+    private var untaken = 0
 
     init(
         channel: any Channel,
         machine: ConnectionMachine<Completion>,
         limits: RESPLimits,
+        silence: TimeAmount,
         delegate: any RedisConnectionDelegate
     ) {
         self.channel = channel
         self.machine = machine
         reader = RESPReader(limits: limits)
+        self.silence = silence
         self.delegate = delegate
     }
 
@@ -59,11 +64,33 @@ final class RedisConnection: ChannelInboundHandler {
 
     /// Writes a batch; every submission in it is answered exactly once from here on. Only while ``canWrite``.
     func write(_ bytes: ByteBuffer, _ submissions: [Submission<Completion>], earliest: NIODeadline) {
-        machine.submit(submissions, now: eventLoop.now)
+        let now = eventLoop.now
+        machine.submit(submissions, now: now)
         channel.writeAndFlush(bytes, promise: nil)
-        if earliest < timerDeadline {
-            arm(earliest)
+        if bytes.readableBytes > Self.longWrite {
+            untaken = max(untaken, bytes.readableBytes)
         }
+        let wake = min(earliest, now + silence)
+        if wake < timerDeadline {
+            arm(wake)
+        }
+    }
+
+    /// See ``ConnectionMachine/hold(_:sequence:in:)``.
+    func hold(_ completion: @escaping Completion, sequence: UInt64, in order: RedisOrder) -> Bool {
+        machine.hold(completion, sequence: sequence, in: order)
+    }
+
+    /// What is shorter is taken at once, or not at all.
+    private static let longWrite = 64 << 10
+
+    /// A long write is on its way for as long as less and less of it is left: here, and in the kernel, unacknowledged.
+    private func lookAtUntaken() {
+        guard untaken > Self.longWrite else { return }
+        let buffered = (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        let left = buffered + channel.unacknowledgedBytes
+        if left < untaken { machine.taken(now: eventLoop.now) }
+        untaken = left
     }
 
     /// Closes for good; idempotent.
@@ -79,8 +106,8 @@ final class RedisConnection: ChannelInboundHandler {
         channel.close(mode: .all, promise: nil)
         // The owner first: a command that a completion submits must find no connection rather than this one.
         delegate?.connection(self, closed: reason)
-        for (completion, error) in abandoned {
-            completion(.failure(error))
+        for (submission, error) in abandoned {
+            submission.answer(.failure(error))
         }
     }
 
@@ -138,10 +165,10 @@ final class RedisConnection: ChannelInboundHandler {
         case .becameReady:
             rearm()
             delegate?.connectionBecameReady(self)
-        case .answer(let completion, let result):
-            completion(result)
-        case .answerAndClose(let completion, let result, let reason):
-            completion(result)
+        case .answer(let submission, let result):
+            submission.answer(result)
+        case .answerAndClose(let submission, let result, let reason):
+            submission.answer(result)
             close(reason)
         case .deliver(let message):
             delegate?.connection(self, received: message)
@@ -153,9 +180,13 @@ final class RedisConnection: ChannelInboundHandler {
     private func timerFired() {
         timer = nil
         timerDeadline = .distantFuture
+        lookAtUntaken()
         switch machine.timerFired(now: eventLoop.now) {
         case .none:
             rearm()
+        case .answerLate(let submissions):
+            rearm()
+            for submission in submissions { submission.answer(.failure(.late)) }
         case .sendPing:
             var bytes = channel.allocator.buffer(capacity: 16)
             RedisCommand("PING").encode(into: &bytes)
@@ -178,5 +209,20 @@ final class RedisConnection: ChannelInboundHandler {
         timer = eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
             self?.timerFired()
         }
+    }
+}
+
+extension Channel {
+    /// What the kernel has taken to send and the other side has not acknowledged; 0 where that cannot be asked.
+    fileprivate var unacknowledgedBytes: Int {
+        #if os(Linux)
+            var count: CInt = 0
+            _ = try? pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { socket in
+                _ = ioctl(socket, UInt(TIOCOUTQ), &count)
+            }
+            return Int(count)
+        #else
+            return 0
+        #endif
     }
 }

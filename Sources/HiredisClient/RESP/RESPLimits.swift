@@ -4,6 +4,9 @@
 package struct RESPLimits: Sendable, Hashable {
     /// Longest bulk string, in bytes.
     package var maximumBulkBytes = 16 << 20
+    /// Longest bulk string that is read over, and told as too long, where it is longer than the above. One that is
+    /// longer still ends the stream. 0: none is read over.
+    package var maximumSkippedBytes = 0
     /// Longest reply in all, in bytes as they travel. Also the most that is ever buffered.
     package var maximumReplyBytes = 32 << 20
     /// Most elements that the arrays of one reply announce in all.

@@ -2,12 +2,17 @@ import CHiredis
 
 /// Makes replies of a stream of bytes, however it is cut: hiredis parses, behind a scanner that bounds what it is fed.
 ///
+/// A reply with a string that is too long is read over and told as ``RESPValue/tooLong(_:)``: those behind it are as
+/// good as any.
+///
 /// Not thread-safe: one owner.
 package struct RESPReader: ~Copyable {
     /// `nil` only if there was no memory for it.
-    private let reader: UnsafeMutablePointer<redisReader>?
+    private var reader: UnsafeMutablePointer<redisReader>?
     private var scanner: RESPScanner
     private var violation: RESPViolation?
+    /// Replies that were taken from hiredis early, because of one that is too long.
+    private var early: [RESPValue] = []
 
     package init(limits: RESPLimits = RESPLimits()) {
         reader = redisReaderCreate()
@@ -23,21 +28,53 @@ package struct RESPReader: ~Copyable {
 
     /// Takes the next bytes of the stream. What is wrong with them is told by ``next()``, after the replies before it.
     package mutating func feed(_ bytes: UnsafeRawBufferPointer) {
-        guard violation == nil, let reader else { return }
-        let (accepted, violation) = scanner.scan(bytes)
-        self.violation = violation
-        guard accepted > 0, let start = bytes.baseAddress else { return }
-        if redisReaderFeed(reader, start.assumingMemoryBound(to: CChar.self), accepted) != REDIS_OK {
-            self.violation = .refused(String(cString: chiredis_reader_error(reader)))
+        var rest = bytes
+        while !rest.isEmpty, violation == nil {
+            let skippedBefore = scanner.skipped
+            let (accepted, violation) = scanner.scan(rest)
+            if skippedBefore == nil {
+                parse(UnsafeRawBufferPointer(rebasing: rest[..<accepted]))
+            }
+            if skippedBefore == nil, scanner.skipped != nil {
+                dropPartialReply()
+            } else if let skippedBefore, scanner.skipped == nil {
+                early.append(.tooLong(skippedBefore))
+            }
+            self.violation = self.violation ?? violation
+            rest = UnsafeRawBufferPointer(rebasing: rest[accepted...])
         }
+    }
+
+    private mutating func parse(_ bytes: UnsafeRawBufferPointer) {
+        guard let reader, let start = bytes.baseAddress, !bytes.isEmpty else { return }
+        if redisReaderFeed(reader, start.assumingMemoryBound(to: CChar.self), bytes.count) != REDIS_OK {
+            violation = .refused(String(cString: chiredis_reader_error(reader)))
+        }
+    }
+
+    /// What hiredis has of the reply that is too long goes away with its reader.
+    private mutating func dropPartialReply() {
+        do throws(RESPViolation) {
+            while scanner.completeReplies > 0, let reply = try parsed() { early.append(reply) }
+        } catch {
+            violation = error
+        }
+        redisReaderFree(reader)
+        reader = redisReaderCreate()
+        if reader == nil { violation = .refused("out of memory") }
     }
 
     /// The next whole reply, or `nil` if more bytes are needed. A violation is final: it is thrown on every later call.
     package mutating func next() throws(RESPViolation) -> RESPValue? {
-        guard scanner.completeReplies > 0, let reader else {
-            if let violation { throw violation }
-            return nil
-        }
+        if !early.isEmpty { return early.removeFirst() }
+        if scanner.completeReplies > 0, let reply = try parsed() { return reply }
+        if let violation { throw violation }
+        return nil
+    }
+
+    /// - Precondition: there is a whole reply.
+    private mutating func parsed() throws(RESPViolation) -> RESPValue? {
+        guard let reader else { return nil }
         var reply: UnsafeMutablePointer<redisReply>?
         let status = chiredis_next(reader, &reply)
         guard status == chiredis_complete, let reply else {

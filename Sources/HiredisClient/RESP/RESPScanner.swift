@@ -37,6 +37,8 @@ struct RESPScanner {
 
     /// Replies that ended so far and were not yet taken.
     private(set) var completeReplies = 0
+    /// The length of the bulk string because of which the reply is read over.
+    private(set) var skipped: Int?
 
     init(limits: RESPLimits) {
         self.limits = limits
@@ -48,13 +50,15 @@ struct RESPScanner {
         completeReplies -= 1
     }
 
-    /// Moves on over `bytes`; returns how many are in order and, if that is not all, what is wrong with the next.
+    /// Moves on over `bytes`, up to where a reply turns out to be too long, or one that was too long ends: there
+    /// ``skipped`` changes. Returns how many are in order and, if that is not all, what is wrong with the next.
     ///
     /// After a violation the scanner must not be used again.
     mutating func scan(_ bytes: UnsafeRawBufferPointer) -> (accepted: Int, violation: RESPViolation?) {
         var index = 0
+        let wasSkipping = skipped != nil
         do throws(RESPViolation) {
-            while index < bytes.count {
+            while index < bytes.count, (skipped != nil) == wasSkipping {
                 if case .body(let missing) = state {
                     let step = min(missing, bytes.count - index)
                     state = step == missing ? .bodyCarriageReturn : .body(missing - step)
@@ -128,11 +132,13 @@ struct RESPScanner {
             } else if header.isArray {
                 guard elements + header.value <= limits.maximumElements else { throw .tooManyElements }
             } else {
-                guard header.value <= limits.maximumBulkBytes else { throw .bulkTooLong }
+                guard header.value <= max(limits.maximumBulkBytes, limits.maximumSkippedBytes) else {
+                    throw .bulkTooLong
+                }
             }
         case .carriageReturn:
             guard header.digits > 0 else { throw .malformedHeader }
-            if !header.isArray, !header.isNegative {
+            if !header.isArray, !header.isNegative, header.value <= limits.maximumBulkBytes {
                 guard replyBytes + header.value <= limits.maximumReplyBytes else { throw .replyTooLong }
             }
             state = .headerLineFeed(header)
@@ -147,7 +153,12 @@ struct RESPScanner {
         if header.isNegative {
             endElement()
         } else if !header.isArray {
-            replyBytes += header.value
+            if header.value > limits.maximumBulkBytes {
+                // Nothing of it is kept, so it does not count.
+                skipped = max(skipped ?? 0, header.value)
+            } else {
+                replyBytes += header.value
+            }
             state = header.value == 0 ? .bodyCarriageReturn : .body(header.value)
         } else if header.value == 0 {
             endElement()
@@ -167,7 +178,8 @@ struct RESPScanner {
             }
             open.removeLast()
         }
-        completeReplies += 1
+        if skipped == nil { completeReplies += 1 }
+        skipped = nil
         replyBytes = 0
         elements = 0
     }

@@ -9,6 +9,8 @@ package enum RESPValue: Sendable, Hashable {
     case array([RESPValue])
     /// The null bulk string and the null array, which mean the same.
     case null
+    /// A reply with a string of so many bytes, more than is believed; it was read over.
+    case tooLong(Int)
 }
 
 extension RESPValue {
@@ -17,7 +19,7 @@ extension RESPValue {
         switch self {
         case .bulk(let bytes): bytes
         case .simpleString(let string): Array(string.utf8)
-        case .error, .integer, .array, .null: nil
+        case .error, .integer, .array, .null, .tooLong: nil
         }
     }
 
@@ -26,7 +28,7 @@ extension RESPValue {
         switch self {
         case .bulk(let bytes): String(decoding: bytes, as: UTF8.self)
         case .simpleString(let string): string
-        case .error, .integer, .array, .null: nil
+        case .error, .integer, .array, .null, .tooLong: nil
         }
     }
 

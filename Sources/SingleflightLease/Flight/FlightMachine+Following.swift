@@ -596,11 +596,10 @@ package struct Following: Sendable {
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
             // Unreachable is not canceled: the flight may well run. But for longer than a command timeout nobody waits
-            // for a store that cannot be asked, neither at first nor here; and for one that is known to be down, not at
-            // all.
+            // for a store that cannot be asked, neither at first nor here.
             let giveUpAt = unansweredSince.advanced(by: self.terms.commandTimeout)
             let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
-            guard error.code != .shutDown, error.code != .down, retryAt < giveUpAt else {
+            guard error.code != .shutDown, error.code != .tooLarge, retryAt < giveUpAt else {
                 return self.end(with: .unavailable(error))
             }
             self.state = .waiting(waiting)

@@ -520,7 +520,7 @@ package struct Leading: Sendable {
             return [release] + self.end(completing, with: self.unverified(error))
         }
         var actions: [FlightAction] = []
-        if completing.mustResolve, error.code == .down || retryAt >= completing.verdictBy {
+        if completing.mustResolve, retryAt >= completing.verdictBy {
             // The local callers have waited long enough; those elsewhere may still get the result.
             completing.mustResolve = false
             actions.append(.tell(completing.override ?? self.unverified(error)))

@@ -94,8 +94,8 @@ public struct DistributedGroupConfiguration: Sendable {
 
     /// What is kept and passed on of a flight's result.
     public struct Results: Sendable {
-        /// How long an encoded value may be, in bytes. An error that is longer in its encoded form is told as a
-        /// ``RemoteFailure``.
+        /// How long an encoded value may be, in bytes; no longer than the store takes, which is checked when a group is
+        /// made. An error that is longer in its encoded form is told as a ``RemoteFailure``.
         public var maximumBytes: Int
         /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h. Raised if need be to
         /// `lease.duration + min(500 ms, lease.duration / 10) + 2 × commandTimeout`, the longest a follower takes to

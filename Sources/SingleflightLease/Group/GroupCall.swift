@@ -83,7 +83,7 @@ package struct GroupCall: Sendable {
             Completion(
                 result: .failure(
                     DistributedGroupError(
-                        error.code == .refused ? .refused : .unavailable,
+                        DistributedGroupError.Code(error.code),
                         "the store could not be asked: \(error)",
                         underlying: error
                     )
@@ -143,4 +143,15 @@ package enum CallStep: Sendable {
     /// It waits for a flight; ``GroupCore/resumed(_:_:work:)`` says what comes after.
     case waits(CallWait)
     case ended(Outcome<ErasedValue>)
+}
+
+extension DistributedGroupError.Code {
+    /// What it is to a caller that the store could not be asked.
+    fileprivate init(_ code: LeaseStoreError.Code) {
+        switch code {
+        case .refused: self = .refused
+        case .tooLarge: self = .resultTooLarge
+        default: self = .unavailable
+        }
+    }
 }

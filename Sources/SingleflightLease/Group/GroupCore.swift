@@ -53,6 +53,15 @@ package final class GroupCore: Sendable {
                 "the codec's identifier \(codec.identifier.debugDescription) is not 1 to \(Envelope.maximumNameBytes) bytes"
             )
         }
+        guard configuration.maximumResultBytes <= store.maximumPayloadBytes else {
+            throw DistributedGroupError(
+                .invalidConfiguration,
+                """
+                maximumResultBytes is \(configuration.results.maximumBytes), more than the \(store.maximumPayloadBytes) that \
+                the store takes
+                """
+            )
+        }
         let coder = PayloadCoder(
             codec: codec,
             typedFailures: configuration.results.typedFailures,

@@ -1,10 +1,10 @@
 /// Whatever keeps leases: the seam between the lease layer and Redis, or the in-memory store of the test kit.
 ///
 /// Every request answers by calling `reply` exactly once, whatever happens: with the store's word, or with a
-/// ``LeaseStoreError`` within the store's command timeout. A reply may come on any thread, also before the method
-/// returns; it must be short. Callbacks instead of `async` functions, because a flight is a chain of small steps: each
-/// hop to a task and back would cost more than the step (10 µs of latency measured), and because a simulation can then
-/// run the real code in one thread.
+/// ``LeaseStoreError`` within the store's command timeout; what carries a large result may take as long as it moves. A
+/// reply may come on any thread, also before the method returns; it must be short. Callbacks instead of `async`
+/// functions, because a flight is a chain of small steps: each hop to a task and back would cost more than the step (10
+/// µs of latency measured), and because a simulation can then run the real code in one thread.
 ///
 /// A token is drawn before it is sent. Under it every request is idempotent: after an error that leaves open whether
 /// the request was carried out (``LeaseStoreError/mayHaveExecuted``), the same request may be sent again.
@@ -14,6 +14,9 @@ public protocol LeaseStore: Sendable {
 
     /// The time within which every request is answered.
     var commandTimeout: Duration { get }
+
+    /// How long an encoded result may be that the store passes on, in bytes.
+    var maximumPayloadBytes: Int { get }
 
     /// This process's inbox.
     var inbox: InboxID { get }
@@ -31,6 +34,11 @@ public protocol LeaseStore: Sendable {
     /// Carries out a request and answers with a reply of the same kind. What is required and promised stands at each
     /// kind of request.
     func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>)
+}
+
+extension LeaseStore {
+    /// No limit, unless a store has one.
+    public var maximumPayloadBytes: Int { .max }
 }
 
 /// Receives a store's answer, exactly once.

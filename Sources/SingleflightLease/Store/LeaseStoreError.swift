@@ -5,7 +5,7 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failure; more may come.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
-            case unavailable, down, timedOut, refused, invalidRequest, protocolViolation, shutDown
+            case unavailable, down, timedOut, tooLarge, refused, invalidRequest, protocolViolation, shutDown
         }
 
         private let kind: Kind
@@ -21,6 +21,8 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
         public static let down = Code(.down)
         /// No answer came within the command timeout.
         public static let timedOut = Code(.timedOut)
+        /// A result is longer than the store, or this process, takes; or it could not be passed on in two attempts.
+        public static let tooLarge = Code(.tooLarge)
         /// The store does not let us: authentication or permission.
         public static let refused = Code(.refused)
         /// The request itself is wrong, and would be wrong again.

@@ -98,8 +98,8 @@ package struct RedisProbe: Sendable {
         if !write.isRefused, let error = write.error { facts.writeError = error.message }
         var commands: [(name: String, arguments: [RedisArgument])] = [
             ("GET", [key]), ("SREM", [key, "1"]), ("SCARD", [key]), ("SMEMBERS", [key]), ("PEXPIRE", [key, "5000"]),
-            ("PTTL", [key]), ("TIME", []), ("ROLE", []), ("EVALSHA", [.string(Self.unknownHash), "0"]),
-            ("EVAL", ["return 1", "0"]), ("DEL", [key]),
+            ("PTTL", [key]), ("STRLEN", [key]), ("TIME", []), ("ROLE", []),
+            ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("DEL", [key]),
         ]
         // Where no string could be written, SADD would make a set without a time to live.
         if write.error == nil { commands.insert(("SADD", [key, "1"]), at: 0) }

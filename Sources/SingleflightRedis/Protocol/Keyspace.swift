@@ -29,6 +29,8 @@ struct Keyspace: Sendable {
         fileprivate var name: String
         /// Whether the key's name is a digest of the key.
         var isDigest: Bool
+        /// What the requests about the key have in common.
+        var order: RedisOrder
 
         var lease: RedisArgument { .joined(self.tag, "lease:", self.name) }
         var wait: RedisArgument { .joined(self.tag, "wait:", self.name) }
@@ -45,10 +47,12 @@ struct Keyspace: Sendable {
 
     func names(of key: FlightKey) -> Names {
         let encoded = Self.encode(key.bytes)
+        let checksum = Self.checksum(of: key)
         return Names(
-            tag: self.tags[Self.partition(of: key)],
+            tag: self.tags[Int(checksum) % Self.partitionCount],
             name: Self.name(group: key.group, encodedKey: encoded.text),
-            isDigest: encoded.isDigest
+            isDigest: encoded.isDigest,
+            order: RedisOrder(checksum)
         )
     }
 
@@ -65,11 +69,15 @@ struct Keyspace: Sendable {
 
     /// Spreads the keys of a namespace over a cluster's slots.
     static func partition(of key: FlightKey) -> Int {
+        Int(self.checksum(of: key)) % Self.partitionCount
+    }
+
+    private static func checksum(of key: FlightKey) -> UInt16 {
         var crc: UInt16 = 0
         crc.addCRC16(key.group.utf8)
         crc.addCRC16(CollectionOfOne(UInt8(ascii: ":")))
         crc.addCRC16(key.bytes)
-        return Int(crc) % Self.partitionCount
+        return crc
     }
 
     /// Printable ASCII stands as it is, but for `%`, `{`, `}` and space; a leading `~` marks a digest and is escaped,

@@ -183,6 +183,7 @@ extension LeaseStoreError {
             switch error.code {
             case .timedOut: .timedOut
             case .outage: .down
+            case .replyTooLong: .tooLarge
             case .authenticationFailed: .refused
             case .shutDown: .shutDown
             case .protocolViolation: .protocolViolation

@@ -121,7 +121,9 @@ enum ExpectedAnswer: Sendable {
         case (.value, .value): true
         case (.canceled(let expected), .canceled(let reason)): expected == reason
         case (.failed(let code, let words), .failed(let error)):
-            error.code == code && words.allSatisfy { error.message.contains($0) }
+            // Once that has lasted for a command timeout, the store is known to be down.
+            (error.code == code || error.code == .down && [.unavailable, .timedOut].contains(code))
+                && words.allSatisfy { error.message.contains($0) }
         default: false
         }
     }

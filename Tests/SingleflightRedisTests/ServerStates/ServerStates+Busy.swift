@@ -92,7 +92,7 @@ extension ServerStates {
     /// Nothing is heard of the server, neither good nor bad.
     private static func silence(_ follower: ExpectedAnswer...) -> ServerState.Answers {
         ServerState.Answers(
-            newcomer: [nothingHeard],
+            newcomer: [nothingHeard, noConnection, noHandshake],
             leader: [nothingHeard, noConnection, noHandshake, .leaseEnded],
             follower: follower
         )

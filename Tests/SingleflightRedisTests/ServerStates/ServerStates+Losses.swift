@@ -63,7 +63,11 @@ extension ServerStates {
             },
             heal: { _ in },
             brief: .undisturbed,
-            lasting: .stillLed
+            lasting: .init(
+                newcomer: [.value, .failed(.unavailable, "cannot connect to")],
+                leader: [.value],
+                follower: [.value]
+            )
         ),
         ServerState(
             name: "forgets scripts over and over, SCRIPT FLUSH",

@@ -79,6 +79,7 @@ extension RESPValue {
         case .bulk(let bytes): Array("$\(bytes.count)\r\n".utf8) + bytes + Array("\r\n".utf8)
         case .array(let elements): Array("*\(elements.count)\r\n".utf8) + elements.flatMap(\.encoded)
         case .null: Array("$-1\r\n".utf8)
+        case .tooLong: []
         }
     }
 }
