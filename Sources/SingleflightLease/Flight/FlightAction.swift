@@ -34,6 +34,16 @@ package enum FlightRequest: Sendable, Equatable {
     case release(LeaseToken, ReleaseRequest.Mode)
     /// End the flight for everybody, for a reason of the leader's.
     case revoke(LeaseToken, reason: String)
+
+    /// The token that the request is sent under, or asks about; `nil` where it is about whatever flight there is.
+    var token: LeaseToken? {
+        switch self {
+        case .look: nil
+        case .enter(let token, _, _), .poll(let token, _), .leave(let token), .renew(let token, _, _),
+            .complete(let token, _), .release(let token, _), .revoke(let token, _):
+            token
+        }
+    }
 }
 
 /// Why a running operation is canceled.

@@ -53,11 +53,11 @@ package final class GroupCore: Sendable {
                 "the codec's identifier \(codec.identifier.debugDescription) is not 1 to \(Envelope.maximumNameBytes) bytes"
             )
         }
-        guard configuration.maximumResultBytes <= store.maximumPayloadBytes else {
+        guard configuration.results.maximumBytes <= store.maximumPayloadBytes else {
             throw DistributedGroupError(
                 .invalidConfiguration,
                 """
-                maximumResultBytes is \(configuration.results.maximumBytes), more than the \(store.maximumPayloadBytes) that \
+                results.maximumBytes is \(configuration.results.maximumBytes), more than the \(store.maximumPayloadBytes) that \
                 the store takes
                 """
             )
