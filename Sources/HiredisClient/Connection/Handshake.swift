@@ -29,10 +29,11 @@ struct Handshake: Sendable, Hashable {
         if let name = configuration.clientName {
             steps.append(.setName(name))
         }
+        // Who puts up with a replica puts up with any server, and looks what it is like later.
         if configuration.requiresPrimary {
             steps.append(.role)
+            steps.append(.ping)
         }
-        steps.append(.ping)
         if let channel {
             steps.append(.subscribe(channel: channel))
         }

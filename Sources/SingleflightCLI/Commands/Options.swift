@@ -21,20 +21,38 @@ package struct ConnectionOptions: ParsableArguments {
     )
     var namespace: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A context of ~/.config/singleflight/contexts: URL and namespace under one name. (env: SINGLEFLIGHT_CONTEXT)",
+            valueName: "name"
+        )
+    )
+    var context: String?
+
     package init() {}
 
     static let defaultURL = "redis://127.0.0.1:6379"
     static let defaultNamespace = "default"
 
     package func resolvedURL(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
-        url ?? environment["SINGLEFLIGHT_URL"].nonEmpty ?? Self.defaultURL
+        url ?? inContext(environment)["SINGLEFLIGHT_URL"].nonEmpty ?? Self.defaultURL
     }
 
     package func resolvedNamespace(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
-        namespace ?? environment["SINGLEFLIGHT_NAMESPACE"].nonEmpty ?? Self.defaultNamespace
+        namespace ?? inContext(environment)["SINGLEFLIGHT_NAMESPACE"].nonEmpty ?? Self.defaultNamespace
+    }
+
+    /// The environment as the context has it. What is wrong with that was told when the command line was checked.
+    private func inContext(_ environment: [String: String]) -> [String: String] {
+        (try? Contexts.applied(to: environment, named: context)) ?? environment
     }
 
     package func validate() throws {
+        do {
+            _ = try Contexts.applied(to: ProcessInfo.processInfo.environment, named: context)
+        } catch {
+            throw ValidationError("\(error)")
+        }
         try Self.check(url: resolvedURL(), of: url == nil ? "SINGLEFLIGHT_URL" : "--url")
         let namespace = resolvedNamespace()
         guard FlightKey.isName(namespace) else {

@@ -5,19 +5,23 @@ struct SingleflightCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "singleflight",
         abstract: "One flight for each key in the whole cluster: see who leads it, who waits, and try it out.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             Examples:
               singleflight demo
               singleflight leases --url redis://127.0.0.1:6379
               singleflight show front-page --group pages
 
             Results go to standard output, messages to standard error.
+
             Exit status: 0 ok, 1 failure, 2 not found, 64 usage, 69 Redis unreachable,
             75 canceled or lease lost, 77 refused (password, rights), 124 timeout.
-            """,
+            """
+        ),
         version: "0.1.0",
         subcommands: [
-            LeasesCommand.self, ShowCommand.self, WatchCommand.self, TopCommand.self,
+            LeasesCommand.self, NamespacesCommand.self, ShowCommand.self, LastCommand.self, WatchCommand.self,
+            TopCommand.self,
             WaitCommand.self, RevokeCommand.self, ExecCommand.self, DoctorCommand.self, BenchCommand.self,
             DemoCommand.self,
             // Not for people: the processes of the demo and of the benchmark.

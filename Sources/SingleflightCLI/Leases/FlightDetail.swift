@@ -10,6 +10,8 @@ package struct FlightDetail: Codable, Equatable, Sendable {
         package var remainingMilliseconds: Int64
         /// Whether new callers get it instead of a new flight.
         package var reused: Bool
+        /// For how much longer they do.
+        package var reuseMilliseconds: Int64?
         package var leader: String?
         package var codec: String?
         package var bytes: Int?
@@ -46,7 +48,8 @@ extension FlightDetail.Outcome {
             token: outcome.token.description,
             kind: "",
             remainingMilliseconds: outcome.remaining.wholeMilliseconds,
-            reused: outcome.isReused
+            reused: outcome.isReused,
+            reuseMilliseconds: outcome.reuse?.wholeMilliseconds
         )
         switch outcome.content {
         case .superseded(let token):

@@ -82,6 +82,9 @@ struct TerminalScreen: Sendable {
         beginUpdate + "\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J" + endUpdate
     }
 
+    /// A line that stands out, on terminals without colors as well.
+    static func marked(_ text: String) -> String { "\u{1B}[7m\(text)\u{1B}[27m" }
+
     /// Alternate screen, no cursor, and no wrapping: a line that is too long must not push others off.
     private static let enter = "\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l"
     private static let leave = "\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"

@@ -27,8 +27,10 @@ public struct RetainedOutcome: Sendable {
     public var content: Content
     /// The time until it is forgotten.
     public var remaining: Duration
+    /// The time for which new callers still get it instead of a new flight; `nil` where they do not.
+    public var reuse: Duration?
     /// Whether new callers get it instead of a new flight.
-    public var isReused: Bool
+    public var isReused: Bool { self.reuse != nil }
 }
 
 extension RedisLeaseStore {
@@ -79,18 +81,19 @@ extension RedisLeaseStore {
     private func outcomes(of key: FlightKey, tokens: [LeaseToken]) async throws(LeaseStoreError) -> [RetainedOutcome] {
         let names = self.keyspace.names(of: key)
         let replies = try await self.execute(
-            [RedisCommand("GET", names.last)]
+            [RedisCommand("GET", names.last), RedisCommand("PTTL", names.last)]
                 + tokens.flatMap { token in ["GET", "PTTL"].map { RedisCommand($0, names.done(token)) } }
         )
+        let reuse = replies[1].integer.flatMap { $0 > 0 ? Duration.milliseconds($0) : nil }
         let outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
-            guard let bytes = replies[1 + index * 2].bytes, let life = replies[2 + index * 2].integer, life > 0,
+            guard let bytes = replies[2 + index * 2].bytes, let life = replies[3 + index * 2].integer, life > 0,
                 let content = RetainedOutcome.Content(bytes: bytes)
             else { return nil }
             return RetainedOutcome(
                 token: token,
                 content: content,
                 remaining: .milliseconds(life),
-                isReused: replies[0].string == token.description
+                reuse: replies[0].string == token.description ? reuse : nil
             )
         }
         return outcomes.sorted { $0.remaining > $1.remaining }
