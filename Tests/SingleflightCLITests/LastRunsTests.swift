@@ -72,6 +72,24 @@ struct LastRunsTests {
         }
     }
 
+    @Test("exec records each run of a command, and that of a follower only once")
+    func exec() async throws {
+        try await PrivateRedis.with { redis in
+            let arguments = ["exec", "nightly", "--url", redis.url, "--", "/bin/sh", "-c", "sleep 0.5; exit 7"]
+            async let first = Tool.run(arguments)
+            async let second = Tool.run(arguments)
+            #expect(try await [first.status, second.status] == [7, 7])
+            #expect(try await Tool.run("exec", "nightly", "--url", redis.url, "--", "/bin/true").status == 0)
+            let run = try await Tool.run("last", "nightly", "--output", "json", "--url", redis.url)
+            let history = try JSONDecoder().decode(RunHistory.self, from: Data(run.output.utf8))
+            #expect(history.runs.first?.status == 0)
+            #expect(history.runs.dropFirst().first?.status == 7)
+            #expect(history.runs.dropFirst().first?.tookMilliseconds ?? 0 >= 500)
+            // On a slow machine the second comes when the first is over, and runs it again.
+            #expect((2...3).contains(history.runs.count))
+        }
+    }
+
     @Test("what is not understood is left out, and harms nothing")
     func foreign() {
         let text = "3\n1 {\"label\":\"h\",\"milliseconds\":5,\"startedAt\":7,\"status\":0,\"more\":true}\nx\n2 {}\n"

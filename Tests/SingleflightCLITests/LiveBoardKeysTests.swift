@@ -139,16 +139,24 @@ struct LiveBoardKeysTests {
     @Test("the heading tells the server's time, and wraps where it does not fit")
     func heading() {
         var board = LeaseBoard(
-            title: "singleflight top  redis://cache:6379/0  shop  *",
+            title: "singleflight top",
+            "shop",
+            "*",
+            server: "redis://cache:6379",
             order: .key,
-            showsActivity: false
+            showsActivity: true
         )
         board.endPass(at: .seconds(1_700_000_000))
-        let wide = board.lines(.init(columns: 140, rows: 10), for: Terminal(), at: .zero)
-        #expect(wide[0].hasPrefix("singleflight top  redis://cache:6379/0  shop  *  server time "))
-        let narrow = board.lines(.init(columns: 40, rows: 10), for: Terminal(), at: .zero)
-        #expect(narrow[0] == "singleflight top  redis://cache:6379/0")
-        #expect(narrow[1].hasPrefix("shop  *  server time "))
+        func lines(_ columns: Int, _ rows: Int) -> [String] {
+            board.lines(.init(columns: columns, rows: rows), for: Terminal(), at: .zero)
+        }
+        #expect(lines(140, 10)[0].hasPrefix("singleflight top  redis://cache:6379  shop  *  server time "))
+        #expect(lines(40, 24)[0] == "singleflight top  redis://cache:6379")
+        #expect(lines(40, 24)[1].hasPrefix("shop  *  server time "))
+        // Where there are few rows and columns, two lines are left for it.
+        #expect(lines(40, 10)[0].hasPrefix("singleflight top  shop  *  "))
+        #expect(lines(40, 10)[1] == "0 leases · 0 waiters · no events")
+        #expect(lines(40, 10)[2].hasPrefix("KEY"))
     }
 
     @Test("what goes wrong is told per second, on a low screen only where something does")

@@ -163,8 +163,15 @@ struct LiveBoardTests {
 
     @Test("a frame is drawn from the top without clearing first, so that it does not flicker")
     func frame() {
-        let frame = TerminalScreen.frame(["a", "b"])
-        #expect(frame == "\u{1B}[?2026h\u{1B}[Ha\u{1B}[K\r\nb\u{1B}[K\u{1B}[J\u{1B}[?2026l")
+        let frame = TerminalScreen.frame(["a", "b"], on: .init(columns: 80, rows: 24))
+        #expect(frame == "\u{1B}[?2026h\u{1B}[Ha\u{1B}[K\r\nb\u{1B}[K\r\n\u{1B}[J\u{1B}[?2026l")
+    }
+
+    @Test("what stands in the last column is not cleared away again, with styles or without")
+    func lastColumn() {
+        let lines = ["12345", "\u{1B}[1m日本\u{1B}[0m5", TerminalScreen.marked("12345"), "1234"]
+        let frame = TerminalScreen.frame(lines, on: .init(columns: 5, rows: 4))
+        #expect(frame == "\u{1B}[?2026h\u{1B}[H" + lines.joined(separator: "\r\n") + "\u{1B}[K\u{1B}[?2026l")
     }
 
     @Test("keys are characters and those with names; sequences of other keys are none")

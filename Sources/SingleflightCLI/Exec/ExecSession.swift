@@ -26,6 +26,8 @@ final class ExecSession: Sendable {
         var status: Int32?
         var failure: CommandFailure?
         var ignoredSignals: [Int32] = []
+        /// What to record of the run, when there was one.
+        var record: RunRecord?
     }
 
     private let configuration: Configuration
@@ -65,6 +67,7 @@ final class ExecSession: Sendable {
         if let timer { store.clock.cancel(timer) }
         // A command whose result is no longer wanted was told to end: it is not left behind.
         if state.withLock({ $0.phase.hasLed }) { for await _ in over {} }
+        await RunRecord.keep(state.withLock { $0.record }, outcome, configuration, by: store)
         return try status(of: outcome)
     }
 
@@ -126,6 +129,7 @@ final class ExecSession: Sendable {
             return state.phase.started()
         }
         for number in early { command.signal(number) }
+        let start = RunStart()
         let capture = await withTaskCancellationHandler {
             await command.result()
         } onCancel: {
@@ -135,6 +139,7 @@ final class ExecSession: Sendable {
             state.command = nil
             state.status = capture.recording.status
             state.failure = capture.failure
+            state.record = start.record(status: capture.recording.status)
         }
         return capture.recording
     }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import HiredisClient
 import SingleflightRedis
 
 /// Which leases a command is about.
@@ -33,11 +32,10 @@ struct LeaseSelection: ParsableArguments {
     }
 
     /// For the heading of a live view.
-    func title(_ command: String, namespace: String, url: String) -> String {
-        let server = (try? RedisURL(url))?.description ?? ""
-        var parts = ["singleflight \(command)", server, allNamespaces ? "all namespaces" : namespace, pattern]
+    func title(_ command: String, namespace: String) -> [String] {
+        var parts = ["singleflight \(command)", allNamespaces ? "all namespaces" : namespace, pattern]
         if let group { parts.append("group \(group)") }
         if let olderThan { parts.append("older than \(DurationText.describe(olderThan.duration))") }
-        return parts.joined(separator: "  ")
+        return parts
     }
 }

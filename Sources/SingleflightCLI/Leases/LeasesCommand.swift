@@ -39,7 +39,6 @@ struct LeasesCommand: AsyncParsableCommand {
     func run() async throws {
         let (url, namespace) = (connection.resolvedURL(), connection.resolvedNamespace())
         if watch {
-            let title = selection.title("leases", namespace: namespace, url: url)
             return try await LiveView(
                 command: "leases --watch",
                 url: url,
@@ -47,7 +46,12 @@ struct LeasesCommand: AsyncParsableCommand {
                 selection: selection,
                 interval: interval.duration,
                 terminal: output.color.terminal(.output),
-                board: LeaseBoard(title: title, order: sort ?? .key, showsActivity: false)
+                board: LeaseBoard(
+                    title: selection.title("leases", namespace: namespace),
+                    server: Redaction.withoutSecrets(url),
+                    order: sort ?? .key,
+                    showsActivity: false
+                )
             ).run()
         }
         let list = LeaseList(format: output.output, terminal: output.color.terminal(.output), order: sort)

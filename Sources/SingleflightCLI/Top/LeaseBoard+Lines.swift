@@ -34,12 +34,18 @@ extension LeaseBoard {
     // MARK: - Above
 
     private func header(_ size: TerminalScreen.Size, _ terminal: Terminal, _ now: Duration) -> [String] {
-        var lines = Self.flow(heading.map { ($0, .bold) }, by: "  ", terminal)
-        lines += Self.flow(summary, by: " · ", terminal)
+        // Every row counts there; what there is to say stands as densely as it can.
+        let isLow = size.rows < 14
+        let isBrief = isLow && size.columns < 60
+        var lines = Self.flow(heading(isBrief: isBrief).map { ($0, .bold) }, by: "  ", terminal)
+        if case .flight = mode, isLow { return lines }
+        var parts = [summary]
         if let activity {
-            lines += Self.flow(Self.pace(activity, for: terminal, at: now).map { ($0, nil) }, by: " · ", terminal)
-            lines += Self.flow(Self.trouble(activity, at: now, isBrief: size.rows < 14), by: " · ", terminal)
+            let pace = Self.pace(activity, for: terminal, at: now).map { (text: $0, style: TextStyle?.none) }
+            parts += [pace, Self.trouble(activity, at: now, isBrief: isLow)]
         }
+        if isBrief { parts = [parts.flatMap(\.self)] }
+        for parts in parts { lines += Self.flow(parts, by: " · ", terminal) }
         if let message { lines.append(Self.fitted(message.text, message.style, terminal)) }
         return lines
     }

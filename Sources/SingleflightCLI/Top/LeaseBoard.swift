@@ -34,7 +34,10 @@ struct LeaseBoard: Sendable {
     /// More leases than anybody scrolls through are counted but not kept.
     private static let capacity = 1_000
 
-    let title: String
+    /// What is shown: its name, then the parts of what was asked for.
+    let title: [String]
+    /// The server's URL, without a password.
+    let server: String
     private(set) var order: LeaseOrder
     /// nil for a view without events.
     private(set) var activity: FlightActivity?
@@ -53,8 +56,13 @@ struct LeaseBoard: Sendable {
     /// The flight that keys act on, once one was chosen; and where in the list it was seen last.
     private var chosen: (token: String, row: Int)?
 
-    init(title: String, order: LeaseOrder, showsActivity: Bool) {
-        self.title = title
+    init(title: String..., server: String = "", order: LeaseOrder, showsActivity: Bool) {
+        self.init(title: title, server: server, order: order, showsActivity: showsActivity)
+    }
+
+    init(title: [String], server: String, order: LeaseOrder, showsActivity: Bool) {
+        self.title = title.isEmpty ? [""] : title
+        self.server = server
         self.order = order
         activity = showsActivity ? FlightActivity() : nil
     }
@@ -221,9 +229,10 @@ struct LeaseBoard: Sendable {
 
     var chosenRow: Int? { chosen?.row }
 
-    /// The heading's parts, in order.
-    var heading: [String] {
-        title.components(separatedBy: "  ") + (serverTime.map { ["server time " + ClockText.time($0)] } ?? [])
+    /// The heading's parts, in order; in brief without the server, which whoever started this knows.
+    func heading(isBrief: Bool) -> [String] {
+        let time = serverTime.map { [(isBrief ? "" : "server time ") + ClockText.time($0)] } ?? []
+        return (isBrief || server.isEmpty ? [title[0]] : [title[0], server]) + title.dropFirst() + time
     }
 
     var message: (text: String, style: TextStyle)? {

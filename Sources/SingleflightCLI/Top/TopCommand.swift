@@ -55,7 +55,8 @@ struct TopCommand: AsyncParsableCommand {
             interval: interval.duration,
             terminal: color.terminal(.output),
             board: LeaseBoard(
-                title: selection.title("top", namespace: namespace, url: url),
+                title: selection.title("top", namespace: namespace),
+                server: Redaction.withoutSecrets(url),
                 order: sort,
                 showsActivity: true
             )
