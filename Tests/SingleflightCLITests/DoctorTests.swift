@@ -213,7 +213,7 @@ struct DoctorTests {
             let url = try Self.url(redis, user: "w")
             try await Self.expect(["rights"], url: url)
             let run = try await Tool.run("doctor", "--url", url)
-            #expect(run.output.contains("ACL SETUSER NAME +ping"))
+            #expect(run.output.contains("ACL SETUSER w +ping"))
         }
     }
 

@@ -117,8 +117,8 @@ struct LiveView: Sendable {
         guard found.lease.token.description == lease.token else { return ended }
         let reply = try await store.answer(to: found.revocation(reason: "")).get()
         guard case .revoked(_, let waiters) = reply else { return ended }
-        let told = waiters == 1 ? "1 process that waited" : "\(waiters) processes that waited"
-        return "ended '\(lease.key)': told its leader \(lease.leader) and \(told)"
+        let told = waiters == 1 ? " and 1 process that waited" : " and \(waiters) processes that waited"
+        return "ended '\(lease.key)': told its leader \(lease.leader)" + (waiters == 0 ? "; nobody waited" : told)
     }
 
     // MARK: - Measuring, drawing, looking

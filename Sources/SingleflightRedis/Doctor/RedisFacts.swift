@@ -58,7 +58,7 @@ package struct RedisFacts: Sendable {
     /// Why the server cannot be asked any more; nil where it answered to the end. What was not asked until then is
     /// missing below.
     package var failure: LeaseStoreError?
-    /// The user's name in the server; nil if the user may not ask.
+    /// The user's name in the server, as the URL has it if the user may not ask; nil if neither tells.
     package var user: String?
     /// `master`, `slave` or `sentinel`; nil if the user may not ask.
     package var role: String?

@@ -61,6 +61,7 @@ package struct RedisProbe: Sendable {
         client.start()
         var facts = RedisFacts()
         facts.prefix = prefix
+        facts.user = clientConfiguration.url.user
         do {
             try await probe.find(&facts)
         } catch let error as LeaseStoreError {
@@ -77,7 +78,7 @@ package struct RedisProbe: Sendable {
 
     private func find(_ facts: inout RedisFacts) async throws {
         try await client.connected(within: timeout)
-        facts.user = try await ask("ACL", "WHOAMI").value?.string
+        facts.user = try await ask("ACL", "WHOAMI").value?.string ?? facts.user
         let role = try await ask("ROLE").value?.array ?? []
         facts.role = role.first?.string
         if facts.role == "slave", role.count > 2, let host = role[1].string, let port = role[2].integer {
