@@ -62,6 +62,7 @@ plots: bench-tools ## measure how cost grows, and draw docs/plots from it (some 
 
 bench-tools: dependencies
 	$(BUILD) lab
+	$(BUILD) singleflight
 	mkdir -p .build/bench
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c

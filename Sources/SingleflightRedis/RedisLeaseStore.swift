@@ -34,6 +34,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private let router: InboxRouter<String>
     private let outstanding = OutstandingRequests()
     private let seenFences = SeenFences()
+    /// The URL as it may be shown.
+    private let shownURL: String
     private let logger: Logger
 
     /// Sets a store up; nothing is connected before ``run()``.
@@ -66,6 +68,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.inbox = inbox
         self.keyspace = keyspace
         self.client = client
+        self.shownURL = clientConfiguration.url.description
         self.router = router
         self.logger = logger
         let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop)
@@ -125,6 +128,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
     public func untilConnected() async throws(LeaseStoreError) {
         do {
             try await self.client.connected(within: self.configuration.commandTimeout)
+        } catch let error as RedisClientError where error.code == .protocolViolation {
+            let message = "\(self.shownURL) is no Redis: \(error.message)"
+            throw LeaseStoreError(.protocolViolation, message, underlying: error)
         } catch let error as RedisClientError {
             throw LeaseStoreError(error)
         } catch {

@@ -308,10 +308,9 @@ public struct LeaseModel: Sendable {
             if waiters > 0 || request.reuse > .zero {
                 let retention = max(request.retention, request.reuse)
                 Self.decide(request.outcome, of: request.token, retention: retention, &entry, now, announce)
-                if request.reuse > .zero {
-                    entry.last = (request.token, now.advanced(by: request.reuse))
-                }
             }
+            // Nobody is given an older result than this one.
+            entry.last = request.reuse > .zero ? (request.token, now.advanced(by: request.reuse)) : nil
             entry.lease = nil
             return .accepted(waiters: waiters)
         }

@@ -11,7 +11,6 @@ struct LastRunsTests {
     private static func run(_ number: Int, status: Int32 = 0, reason: String? = nil) -> RunRecord {
         RunRecord(
             label: "host-\(number):1",
-            user: "cron",
             startedAt: 1_700_000_000_000 + Int64(number) * 1_000,
             milliseconds: 1_500,
             status: reason == nil ? status : nil,
@@ -55,10 +54,10 @@ struct LastRunsTests {
             #expect(table.status == 0)
             #expect(
                 table.output == """
-                    WHEN                  TOOK  STATUS              LEADER    USER  SKIPS
-                    2023-11-14 22:13:23  1.5 s  7                   host-3:1  cron      0
-                    2023-11-14 22:13:22  1.5 s  the lease was lost  host-2:1  cron      1
-                    2023-11-14 22:13:21  1.5 s  0                   host-1:1  cron      0
+                    WHEN                  TOOK  STATUS              SKIPS  LEADER
+                    2023-11-14 22:13:23  1.5 s  7                       0  host-3:1
+                    2023-11-14 22:13:22  1.5 s  the lease was lost      1  host-2:1
+                    2023-11-14 22:13:21  1.5 s  0                       0  host-1:1
 
                     """
             )
@@ -69,24 +68,6 @@ struct LastRunsTests {
             let lines = try await Tool.run("last", "nightly", "--output", "ndjson", "--url", redis.url)
             #expect(lines.output.split(separator: "\n").count == 3)
             #expect(try await Tool.run("last", "other", "--url", redis.url).status == 2)
-        }
-    }
-
-    @Test("exec records each run of a command, and that of a follower only once")
-    func exec() async throws {
-        try await PrivateRedis.with { redis in
-            let arguments = ["exec", "nightly", "--url", redis.url, "--", "/bin/sh", "-c", "sleep 0.5; exit 7"]
-            async let first = Tool.run(arguments)
-            async let second = Tool.run(arguments)
-            #expect(try await [first.status, second.status] == [7, 7])
-            #expect(try await Tool.run("exec", "nightly", "--url", redis.url, "--", "/bin/true").status == 0)
-            let run = try await Tool.run("last", "nightly", "--output", "json", "--url", redis.url)
-            let history = try JSONDecoder().decode(RunHistory.self, from: Data(run.output.utf8))
-            #expect(history.runs.first?.status == 0)
-            #expect(history.runs.dropFirst().first?.status == 7)
-            #expect(history.runs.dropFirst().first?.tookMilliseconds ?? 0 >= 500)
-            // On a slow machine the second comes when the first is over, and runs it again.
-            #expect((2...3).contains(history.runs.count))
         }
     }
 

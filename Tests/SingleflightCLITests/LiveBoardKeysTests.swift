@@ -121,7 +121,7 @@ struct LiveBoardKeysTests {
         var board = Self.board(["\u{1B}[2J\n"])
         _ = board.press(.down)
         _ = board.press(.character("r"))
-        #expect(Self.lines(board).last?.contains(#"End '\e[2J\n' of"#) == true)
+        #expect(Self.lines(board).last?.contains(#"End $'\x1b[2J\n' of"#) == true)
         #expect(Self.lines(board).allSatisfy { !$0.contains("\u{1B}[2J") })
     }
 

@@ -62,6 +62,8 @@ extension Handshake.Step {
     /// Why the connection is of no use after this answer, or `nil` to go on.
     func verdict(on reply: RESPValue) -> RedisClientError? {
         if case .error(let error) = reply {
+            // A server that knows no AUTH quotes what it was sent: the password.
+            if case .authenticate = self { return verdict(onError: error.withoutArguments) }
             return verdict(onError: error)
         }
         switch self {

@@ -58,7 +58,11 @@ package struct BenchRedis: Sendable {
             try await client.connected(within: .seconds(20))
         } catch {
             await client.shutdown()
-            throw CommandFailure("cannot reach the Redis to measure: \(error)", status: .unavailable)
+            let isRefused = (error as? RedisClientError)?.code == .authenticationFailed
+            throw CommandFailure(
+                "cannot reach the Redis to measure: \(error)",
+                status: isRefused ? .refused : .unavailable
+            )
         }
         return BenchRedis(client: client, url: url, socketPath: socketPath)
     }

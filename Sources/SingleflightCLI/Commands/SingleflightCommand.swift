@@ -14,8 +14,7 @@ struct SingleflightCommand: AsyncParsableCommand {
 
             Results go to standard output, messages to standard error.
 
-            Exit status: 0 ok, 1 failure, 2 not found, 64 usage, 69 Redis unreachable,
-            75 canceled or lease lost, 77 refused (password, rights), 124 timeout.
+            \(ExitStatus.help)
             """
         ),
         version: "0.1.0",

@@ -38,7 +38,7 @@ package enum FlightRendering {
         for terminal: Terminal
     ) -> [(name: String, value: String, style: TextStyle?)] {
         var lines: [(name: String, value: String, style: TextStyle?)] = [
-            ("key", flight.key, .bold), ("group", flight.group, nil),
+            ("key", ShellWord.plain(flight.key), .bold), ("group", flight.group, nil),
         ]
         if let lease = flight.lease {
             let left = LeaseRendering.left(lease, terminal)

@@ -40,11 +40,11 @@ struct LastCommand: AsyncParsableCommand {
             to: connection.resolvedURL(),
             configuration: configuration
         ) { [key, group] store in
-            try await store.lastRuns(of: FlightKey(group: group, bytes: Array(key.utf8)))
+            try await store.lastRuns(of: FlightKey(group: group, bytes: ByteText.bytes(key)))
         }
         guard !last.runs.isEmpty || last.skips > 0 else {
             throw CommandFailure(
-                "no run of '\(SafeText.escape(key))' in group \(group) is known",
+                "no run of \(ShellWord.quoted(key)) in group \(group) is known",
                 status: .notFound
             )
         }

@@ -6,7 +6,7 @@ extension LeaseSummary {
         self.init(
             found.lease,
             namespace: isNamespaceTold ? found.namespace : nil,
-            key: found.key,
+            key: ByteText.text(found.keyBytes),
             group: found.group,
             waiters: found.waiterCount
         )

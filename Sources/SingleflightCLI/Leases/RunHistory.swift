@@ -4,7 +4,6 @@ import SingleflightRedis
 struct RunHistory: Codable, Equatable {
     struct Run: Codable, Equatable {
         var leader: String
-        var user: String?
         /// Since 1970, by the leader's clock.
         var startedAtMilliseconds: Int64
         var tookMilliseconds: Int64
@@ -27,7 +26,6 @@ struct RunHistory: Codable, Equatable {
         runs = last.runs.map { run in
             Run(
                 leader: run.record.label,
-                user: run.record.user,
                 startedAtMilliseconds: run.record.startedAt,
                 tookMilliseconds: run.record.milliseconds,
                 status: run.record.status,
@@ -38,11 +36,11 @@ struct RunHistory: Codable, Equatable {
     }
 
     func table(for terminal: Terminal) -> String {
-        let isNarrow = terminal.width.map { $0 < 66 } ?? false
-        var columns: [Table.Column] = [
-            .init("WHEN"), .init("TOOK", .right), .init("STATUS", isFlexible: true), .init("LEADER", isFlexible: true),
-        ]
-        if !isNarrow { columns += [.init("USER", isFlexible: true), .init("SKIPS", .right)] }
+        var columns: [Table.Column] = [.init("WHEN"), .init("TOOK", .right), .init("STATUS", isFlexible: true)]
+        // On a narrow terminal the question is when and how; JSON tells the rest.
+        if terminal.width.map({ $0 >= 50 }) ?? true {
+            columns += [.init("SKIPS", .right), .init("LEADER", isFlexible: true)]
+        }
         var table = Table(columns)
         for run in runs {
             let isBad = run.status != 0
@@ -50,7 +48,7 @@ struct RunHistory: Codable, Equatable {
             table.append([
                 .init(ClockText.date(.milliseconds(run.startedAtMilliseconds))),
                 .init(terminal.duration(.milliseconds(run.tookMilliseconds))),
-                .init(status, isBad ? .bad : .good), .init(run.leader), .init(run.user ?? ""), .init("\(run.skips)"),
+                .init(status, isBad ? .bad : .good), .init("\(run.skips)"), .init(run.leader),
             ])
         }
         let since = skips == 0 ? "" : "\nskipped since the last run: \(skips)\n"

@@ -1,4 +1,3 @@
-import Foundation
 import SingleflightRedis
 
 extension FlightLookup.Found {
@@ -8,7 +7,7 @@ extension FlightLookup.Found {
         RevokeRequest(
             key: key,
             token: lease.token,
-            by: "\(NSUserName())@\(ProcessInfo.processInfo.hostName)",
+            by: RunLabel.user,
             reason: reason,
             // Whoever misses the announcement asks when the lease would have run out.
             retention: max(.seconds(10), lease.duration * 2)

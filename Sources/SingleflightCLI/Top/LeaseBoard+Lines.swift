@@ -123,7 +123,7 @@ extension LeaseBoard {
         case .question(let lease):
             let waiting = lease.waiters == 1 ? "1 process" : "\(lease.waiters) processes"
             let question =
-                "End '\(lease.key)' of group \(lease.group), led by \(lease.leader), \(waiting) waiting? y/N"
+                "End \(ShellWord.quoted(lease.key)) of group \(lease.group), led by \(lease.leader), \(waiting) waiting? y/N"
             return Self.flow(question.split(separator: " ").map { (String($0), .warning) }, by: " ", terminal)
         case .list: return [help(rows, of: count, terminal)]
         }

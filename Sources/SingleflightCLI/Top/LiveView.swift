@@ -88,7 +88,7 @@ struct LiveView: Sendable {
             case .nothing, .quit, .suspend: break
             case .open(let lease):
                 let flights = try await withStore(of: lease, store) { store in
-                    try await store.flights(of: lease.key, in: lease.group).map(FlightDetail.init)
+                    try await store.flights(of: ByteText.bytes(lease.key), in: lease.group).map(FlightDetail.init)
                 }
                 inputs.yield(.opened(lease, flights))
             case .revoke(let lease):
@@ -112,13 +112,14 @@ struct LiveView: Sendable {
 
     /// Ends the flight that was asked about, and no other; what to tell of it.
     private static func revoke(_ lease: LeaseSummary, by store: RedisLeaseStore) async throws -> String {
-        let ended = "'\(lease.key)' ended by itself meanwhile"
+        let key = ShellWord.quoted(lease.key)
+        let ended = "\(key) ended by itself meanwhile"
         let found = try await FlightLookup(store: store).flight(of: lease.key, in: lease.group)
         guard found.lease.token.description == lease.token else { return ended }
         let reply = try await store.answer(to: found.revocation(reason: "")).get()
         guard case .revoked(_, let waiters) = reply else { return ended }
         let told = waiters == 1 ? " and 1 process that waited" : " and \(waiters) processes that waited"
-        return "ended '\(lease.key)': told its leader \(lease.leader)" + (waiters == 0 ? "; nobody waited" : told)
+        return "ended \(key): told its leader \(lease.leader)" + (waiters == 0 ? "; nobody waited" : told)
     }
 
     // MARK: - Measuring, drawing, looking

@@ -43,15 +43,15 @@ struct WaitCommand: AsyncParsableCommand {
         case .value(RecordingCodec.identifier, _, let body):
             let recording = try RecordingCodec().decode(body)
             try recording.replay()
-            if recording.isTruncated { StandardStream.error.note(CommandRecording.truncationNote) }
+            if recording.isTruncated { ErrorLine.note(recording.truncationNote) }
             throw ForeignExit(status: recording.status)
         case .value(let codec, _, let body):
             try StandardStream.output.write(body)
             if codec.hasPrefix("json/") { try StandardStream.output.write("\n") }
-        case .failure(let message, let leader):
-            throw CommandFailure("'\(SafeText.escape(key))' failed in \(leader): \(SafeText.escape(message))")
+        case .failure(let message, let leader, _):
+            throw CommandFailure("\(ShellWord.quoted(key)) failed in \(leader): \(message)")
         case .canceled(let reason):
-            throw CommandFailure("'\(SafeText.escape(key))' was canceled: \(reason.text)", status: .canceled)
+            throw CommandFailure("\(ShellWord.quoted(key)) was canceled: \(reason.text)", status: .canceled)
         }
     }
 
@@ -66,18 +66,19 @@ struct WaitCommand: AsyncParsableCommand {
             configuration: configuration
         ) { store in
             let found = try await FlightLookup(store: store).flight(of: key, in: group)
+            try EnclosingRuns.current.checkFollowing(found.lease.token, key: ShellWord.quoted(key))
             let watch = FlightWatch(store: store, key: found.key)
             switch try await watch.ending(of: found.lease, atMost: timeout?.duration) {
-            case .outcome(let outcome): return try OpenedOutcome(outcome)
+            case .outcome(let outcome): return try OpenedOutcome(outcome).failedRunAsValue
             case .expired: return .canceled(.leaseExpired)
             case .gone:
                 throw CommandFailure(
-                    "'\(SafeText.escape(key))' ended, and what came of it was not kept",
+                    "\(ShellWord.quoted(key)) ended, and what came of it was not kept",
                     status: .canceled
                 )
             case .timedOut:
                 let waited = DurationText.describe(timeout?.duration ?? .zero)
-                throw CommandFailure("'\(SafeText.escape(key))' was not done within \(waited)", status: .timeout)
+                throw CommandFailure("\(ShellWord.quoted(key)) was not done within \(waited)", status: .timeout)
             }
         }
     }
@@ -92,7 +93,7 @@ extension CanceledFlight {
         case .leaderShutDown: "the leader shut down"
         case .leaderLeft: "the leader left"
         case .revoked(let by, let reason):
-            SafeText.escape("revoked by \(by)" + (reason.isEmpty ? "" : ": \(reason)"))
+            "revoked by \(by)" + (reason.isEmpty ? "" : ": \(reason)")
         }
     }
 }

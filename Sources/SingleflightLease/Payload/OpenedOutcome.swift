@@ -2,8 +2,9 @@
 package enum OpenedOutcome: Hashable, Sendable {
     /// The operation returned; `codec` wrote `body`.
     case value(codec: String, leader: String, body: [UInt8])
-    /// The operation threw, or the group could not pass its result on.
-    case failure(message: String, leader: String)
+    /// The operation threw, or the group could not pass its result on. `typed` is the error itself, where the group has
+    /// a rule for its type.
+    case failure(message: String, leader: String, typed: [UInt8]? = nil)
     /// No result will come.
     case canceled(CanceledFlight)
 
@@ -22,7 +23,7 @@ package enum OpenedOutcome: Hashable, Sendable {
             guard let body = FailureBody(bytes: envelope.body) else {
                 throw DistributedGroupError(.decodingFailed, "the failure of \(envelope.leader) is truncated")
             }
-            self = .failure(message: "\(body.type): \(body.message)", leader: envelope.leader)
+            self = .failure(message: "\(body.type): \(body.message)", leader: envelope.leader, typed: body.typed)
         case .canceled(let reason):
             self = .canceled(reason)
         }

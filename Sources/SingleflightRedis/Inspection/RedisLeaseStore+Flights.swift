@@ -40,7 +40,17 @@ extension RedisLeaseStore {
     ///
     /// - Throws: ``LeaseStoreError``.
     public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {
-        let encoded = Keyspace.encode(Array(key.utf8)).text
+        try await self.flights(of: Array(key.utf8), in: group)
+    }
+
+    /// The same for a key of any bytes.
+    ///
+    /// - Throws: ``LeaseStoreError``.
+    public func flights(
+        of key: [UInt8],
+        in group: String? = nil
+    ) async throws(LeaseStoreError) -> [FlightInspection] {
+        let encoded = Keyspace.encode(key).text
         let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"
         var scan = KeyScan()
         var tokens: [String: Set<LeaseToken>] = group.map { [$0: []] } ?? [:]
@@ -52,13 +62,29 @@ extension RedisLeaseStore {
         }
         var flights: [FlightInspection] = []
         for (group, tokens) in tokens.sorted(by: { $0.key < $1.key }) {
-            let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
+            let flightKey = try FlightKey(group: group, bytes: key)
             let inspection = try await self.answer(to: InspectRequest(key: flightKey)).get()
             let outcomes = try await self.outcomes(of: flightKey, tokens: Array(tokens))
             guard inspection.lease != nil || !outcomes.isEmpty else { continue }
             flights.append(FlightInspection(key: flightKey, inspection: inspection, outcomes: outcomes))
         }
         return flights
+    }
+
+    /// The groups in which somebody leads `key`, sorted. Looks at the names of all keys in Redis, in small steps.
+    ///
+    /// - Throws: ``LeaseStoreError``.
+    package func leadingGroups(of key: [UInt8]) async throws(LeaseStoreError) -> [String] {
+        let encoded = Keyspace.encode(key).text
+        let pattern = "sf1:{\(self.configuration.namespace):*}:lease:*:\(KeyScan.literal(encoded))"
+        var scan = KeyScan()
+        var groups: Set<String> = []
+        while let page = try await scan.next(matching: pattern, by: self) {
+            for name in page.names {
+                if let (group, token) = Self.read(name, encodedKey: encoded), token == nil { groups.insert(group) }
+            }
+        }
+        return groups.sorted()
     }
 
     /// The group, and the token if it is an outcome's, of a key's name; `nil` for the names of other keys.

@@ -9,6 +9,8 @@ public struct FoundLease: Hashable, Sendable {
     public var group: String
     /// The key as text; its digest, if the key is too long to be a name and the leader's note does not tell it.
     public var key: String
+    /// The key's own bytes; those of the text, where only that is known.
+    public var keyBytes: [UInt8]
     /// The lease.
     public var lease: LeaseInspection.Lease
     /// The number of processes that wait for it.
@@ -138,6 +140,7 @@ extension RedisLeaseStore {
                 namespace: name.namespace,
                 group: name.flight.group,
                 key: key,
+                keyBytes: name.flight.bytes ?? Array(key.utf8),
                 lease: LeaseInspection.Lease(record, keyLife: .milliseconds(life)),
                 waiterCount: Int(replies[index * 3 + 2].integer ?? 0)
             )

@@ -2,8 +2,6 @@
 package struct RunRecord: Codable, Hashable, Sendable {
     /// Who ran it: the leader's label.
     package var label: String
-    /// The user whose process that was, if it said.
-    package var user: String?
     /// When it began, in ms since 1970 by the leader's clock.
     package var startedAt: Int64
     /// How long it took, in ms.
@@ -15,14 +13,12 @@ package struct RunRecord: Codable, Hashable, Sendable {
 
     package init(
         label: String,
-        user: String? = nil,
         startedAt: Int64,
         milliseconds: Int64,
         status: Int32? = nil,
         reason: String? = nil
     ) {
         self.label = label
-        self.user = user
         self.startedAt = startedAt
         self.milliseconds = milliseconds
         self.status = status
