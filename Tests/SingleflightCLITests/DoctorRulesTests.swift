@@ -316,7 +316,7 @@ struct DoctorRulesTests {
             let lines = text.split(separator: "\n")
             #expect(lines.allSatisfy { SafeText.width(String($0)) <= columns })
             #expect(!isASCII || text.allSatisfy(\.isASCII))
-            #expect(!isASCII || text.contains("100 us") && text.contains("+/- "))
+            #expect(!isASCII || text.contains("100 us") && text.contains("+/-"))
             #expect(lines.map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ").contains("pile up."))
         }
     }

@@ -105,6 +105,7 @@ package struct RedisProbe: Sendable {
         facts.refusedCommands = [:]
         let write = try await ask("SET", key, "1", "NX", "PX", "5000")
         note(write, "SET", &facts)
+        if write.refusal == nil, let error = write.error { facts.writeError = error.message }
         var commands: [(name: String, arguments: [RedisArgument])] = [
             ("GET", [key]), ("SREM", [key, "1"]), ("SCARD", [key]), ("SMEMBERS", [key]), ("PEXPIRE", [key, "5000"]),
             ("PTTL", [key]), ("TIME", []), ("ROLE", []), ("EVALSHA", [.string(Self.unknownHash), "0"]),
