@@ -1,10 +1,11 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench plots bench-tools plain inspection test simulate matrix mutants model servers hostile fuzz fuzzers \
+.PHONY: help demo docs examples bench plots bench-tools plain inspection test simulate matrix mutants model servers hostile fuzz fuzzers \
 	sanitize storm chaos soak lint format clean swift dependencies
 
-SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks
+SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks Examples/Package.swift Examples/Quickstart \
+	Examples/Service/Sources Examples/Worker
 # What is shown or measured speaks no TLS and is built without the trait: BoringSSL is half of a first build. It has a build
 # folder of its own, so that neither kind of build undoes the other.
 PLAIN := .build/plain
@@ -22,6 +23,8 @@ SEED ?=
 SESSIONS ?= 20000
 # Of `make matrix`: the cells to play instead of all, by their names.
 CELLS ?=
+# Of `make examples`: which, instead of all.
+EXAMPLE ?=
 # Of `make fuzz`: how long each harness runs, or which of them to replay with what.
 SECONDS ?= 60
 HARNESS ?=
@@ -40,6 +43,12 @@ demo: dependencies ## build the tool and show it at work, on a private Redis (AR
 	$(BUILD) singleflight
 	$(PLAIN)/release/singleflight demo $(ARGS)
 
+docs: dependencies ## build the documentation of every product into .build/docs; a warning is an error
+	scripts/docs $(SWIFTFLAGS)
+
+examples: dependencies ## build and run the examples (EXAMPLE="Cron Worker": some of them); installs PostgreSQL if it is missing
+	SWIFTFLAGS="$(SWIFTFLAGS)" scripts/examples $(EXAMPLE)
+
 bench: bench-tools ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
 	$(if $(QUICK),,swift package --package-path Benchmarks benchmark --no-progress)
 	$(PLAIN)/release/lab bench --baselines .build/bench --json .build/bench/figures.json $(if $(QUICK),--quick) $(ARGS)
@@ -50,6 +59,7 @@ plots: bench-tools ## measure how cost grows, and draw docs/plots from it (some 
 
 bench-tools: dependencies
 	$(BUILD) lab
+	$(BUILD) singleflight
 	mkdir -p .build/bench
 	cc -O2 -o .build/bench/baseline Benchmarks/Baselines/baseline.c -lhiredis
 	cc -O2 -shared -fPIC -o .build/bench/allocations.so Benchmarks/Baselines/allocations.c

@@ -6,6 +6,7 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
 let package = Package(
@@ -21,9 +22,11 @@ let package = Package(
     traits: [
         .default(enabledTraits: ["TLS"]),
         .trait(name: "TLS", description: "rediss:// URLs. Without it, BoringSSL is neither fetched nor built."),
+        .trait(name: "Configuration", description: "Stores and groups set up by swift-configuration's ConfigReader."),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.0.0", traits: []),
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
@@ -41,6 +44,11 @@ let package = Package(
             name: "SingleflightLease",
             dependencies: [
                 "Singleflight",
+                .product(
+                    name: "Configuration",
+                    package: "swift-configuration",
+                    condition: .when(traits: ["Configuration"])
+                ),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Tracing", package: "swift-distributed-tracing"),
@@ -67,6 +75,11 @@ let package = Package(
                 "HiredisClient",
                 "Singleflight",
                 "SingleflightLease",
+                .product(
+                    name: "Configuration",
+                    package: "swift-configuration",
+                    condition: .when(traits: ["Configuration"])
+                ),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -120,6 +133,13 @@ let package = Package(
             path: "Verification/History",
             swiftSettings: settings
         ),
+        // A world in one thread, from one seed, that runs everything between a group and the network.
+        .target(
+            name: "SingleflightSimulation",
+            dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
+            path: "Verification/Simulation",
+            swiftSettings: settings
+        ),
         // Flights in trouble, of every kind at every point.
         .target(
             name: "FaultMatrix",
@@ -168,16 +188,16 @@ let package = Package(
         // The simulation with bugs planted in the sources: see scripts/check-mutants.
         .executableTarget(
             name: "Mutants",
-            dependencies: ["Singleflight", "SingleflightTestKit"],
+            dependencies: ["Singleflight", "SingleflightSimulation"],
             path: "Verification/Mutants",
             exclude: ["bugs.txt"],
             swiftSettings: settings
         ),
-        // The one program that runs them all, and the test kit's simulation.
+        // The one program that runs them all.
         .executableTarget(
             name: "lab",
             dependencies: [
-                "Bench", "FaultMatrix", "SingleflightTestKit", "Soak", "Storm",
+                "Bench", "FaultMatrix", "SingleflightSimulation", "Soak", "Storm",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Verification/Lab",
@@ -239,13 +259,15 @@ let package = Package(
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Tracing", package: "swift-distributed-tracing"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "SingleflightSimulationTests",
-            dependencies: ["SingleflightLease", "SingleflightTestKit", "TestSupport"],
+            dependencies: ["SingleflightLease", "SingleflightSimulation", "SingleflightTestKit", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -1,5 +1,8 @@
 #pragma once
 
+#if !__has_include(<hiredis/hiredis.h>)
+#error "swift-singleflight needs the headers of hiredis: apt-get install libhiredis-dev, dnf install hiredis-devel, apk add hiredis-dev, or brew install hiredis (and then: swift build -Xcc -I$(brew --prefix)/include -Xlinker -L$(brew --prefix)/lib)"
+#endif
 #include <hiredis/hiredis.h>
 
 #if HIREDIS_MAJOR == 0 && HIREDIS_MINOR < 14

@@ -102,7 +102,6 @@ package final class PrivateRedis: Sendable {
     /// - Throws: ``PrivateRedisError`` if it does not start; what `body` throws.
     package static func with<Result>(
         _ configuration: Configuration = Configuration(),
-        isolation: isolated (any Actor)? = #isolation,
         _ body: (PrivateRedis) async throws -> Result
     ) async throws -> Result {
         let redis = try await start(configuration)

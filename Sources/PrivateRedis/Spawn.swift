@@ -6,13 +6,14 @@
 
 /// `posix_spawn` with what a well-behaved child needs.
 package enum Spawn {
-    /// What a child is to be.
+    /// What a child is to be. Words and variables are bytes, as the system has them.
     package struct Plan {
-        /// Where the program is: a path, or with ``isSearched`` also a name to look for in `PATH`.
-        package var executable: String
-        package var arguments: [String]
-        package var environment: [String: String]
-        package var isSearched = false
+        /// The program's path.
+        package var executable: [UInt8]
+        /// All of them, the program's own name in front.
+        package var words: [[UInt8]]
+        /// Entries as `NAME=value`.
+        package var environment: [[UInt8]]
         /// Our descriptors that become the child's 0, 1 and 2; nil for what ours are.
         package var standardInput: CInt?
         package var standardOutput: CInt?
@@ -21,37 +22,43 @@ package enum Spawn {
         package var group: Int32 = 0
         /// Signals that the child ignores because we do; all others have their default effect.
         package var ignoredSignals: [CInt] = []
-        /// Whether the child starts with all signals blocked.
-        package var blocksSignals = false
+        /// Signals that are blocked when the child starts.
+        package var blockedSignals: [CInt] = []
+        /// Descriptors from 3 on that the child gets on systems where it has to be said. Elsewhere it gets all that are
+        /// not marked to be closed.
+        package var keptDescriptors: [CInt] = []
+
+        package init(executable: [UInt8], words: [[UInt8]], environment: [[UInt8]]) {
+            (self.executable, self.words, self.environment) = (executable, words, environment)
+        }
 
         package init(
             executable: String,
             arguments: [String],
             environment: [String: String],
-            isSearched: Bool = false,
             standardInput: CInt? = nil,
             standardOutput: CInt? = nil,
-            standardError: CInt? = nil,
-            group: Int32 = 0,
-            ignoredSignals: [CInt] = [],
-            blocksSignals: Bool = false
+            standardError: CInt? = nil
         ) {
-            self.executable = executable
-            self.arguments = arguments
-            self.environment = environment
-            self.isSearched = isSearched
-            self.standardInput = standardInput
-            self.standardOutput = standardOutput
+            self.init(
+                executable: Array(executable.utf8),
+                words: ([executable] + arguments).map { Array($0.utf8) },
+                environment: environment.map { Array("\($0)=\($1)".utf8) }
+            )
+            (self.standardInput, self.standardOutput) = (standardInput, standardOutput)
             self.standardError = standardError
-            self.group = group
-            self.ignoredSignals = ignoredSignals
-            self.blocksSignals = blocksSignals
         }
     }
+
+    /// All signals that there are.
+    package static let allSignals: [CInt] = (1...64).map { CInt($0) }
 
     /// The number of the system call's error.
     package struct Failure: Error, CustomStringConvertible {
         package let code: CInt
+
+        package init(code: CInt) { self.code = code }
+
         package var description: String { errorText(code) }
     }
 
@@ -75,6 +82,9 @@ package enum Spawn {
                 #endif
             }
         }
+        #if canImport(Darwin)
+            for descriptor in plan.keptDescriptors { posix_spawn_file_actions_addinherit_np(&actions, descriptor) }
+        #endif
 
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -85,19 +95,45 @@ package enum Spawn {
         posix_spawnattr_setflags(&attributes, Int16(flags))
         posix_spawnattr_setpgroup(&attributes, plan.group)
         var mask = sigset_t()
-        _ = plan.blocksSignals ? sigfillset(&mask) : sigemptyset(&mask)
+        sigemptyset(&mask)
+        for number in plan.blockedSignals { sigaddset(&mask, number) }
         posix_spawnattr_setsigmask(&attributes, &mask)
         var defaults = sigset_t()
         sigfillset(&defaults)
         for number in plan.ignoredSignals { sigdelset(&defaults, number) }
         posix_spawnattr_setsigdefault(&attributes, &defaults)
 
-        var words: [UnsafeMutablePointer<CChar>?] = ([plan.executable] + plan.arguments).map { strdup($0) } + [nil]
-        var variables: [UnsafeMutablePointer<CChar>?] = plan.environment.map { strdup("\($0)=\($1)") } + [nil]
-        defer { (words + variables).forEach { free($0) } }
+        let path = CStrings([plan.executable])
+        let words = CStrings(plan.words)
+        let variables = CStrings(plan.environment)
         var id: Int32 = 0
-        let spawn = plan.isSearched ? posix_spawnp : posix_spawn
-        let code = spawn(&id, plan.executable, &actions, &attributes, &words, &variables)
+        let code = withExtendedLifetime((path, words, variables)) {
+            guard let path = path.pointers[0] else { return ENOENT }
+            return posix_spawn(&id, path, &actions, &attributes, words.pointers, variables.pointers)
+        }
         return code == 0 ? .success(id) : .failure(Failure(code: code))
+    }
+}
+
+/// Bytes as the strings of C, in a list that ends with a null pointer.
+package final class CStrings {
+    package let pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+    private let count: Int
+
+    package init(_ strings: [[UInt8]]) {
+        count = strings.count
+        pointers = .allocate(capacity: count + 1)
+        for (index, string) in strings.enumerated() {
+            let copy = UnsafeMutablePointer<CChar>.allocate(capacity: string.count + 1)
+            for (offset, byte) in string.enumerated() { copy[offset] = CChar(bitPattern: byte) }
+            copy[string.count] = 0
+            (pointers + index).initialize(to: copy)
+        }
+        (pointers + count).initialize(to: nil)
+    }
+
+    deinit {
+        for index in 0..<count { pointers[index]?.deallocate() }
+        pointers.deallocate()
     }
 }

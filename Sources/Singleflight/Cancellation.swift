@@ -8,6 +8,7 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         enum Kind: String, Sendable {
             case leaderLeft = "leader-left"
             case callerCanceled = "caller-canceled"
+            case noFlight = "no-flight"
             case left
             case abandoned
             case refused
@@ -32,6 +33,8 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         public static let leaderLeft = Code(.leaderLeft)
         /// See ``Cancellation/callerCanceled``.
         public static let callerCanceled = Code(.callerCanceled)
+        /// See ``Cancellation/noFlight``.
+        public static let noFlight = Code(.noFlight)
         /// See ``Cancellation/left``.
         public static let left = Code(.left)
         /// See ``Cancellation/abandoned``.
@@ -104,6 +107,9 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
     /// This caller waited as long as it wanted to; the flight goes on for the others.
     public static let waitLimitReached = Cancellation(.waitLimitReached)
 
+    /// There was no flight to follow.
+    public static let noFlight = Cancellation(.noFlight)
+
     /// The caller was turned away at once: a re-entrant call, or too many waiting already.
     public static func refused(_ error: GroupError) -> Cancellation {
         Cancellation(.refused, Details(error: error))
@@ -136,15 +142,15 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
     /// The leader's process shut down, or this one did.
     public static let leaderShutDown = Cancellation(.leaderShutDown)
 
-    /// The flight was ended from outside, or by its leader for a reason of its own. A leader that does not hear of it learns
-    /// it from the store's next answer, to a renewal or its result, as long as the outcome is kept; after that it is
-    /// ``leaseLost``.
+    /// The flight was ended from outside, or by its leader for a reason of its own. A leader that does not hear of it
+    /// learns it from the store's next answer, to a renewal or its result, as long as the outcome is kept; after that
+    /// it is ``leaseLost``.
     public static func revoked(by label: String, reason: String) -> Cancellation {
         Cancellation(.revoked, Details(by: label, reason: reason))
     }
 
-    /// The store has lost the flight: it restarted without its data, was flushed, or evicted it; or this process could not
-    /// ask for the outcome as long as it was kept.
+    /// The store has lost the flight: it restarted without its data, was flushed, or evicted it; or this process could
+    /// not ask for the outcome as long as it was kept.
     public static let storeLostFlight = Cancellation(.storeLostFlight)
 
     // MARK: As an error
@@ -155,13 +161,15 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         switch self.code.kind {
         case .callerCanceled: CancellationError()
         case .refused, .custom: self.underlying ?? self
-        case .leaderLeft, .left, .abandoned, .waitLimitReached, .leaseExpired, .leaseLost, .supersededTooOften,
+        case .leaderLeft, .noFlight, .left, .abandoned, .waitLimitReached, .leaseExpired, .leaseLost,
+            .supersededTooOften,
             .leaderShutDown, .revoked, .storeLostFlight:
             self
         }
     }
 
-    /// Whether both are of one code, by the same process for the same reason, with errors of the same description beneath.
+    /// Whether both are of one code, by the same process for the same reason, with errors of the same description
+    /// beneath.
     public static func == (left: Cancellation, right: Cancellation) -> Bool {
         guard left.code == right.code else { return false }
         guard left.details !== right.details else { return true }
@@ -176,11 +184,14 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         hasher.combine(self.reason)
     }
 
-    /// A short sentence for people.
-    public var description: String {
+    /// A short sentence for people, on one line.
+    public var description: String { String(line: self.sentence) }
+
+    private var sentence: String {
         switch self.code.kind {
         case .leaderLeft: "the leader left"
         case .callerCanceled: "the caller was canceled"
+        case .noFlight: "there was no flight"
         case .left: "the caller had left"
         case .abandoned: "nobody waited any more"
         case .refused: "refused: \(self.underlying.map { "\($0)" } ?? "")"

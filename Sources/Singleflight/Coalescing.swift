@@ -10,8 +10,8 @@
 /// }
 /// ```
 ///
-/// What an operation throws a local group passes on as it is. A distributed group does so by its `typedFailures` only: a
-/// service that catches errors of its own gives it such a rule.
+/// What an operation throws a local group passes on as it is. A distributed group does so by its `typedFailures` only:
+/// a service that catches errors of its own gives it such a rule.
 public protocol Coalescing<Key, Value>: Sendable {
     /// What tells flights apart.
     associatedtype Key: Hashable & Sendable
@@ -19,9 +19,9 @@ public protocol Coalescing<Key, Value>: Sendable {
     associatedtype Value: Sendable
 
     /// The outcome of `key`: from this call's operation, or from the one that runs already.
-    nonisolated(nonsending) func coalesced(
+    func coalesced(
         _ key: Key,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value>
 }
 
@@ -29,9 +29,9 @@ extension Coalescing {
     /// The value of `key`: from this call's operation, or from the one that runs already.
     ///
     /// - Throws: as ``Outcome/get()``.
-    nonisolated(nonsending) public func value(
+    public func value(
         _ key: Key,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async throws -> Value {
         try await self.coalesced(key, operation: operation).get()
     }
@@ -39,9 +39,9 @@ extension Coalescing {
 
 extension Group: Coalescing {
     /// The same as ``run(_:cancellation:operation:)`` by the group's own policy.
-    nonisolated(nonsending) public func coalesced(
+    public func coalesced(
         _ key: Key,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         await self.run(key, operation: operation)
     }

@@ -7,7 +7,7 @@
 #endif
 
 @inlinable
-nonisolated(nonsending) package func withContinuation<T: Sendable>(_ body: (Continuation<T>) -> Void) async -> T {
+package func withContinuation<T: Sendable>(_ body: (Continuation<T>) -> Void) async -> T {
     #if DEBUG
         await withCheckedContinuation(body)
     #else

@@ -54,7 +54,7 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
 
     /// Adds a subscriber; nil if `limit` subscribers beside the leader's own are there already.
     @inlinable
-    mutating func subscribe(as role: Role, limit: Int?) -> SeatID? {
+    mutating func subscribe(as role: FlightRole, limit: Int?) -> SeatID? {
         switch role {
         case .leader:
             self.leaderSubscribed = true

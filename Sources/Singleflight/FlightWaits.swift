@@ -2,8 +2,8 @@ import Synchronization
 
 /// Which flights' work waits for which other flights, in the whole process.
 ///
-/// Only calls from inside of an operation are in it, so it costs nothing but to those: one lock for the process. Calls of
-/// detached tasks cannot be told from calls from outside, and are not in it.
+/// Only calls from inside of an operation are in it, so it costs nothing but to those: one lock for the process. Calls
+/// of detached tasks cannot be told from calls from outside, and are not in it.
 @usableFromInline
 package enum FlightWaits {
     /// A flight, however many objects of its process stand for it.
@@ -48,7 +48,8 @@ package enum FlightWaits {
 
     private static let edges = Mutex<[Node: [Node: Edge]]>([:])
 
-    /// The current code begins to wait for a flight, unless that waits for the code. Linear in the number of waits that are known.
+    /// The current code begins to wait for a flight, unless that waits for the code. Linear in the number of waits that
+    /// are known.
     ///
     /// - Parameters:
     ///   - from: the flights on whose behalf the code runs.

@@ -39,10 +39,10 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// - Throws: as ``Outcome/get()``. Every caller gets the operation's own error.
     @inline(__always)
     @inlinable
-    nonisolated(nonsending) public func value(
+    public func value(
         _ key: Key,
         cancellation: CancellationPolicy? = nil,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async throws -> Value {
         // Inlined, as a frame of its own would be held by each caller that waits: see Shard.outcome.
         try await self.run(key, cancellation: cancellation, operation: operation).get()
@@ -52,25 +52,25 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// The operation runs in a task of its own that inherits the priority and the task-local values of the caller that
     /// leads (see ``CancellationPolicy/withLeader`` for the exception); where the system allows it the task starts on
-    /// the caller's thread, unless an actor runs there, and stays there until its first suspension. A waiting task of higher
-    /// priority raises the operation's.
+    /// the caller's thread, unless an actor runs there, and stays there until its first suspension. A waiting task of
+    /// higher priority raises the operation's.
     ///
     /// A caller whose task is canceled leaves at once, while the flight goes on for the others; what happens after the
     /// last has left is up to the flight's ``CancellationPolicy``. A caller that comes later starts a fresh flight. A
     /// caller that is canceled before it calls neither starts nor joins a flight.
     ///
-    /// An operation that asks its own group for its own key, also through its child tasks, is refused at once, and so is one that
-    /// asks for the key of an operation that waits for it. What a detached task asks for is not seen.
+    /// An operation that asks its own group for its own key, also through its child tasks, is refused at once, and so
+    /// is one that asks for the key of an operation that waits for it. What a detached task asks for is not seen.
     ///
     /// - Parameters:
     ///   - key: what is being computed.
     ///   - cancellation: the policy of the flight, if this call starts it; `nil` for the group's.
     ///   - operation: the work; run at most once.
     @inlinable
-    nonisolated(nonsending) public func run(
+    public func run(
         _ key: Key,
         cancellation: CancellationPolicy? = nil,
-        operation: @escaping @Sendable () async throws -> Value
+        operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         if Task.isCancelled { return .canceled(.callerCanceled) }
         let policy = cancellation ?? self.configuration.cancellation
@@ -90,6 +90,28 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             return .canceled(self.refusal(.reentrantCall, key))
         case .full:
             return .canceled(self.refusal(.tooManyWaiters, key))
+        }
+    }
+
+    /// Waits for the outcome of the running flight for `key`; ``Cancellation/noFlight`` if there is none. Never leads.
+    ///
+    /// It counts among the flight's subscribers, and a call from inside of the flight is refused, as of
+    /// ``run(_:cancellation:operation:)``.
+    @inlinable
+    public func follow(_ key: Key) async -> Outcome<Value> {
+        if Task.isCancelled { return .canceled(.callerCanceled) }
+        let hash = key.hashValue
+        let shard = self.shard(for: hash)
+        switch shard.join(key, hash: hash, limit: self.configuration.maximumWaitersPerKey) {
+        case .subscribed(let flight, let seat):
+            guard FlightPath.current.isOutside else { return await self.waitInside(key, shard, flight, seat) }
+            return await shard.outcome(flight, seat)
+        case .reentrant:
+            return .canceled(self.refusal(.reentrantCall, key))
+        case .full:
+            return .canceled(self.refusal(.tooManyWaiters, key))
+        case .leads, nil:
+            return .canceled(.noFlight)
         }
     }
 
@@ -126,7 +148,7 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///
     /// A caller that the group refuses gets a subscriber whose outcome says so, at once. No task is made.
     @inlinable
-    public func entry(_ key: Key) -> Entry<Key, Value> {
+    public func entry(_ key: Key) -> Entry {
         let hash = key.hashValue
         let shard = self.shard(for: hash)
         let limit = self.configuration.maximumWaitersPerKey
@@ -175,11 +197,13 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 }
 
-/// What ``Group/entry(_:)`` makes of a caller.
-public enum Entry<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    /// The caller leads: it must see to it that the leader is completed.
-    case leader(Leader<Key, Value>)
+extension Group {
+    /// What ``Group/entry(_:)`` makes of a caller.
+    public enum Entry: Sendable {
+        /// The caller leads: it must see to it that the leader is completed.
+        case leader(Leader)
 
-    /// The caller waits for a flight that runs already, or was refused.
-    case subscriber(Subscriber<Key, Value>)
+        /// The caller waits for a flight that runs already, or was refused.
+        case subscriber(Subscriber)
+    }
 }

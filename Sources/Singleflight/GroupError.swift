@@ -9,7 +9,8 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
 
         private let base: Base
 
-        /// An operation asked for what waits for itself: for its own key, or for that of an operation that waits for it.
+        /// An operation asked for what waits for itself: for its own key, or for that of an operation that waits for
+        /// it.
         public static let reentrantCall = Code(base: .reentrantCall)
 
         /// The flight already had ``GroupConfiguration/maximumWaitersPerKey`` waiting callers.
@@ -19,8 +20,8 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
         public var description: String { self.base.rawValue }
     }
 
-    /// What an error carries is kept aside: each ``Outcome`` has room for an error, and takes 12 bytes instead of 34 (of an
-    /// integer). So it is passed in registers; that took a call's frame from 400 bytes to 160.
+    /// What an error carries is kept aside: each ``Outcome`` has room for an error, and takes 12 bytes instead of 34
+    /// (of an integer). So it is passed in registers; that took a call's frame from 400 bytes to 160.
     private final class Storage: Sendable {
         let code: Code
         let key: String
@@ -46,12 +47,18 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The bound that was reached, for ``Code-swift.struct/tooManyWaiters``.
     public var limit: Int? { self.storage.limit }
 
-    /// For ``Code-swift.struct/reentrantCall`` through other operations: their keys, in the order in which each waits for the next
-    /// one, with the caller's at the beginning and at the end. Empty where an operation asked for its own key itself.
+    /// For ``Code-swift.struct/reentrantCall`` through other operations: their keys, in the order in which each waits
+    /// for the next one, with the caller's at the beginning and at the end. Empty where an operation asked for its own
+    /// key itself.
     public var path: [String] { self.storage.path }
 
-    @usableFromInline
-    package init(_ code: Code, key: some Any, limit: Int? = nil, path: [String] = []) {
+    /// Creates an error.
+    ///
+    /// - Parameters:
+    ///   - key: what the caller asked for.
+    ///   - limit: the bound that was reached, if one was.
+    ///   - path: the keys of a circle of calls, if there is one.
+    public init(_ code: Code, key: some Any, limit: Int? = nil, path: [String] = []) {
         self.storage = Storage(code: code, key: Self.text(of: key), limit: limit, path: path)
     }
 

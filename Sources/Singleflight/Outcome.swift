@@ -1,5 +1,5 @@
 /// How a flight ended for one caller, of a local group or of a distributed one.
-public enum Outcome<Value: Sendable>: Sendable {
+public enum Outcome<Value: Sendable>: Sendable, CustomStringConvertible {
     /// There is a result: the operation's value or its error.
     case complete(Completion<Value>)
 
@@ -8,14 +8,22 @@ public enum Outcome<Value: Sendable>: Sendable {
 
     /// The operation's value.
     ///
-    /// - Throws: the operation's error; where no result will come, `CancellationError` if this caller's task was canceled,
-    ///   ``GroupError`` if the group turned the caller away, the leader's own error if it ended the flight with one, and the
-    ///   ``Cancellation`` otherwise.
+    /// - Throws: the operation's error; where no result will come, `CancellationError` if this caller's task was
+    ///   canceled, ``GroupError`` if the group turned the caller away, the leader's own error if it ended the flight
+    ///   with one, and the ``Cancellation`` otherwise.
     @inlinable
     public func get() throws -> Value {
         switch self {
         case .complete(let completion): try completion.result.get()
         case .canceled(let cancellation): throw cancellation.thrown
+        }
+    }
+
+    /// How the flight ended, on one line that fits a log. Values are not in it: they can be long, and secret.
+    public var description: String {
+        switch self {
+        case .complete(let completion): completion.description
+        case .canceled(let cancellation): "canceled: \(cancellation)"
         }
     }
 
@@ -38,7 +46,7 @@ public enum Outcome<Value: Sendable>: Sendable {
 
     /// The same outcome, as seen by a caller of the given role.
     @inlinable
-    func seen(as role: Role) -> Outcome<Value> {
+    func seen(as role: FlightRole) -> Outcome<Value> {
         switch self {
         case .complete(var completion):
             completion.role = role
@@ -50,7 +58,7 @@ public enum Outcome<Value: Sendable>: Sendable {
 }
 
 /// The result of a flight, as one of its callers sees it.
-public struct Completion<Value: Sendable>: Sendable {
+public struct Completion<Value: Sendable>: Sendable, CustomStringConvertible {
     /// What another layer knows of the flight beside its result; `nil` for a flight of a local group.
     ///
     /// First, so that what follows needs no padding: an outcome is copied for every caller.
@@ -65,19 +73,30 @@ public struct Completion<Value: Sendable>: Sendable {
     public var isShared: Bool
 
     /// What this caller was.
-    public var role: Role
+    public var role: FlightRole
 
     /// Makes a completion of a flight in this process.
     @inlinable
-    public init(result: Result<Value, any Error>, isShared: Bool, role: Role) {
+    public init(result: Result<Value, any Error>, isShared: Bool, role: FlightRole) {
         self.init(result: result, isShared: isShared, role: role, details: nil)
+    }
+
+    /// What came of the flight, on one line that fits a log. The value is not in it: it can be long, and secret.
+    public var description: String {
+        let result: String =
+            switch self.result {
+            case .success: "a value"
+            case .failure(let error): "an error: " + String(line: "\(error)")
+            }
+        let details = (self.details as? any CustomStringConvertible).map { ", \($0)" } ?? ""
+        return "\(result) (\(self.role)\(self.isShared ? ", shared" : "")\(details))"
     }
 
     @usableFromInline
     package init(
         result: Result<Value, any Error>,
         isShared: Bool,
-        role: Role,
+        role: FlightRole,
         details: (any AnyObject & Sendable)?
     ) {
         self.details = details
@@ -88,7 +107,7 @@ public struct Completion<Value: Sendable>: Sendable {
 }
 
 /// What a caller was in its flight.
-public enum Role: Hashable, Sendable {
+public enum FlightRole: Hashable, Sendable {
     /// The caller that started the flight, and whose operation ran.
     case leader
 

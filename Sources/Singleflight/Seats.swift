@@ -8,20 +8,20 @@ package struct Seats<Waiter: Sendable>: Sendable {
         case vacant(next: Int)
 
         /// Somebody has subscribed, and does not wait yet.
-        case taken(ticket: UInt64, role: Role)
+        case taken(ticket: UInt64, role: FlightRole)
 
         /// Somebody is suspended here. The role comes last: in this order a seat takes 24 bytes, else 32.
-        case waiting(ticket: UInt64, Waiter, role: Role)
+        case waiting(ticket: UInt64, Waiter, role: FlightRole)
     }
 
-    /// Somebody who has got up.
+    /// A subscription that has ended.
     @usableFromInline
     package struct Occupant: Sendable {
-        @usableFromInline package let role: Role
+        @usableFromInline package let role: FlightRole
         @usableFromInline package let waiter: Waiter?
 
         @inlinable
-        init(role: Role, waiter: Waiter?) {
+        init(role: FlightRole, waiter: Waiter?) {
             self.role = role
             self.waiter = waiter
         }
@@ -43,7 +43,7 @@ package struct Seats<Waiter: Sendable>: Sendable {
 
     /// Seats somebody who does not wait yet.
     @inlinable
-    package mutating func take(as role: Role) -> SeatID {
+    package mutating func take(as role: FlightRole) -> SeatID {
         self.issued += 1
         self.occupied += 1
         if role == .subscriber { self.subscribers += 1 }
@@ -131,7 +131,8 @@ package struct Seats<Waiter: Sendable>: Sendable {
         return nil
     }
 
-    /// Makes empty seats ready for another flight. A few seats' memory is kept, so that a recycled flight allocates none.
+    /// Makes empty seats ready for another flight. A few seats' memory is kept, so that a recycled flight allocates
+    /// none.
     @inlinable
     package mutating func reset() {
         self.seats.removeAll(keepingCapacity: self.seats.count <= 8)

@@ -20,8 +20,8 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// See ``FlightTable/enter(_:hash:leaderSubscribes:limit:isInside:)``.
     ///
-    /// The path of flights is asked for only if there is a flight to join, or after it was begun: so that a caller who waits
-    /// doesn't hold it.
+    /// The path of flights is asked for only if there is a flight to join, or after it was begun: so that a caller who
+    /// waits doesn't hold it.
     @inline(never)
     @inlinable
     func enter(
@@ -37,6 +37,16 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
+    /// See ``FlightTable/join(_:hash:limit:isInside:)``.
+    @inlinable
+    func join(_ key: Key, hash: Int, limit: Int?) -> Table.Entrance? {
+        self.table.withLock { table in
+            table.join(key, hash: hash, limit: limit) { flight in
+                FlightPath.current.contains(shard: self.number, flight: flight)
+            }
+        }
+    }
+
     /// Waits for the outcome of a subscription, which is over afterwards.
     ///
     /// Part of its callers, and nothing else of a call is: then all that a waiting caller holds, from `run` down to its
@@ -44,7 +54,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// with the whole of a call inlined it took two.
     @inline(__always)
     @inlinable
-    nonisolated(nonsending) func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
+    func outcome(_ flight: FlightID, _ seat: SeatID) async -> Outcome<Value> {
         await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
                 await withTaskPriorityEscalationHandler {
@@ -111,10 +121,11 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     // MARK: The leader
 
-    /// Runs the operation in a task of its own, which completes the flight, and waits for the outcome in the leader's seat.
+    /// Runs the operation in a task of its own, which completes the flight, and waits for the outcome in the leader's
+    /// seat.
     ///
-    /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must not
-    /// be an actor's: hence not on the caller's executor.
+    /// Where the system has it, the task starts on the caller's thread, and so costs less than half. That thread must
+    /// not be an actor's: hence not on the caller's executor.
     @concurrent
     @inline(never)
     @inlinable
@@ -122,7 +133,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         _ flight: FlightID,
         _ seat: SeatID,
         endsWhenAbandoned: Bool,
-        _ operation: @escaping @Sendable () async throws -> Value
+        _ operation: @escaping @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         let task: Task<Void, Never>
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
@@ -146,7 +157,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func lead(
         _ flight: FlightID,
-        _ operation: @Sendable () async throws -> Value
+        _ operation: @Sendable @concurrent () async throws -> Value
     ) async -> Outcome<Value> {
         let result = await self.result(flight, operation)
         if case .failure = result, Task.isCancelled {
@@ -166,7 +177,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     func result(
         _ flight: FlightID,
-        _ operation: @Sendable () async throws -> Value
+        _ operation: @Sendable @concurrent () async throws -> Value
     ) async -> Result<Value, any Error> {
         let operation = { @concurrent () async -> Result<Value, any Error> in
             do {

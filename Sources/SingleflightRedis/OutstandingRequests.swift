@@ -4,8 +4,17 @@ import Synchronization
 final class OutstandingRequests: Sendable {
     private struct State {
         var count = 0
+        /// Whether the first moment without a request is the end.
+        var isClosing = false
         var isClosed = false
         var waiting: [CheckedContinuation<Void, Never>] = []
+
+        mutating func takeFinished() -> [CheckedContinuation<Void, Never>] {
+            guard self.isClosing, self.count == 0 else { return [] }
+            self.isClosed = true
+            defer { self.waiting = [] }
+            return self.waiting
+        }
     }
 
     private let state = Mutex(State())
@@ -20,31 +29,33 @@ final class OutstandingRequests: Sendable {
     }
 
     func end() {
-        let finished = self.state.withLock { state -> [CheckedContinuation<Void, Never>] in
+        let finished = self.state.withLock { state in
             state.count -= 1
-            guard state.count == 0 else { return [] }
-            defer { state.waiting = [] }
-            return state.waiting
+            return state.takeFinished()
         }
         for continuation in finished {
             continuation.resume()
         }
     }
 
-    /// Lets no further request begin, and returns when those that began are answered.
+    /// Returns when all that began are answered, and lets no other begin from then on.
+    ///
+    /// Until then others may: an answer can be the reason for one more, which hands back what was granted.
     func close() async {
         await withCheckedContinuation { continuation in
-            let isDone = self.state.withLock { state in
-                state.isClosed = true
-                if state.count > 0 {
-                    state.waiting.append(continuation)
-                    return false
-                }
-                return true
+            let finished = self.state.withLock { state in
+                state.isClosing = true
+                state.waiting.append(continuation)
+                return state.takeFinished()
             }
-            if isDone {
+            for continuation in finished {
                 continuation.resume()
             }
         }
+    }
+
+    /// Lets no other begin, whatever is still to be answered.
+    func refuse() {
+        self.state.withLock { $0.isClosed = true }
     }
 }

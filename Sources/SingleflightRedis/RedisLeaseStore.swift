@@ -8,9 +8,11 @@ import Synchronization
 
 /// Keeps leases in Redis: one store per process and Redis, shared by all of the process's groups.
 ///
-/// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they break. As a `Service` it lives
-/// in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands its leases back so that nobody
-/// waits for their expiry. For scripts and tests there is ``withConnection(to:configuration:logger:_:)``.
+/// It has two connections, one for commands and one for its inbox, on one event loop, and restores both when they
+/// break. As a `Service` it lives in a `ServiceGroup`: ``run()`` owns its connections, and a graceful shutdown hands
+/// its leases back so that nobody waits for their expiry. Name the store before the services that use it, `[store,
+/// app]`: a group shuts down the last first, so that the app's requests can finish. For scripts and tests there is
+/// ``withConnection(to:configuration:logger:_:)``.
 ///
 /// The protocol is docs/protocol.md. SwiftNIO, which does the transport, sets SIGPIPE to ignored in the whole process.
 public final class RedisLeaseStore: LeaseStore, Service {
@@ -33,22 +35,38 @@ public final class RedisLeaseStore: LeaseStore, Service {
     let serverTime: ServerTime
     private let router: InboxRouter<String>
     private let outstanding = OutstandingRequests()
+    private let lastListener: LastListener
     private let seenFences = SeenFences()
+    private let life = Mutex(Life.new)
+    private let warnings: StoreWarnings
+    /// The URL as it may be shown.
+    private let shownURL: String
     private let logger: Logger
+
+    private enum Life {
+        /// Nobody has called ``RedisLeaseStore/run()`` yet. → running, over
+        case new
+        /// → over
+        case running
+        /// Final.
+        case over
+    }
 
     /// Sets a store up; nothing is connected before ``run()``.
     ///
     /// - Parameters:
-    ///   - url: `redis://[user[:password]@]host[:port][/database]` or `redis+unix://[user[:password]@]/path[?db=database]`.
+    ///   - url: `redis://[user[:password]@]host[:port][/database]` or
+    ///     `redis+unix://[user[:password]@]/path[?db=database]`.
     ///   - configuration: names and limits.
     ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
-    ///   - logger: where the life of the connections is told; docs/observability.md says what at which level.
-    /// - Throws: ``LeaseStoreError`` of the code `invalidRequest` for a URL or a configuration that cannot be used.
+    ///   - logger: where the life of the connections is told; docs/observability.md says what at which level. Unless
+    ///     chosen otherwise, warnings go where swift-log sends them.
+    /// - Throws: `LeaseStoreError` of the code `invalidRequest` for a URL or a configuration that cannot be used.
     public init(
         url: String,
         configuration: RedisLeaseStoreConfiguration = .init(),
         eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
-        logger: Logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
+        logger: Logger = RedisLeaseStore.defaultLogger
     ) throws(LeaseStoreError) {
         try configuration.check()
         var generator = SystemRandomNumberGenerator()
@@ -60,15 +78,19 @@ public final class RedisLeaseStore: LeaseStore, Service {
             clientConfiguration.onConnectionEvent = { metrics.connection($0) }
         }
         let client = RedisClient(configuration: clientConfiguration, group: eventLoopGroup, logger: logger)
-        let router = InboxRouter<String>()
+        let lastListener = LastListener()
+        let router = InboxRouter<String>(onEmpty: { lastListener.gone() })
 
         self.configuration = configuration
         self.inbox = inbox
         self.keyspace = keyspace
         self.client = client
+        self.shownURL = clientConfiguration.url.description
         self.router = router
+        self.lastListener = lastListener
         self.logger = logger
-        let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop)
+        self.warnings = StoreWarnings(logger: logger)
+        let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop, end: client.eventLoopEnd)
         let serverTime = ServerTime(client: client, clock: eventLoopClock)
         self.eventLoopClock = eventLoopClock
         self.serverTime = serverTime
@@ -80,21 +102,32 @@ public final class RedisLeaseStore: LeaseStore, Service {
             case .message(let bytes):
                 guard let message = AnnouncementMessage(bytes: bytes) else { return }
                 if !router.deliver(.announced(message.announcement), for: message.name) {
-                    metrics?.heardLate()
-                    logger.trace("late news", metadata: ["sf_token": "\(message.announcement.token)"])
+                    metrics?.ignoredAnnouncement()
+                    logger.trace("announcement ignored", metadata: ["sf_token": "\(message.announcement.token)"])
                 }
             case .disconnected:
                 router.deliverToAll(.interrupted)
             }
         }
+        // Nothing can be asked or heard any more: as on a shutdown, callers are told so.
+        client.eventLoopEnd.whenCome { router.close() }
+    }
+
+    /// Warnings, and what is above, where swift-log sends them.
+    public static var defaultLogger: Logger {
+        var logger = Logger(label: "singleflight.redis")
+        logger.logLevel = .warning
+        return logger
     }
 
     // MARK: - Life
 
-    /// Connects, keeps connected, and returns after a graceful shutdown, or throws `CancellationError` when its task is canceled.
-    /// In both cases the leases of this process are handed back first.
+    /// Connects, keeps connected, and returns after a graceful shutdown, or throws `CancellationError` when its task is
+    /// canceled. In both cases the leases of this process are handed back first. A store runs once.
+    ///
+    /// - Throws: `LeaseStoreError` if the store runs already (`invalidRequest`) or has been shut down (`shutDown`).
     public func run() async throws {
-        self.start()
+        try self.start()
         do {
             try await gracefulShutdown()
         } catch {
@@ -104,16 +137,36 @@ public final class RedisLeaseStore: LeaseStore, Service {
         await self.shutDown()
     }
 
-    /// Connects in the background. Idempotent.
-    func start() {
+    /// Connects in the background.
+    func start() throws(LeaseStoreError) {
+        let before = self.life.withLock { life in
+            defer { if case .new = life { life = .running } }
+            return life
+        }
+        switch before {
+        case .new: break
+        case .running: throw LeaseStoreError(.invalidRequest, "the store runs already: run() is to be called once")
+        case .over: throw LeaseStoreError(.shutDown, "the store was shut down, and does not run again: make another")
+        }
         self.client.start()
         self.subscription.start()
     }
 
-    /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects. Idempotent.
+    /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects.
+    /// Idempotent.
+    ///
+    /// From the first moment on flights that begin are told that this process shuts down.
     func shutDown() async {
-        self.router.deliverToAll(.shuttingDown)
+        self.life.withLock { $0 = .over }
+        self.router.close()
+        let clock = self.eventLoopClock
+        let timer = clock.schedule(at: clock.now.advanced(by: self.commandTimeout)) {
+            self.lastListener.giveUp()
+            self.outstanding.refuse()
+        }
+        await self.lastListener.wait { self.router.keyCount }
         await self.outstanding.close()
+        clock.cancel(timer)
         await self.subscription.shutdown()
         await self.client.shutdown()
         self.logger.debug("store shut down")
@@ -121,12 +174,15 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Returns once Redis was reached and let us in.
     ///
-    /// - Throws: ``LeaseStoreError`` that says what is wrong, after the command timeout.
+    /// - Throws: `LeaseStoreError` that says what is wrong, after the command timeout.
     public func untilConnected() async throws(LeaseStoreError) {
         do {
             try await self.client.connected(within: self.configuration.commandTimeout)
+        } catch let error as RedisClientError where error.code == .protocolViolation {
+            let message = "\(self.shownURL) is no Redis: \(error.message)"
+            throw LeaseStoreError(.protocolViolation, message, underlying: error)
         } catch let error as RedisClientError {
-            throw LeaseStoreError(error)
+            throw self.failure(error)
         } catch {
             throw LeaseStoreError(.unavailable, "\(error)", underlying: error)
         }
@@ -142,15 +198,18 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Connects, calls `body` with the store, and shuts the store down whichever way `body` ends.
     ///
-    /// - Throws: ``LeaseStoreError`` if Redis cannot be reached; what `body` throws.
-    public static func withConnection<Result: Sendable>(
+    /// `body` runs where the caller does: inside of an actor it may use the actor's state, and what it returns need not
+    /// be `Sendable`.
+    ///
+    /// - Throws: `LeaseStoreError` if Redis cannot be reached; what `body` throws.
+    public static func withConnection<Result>(
         to url: String,
         configuration: RedisLeaseStoreConfiguration = .init(),
-        logger: Logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() }),
+        logger: Logger = RedisLeaseStore.defaultLogger,
         _ body: (RedisLeaseStore) async throws -> Result
     ) async throws -> Result {
         let store = try RedisLeaseStore(url: url, configuration: configuration, logger: logger)
-        store.start()
+        try store.start()
         do {
             try await store.untilConnected()
             let result = try await body(store)
@@ -202,8 +261,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             validUntil: now.advanced(by: request.validity),
             answerBy: now.advanced(by: self.commandTimeout)
         )
-        // A repetition asks the script, which knows how a first sending ended. So does every request with events on: the script
-        // alone publishes exactly what it did.
+        // A repetition asks the script, which knows how a first sending ended. So does every request with events on:
+        // the script alone publishes exactly what it did.
         guard request.takesFreeLease, !self.configuration.publishesEvents else {
             return self.enterIfValid(entering, reply: reply)
         }
@@ -220,7 +279,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 case .success:
                     done(.failure(LeaseStoreError(.protocolViolation, "unexpected reply to SET NX")))
                 case .failure(let error):
-                    done(.failure(LeaseStoreError(error)))
+                    done(.failure(self.failure(error)))
                 }
             }
         }
@@ -397,7 +456,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 arguments: [],
                 timeout: self.commandTimeout
             ) { result in
-                done(Self.read(result) { value throws(LeaseStoreError) in .inspect(try LeaseInspection(reply: value)) })
+                done(self.read(result) { value throws(LeaseStoreError) in .inspect(try LeaseInspection(reply: value)) })
             }
         }
     }
@@ -419,7 +478,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 arguments: arguments,
                 timeout: timeout ?? self.commandTimeout
             ) { result in
-                done(Self.read(result) { value throws(LeaseStoreError) in try read(try ScriptReply(value)) })
+                done(self.read(result) { value throws(LeaseStoreError) in try read(try ScriptReply(value)) })
             }
         }
     }
@@ -442,7 +501,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
-    private static func read(
+    private func read(
         _ result: Result<RESPValue, RedisClientError>,
         _ body: (RESPValue) throws(LeaseStoreError) -> LeaseReply
     ) -> Result<LeaseReply, LeaseStoreError> {
@@ -454,8 +513,25 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 return .failure(error)
             }
         case .failure(let error):
-            return .failure(LeaseStoreError(error))
+            return .failure(self.failure(error))
         }
+    }
+
+    /// What a failure of the client means for a request. The first of a kind is a warning.
+    private func failure(_ error: RedisClientError) -> LeaseStoreError {
+        var failure = LeaseStoreError(error)
+        switch failure.code {
+        case .unavailable, .down:
+            if case .new = self.life.withLock({ $0 }) {
+                failure.message = "run() of the store was never called: add the store to a ServiceGroup"
+                self.warnings.neverRun(failure)
+            }
+        case .refused:
+            self.warnings.refused(failure)
+        default:
+            break
+        }
+        return failure
     }
 
     /// The last argument of every script that publishes events; empty if it shall not.

@@ -20,12 +20,14 @@ public struct RedisLeaseStoreConfiguration: Sendable {
     public var commandTimeout: Duration
     /// Whether this process tells watchers what becomes of flights: see ``RedisLeaseStore/events()``.
     ///
-    /// Off unless asked for, and then it costs nothing. On, every step of a flight costs the server a PUBLISH, and a flight that
-    /// nobody shares begins with a script instead of a native command: some 10 µs of the server's time more in all.
+    /// Off unless asked for, and then it costs nothing. On, every step of a flight costs the server a PUBLISH, and a
+    /// flight that nobody shares begins with a script instead of a native command: some 10 µs of the server's time more
+    /// in all.
     public var publishesEvents: Bool
     /// Whether scripts are sent in the form for servers before 7.0 from the start; for tests of that form.
     package var usesLegacyScripts = false
-    /// Who counts reconnects and the like; `nil` for the factory that `MetricsSystem` has when the store is made. So bootstrap first.
+    /// Who counts reconnects and the like; `nil` for the factory that `MetricsSystem` has when the store is made. So
+    /// bootstrap first.
     ///
     /// What groups measure, each of them says itself: `DistributedGroupConfiguration.observability`.
     public var metrics: (any MetricsFactory)?
@@ -78,6 +80,7 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         var client = RedisClientConfiguration(url: parsed)
         client.clientName = "sf:\(inbox)"
         client.commandTimeout = self.commandTimeout
+        client.scripts = LeaseScripts.all
         client.usesLegacyScripts = self.usesLegacyScripts
         return client
     }

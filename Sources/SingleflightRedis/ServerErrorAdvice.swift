@@ -1,8 +1,8 @@
 import HiredisClient
 
 extension RedisServerError {
-    /// What whoever runs the server, or this process, can do about it, in a few words; `nil` where the server's own words
-    /// say all there is.
+    /// What whoever runs the server, or this process, can do about it, in a few words; `nil` where the server's own
+    /// words say all there is.
     var advice: String? {
         switch self.code {
         case "OOM": "raise maxmemory, or make room: until then nobody new can lead"
@@ -23,8 +23,8 @@ extension RedisServerError {
         }
     }
 
-    /// The server's words as they fit into a sentence: without control characters, and not too many. What stands in an error
-    /// reply is up to the server, and may be 64 KiB of anything.
+    /// The server's words as they fit into a sentence: without control characters, and not too many. What stands in an
+    /// error reply is up to the server, and may be 64 KiB of anything.
     var words: String {
         var words = ""
         for scalar in self.message.unicodeScalars {

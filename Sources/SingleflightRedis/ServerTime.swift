@@ -2,7 +2,8 @@ import HiredisClient
 import SingleflightLease
 import Synchronization
 
-/// Until when a request is wanted, in the server's time: learned once a connection is up, and from each answer that tells it.
+/// Until when a request is wanted, in the server's time: learned once a connection is up, and from each answer that
+/// tells it.
 ///
 /// No request waits for it. As long as nothing is known, requests go out without a limit.
 final class ServerTime: Sendable {
@@ -29,7 +30,8 @@ final class ServerTime: Sendable {
         self.learn(.milliseconds(milliseconds), resolution: .milliseconds(1), sentAt: sentAt)
     }
 
-    /// The last millisecond by the server's clock that can begin before `instant`; 0, for no limit, if nothing is known.
+    /// The last millisecond by the server's clock that can begin before `instant`; 0, for no limit, if nothing is
+    /// known.
     func notAfter(_ instant: LeaseInstant) -> Int64 {
         self.known.withLock { $0.latest(at: instant) }?.milliseconds ?? 0
     }
@@ -41,8 +43,8 @@ final class ServerTime: Sendable {
 }
 
 extension RESPValue {
-    /// The server's time since 1970, as `TIME` is answered; `nil` for anything else, and beyond the year 285 000, as in scripts'
-    /// answers: it is computed with in milliseconds, until it overflows.
+    /// The server's time since 1970, as `TIME` is answered; `nil` for anything else, and beyond the year 285 000, as in
+    /// scripts' answers: it is computed with in milliseconds, until it overflows.
     var serverTime: Duration? {
         guard let parts = self.array, parts.count == 2, let seconds = parts[0].string.flatMap({ Int64($0) }),
             let microseconds = parts[1].string.flatMap({ Int64($0) }), (0...(1 << 53) / 1_000).contains(seconds),

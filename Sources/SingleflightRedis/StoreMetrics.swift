@@ -6,7 +6,7 @@ import SingleflightLease
 struct StoreMetrics: Sendable {
     private let reconnects: [ConnectionEvent.Purpose: Counter]
     private let failures: [ConnectionFailure: Counter]
-    private let lateNews: Counter
+    private let ignored: Counter
 
     /// `nil` if what is measured would be thrown away.
     init?(_ chosen: (any MetricsFactory)?) {
@@ -24,7 +24,7 @@ struct StoreMetrics: Sendable {
                 )
             }
         )
-        self.lateNews = StoreMetric.lateNews.counter(by: factory)
+        self.ignored = StoreMetric.ignored.counter(by: factory)
     }
 
     func connection(_ event: ConnectionEvent) {
@@ -41,8 +41,8 @@ struct StoreMetrics: Sendable {
     }
 
     /// An announcement came that nobody here waits for.
-    func heardLate() {
-        self.lateNews.increment()
+    func ignoredAnnouncement() {
+        self.ignored.increment()
     }
 }
 
@@ -92,8 +92,8 @@ enum StoreMetric {
         labels: [connection, .init("reason", ConnectionFailure.Reason.words)],
         "Connections to Redis that were lost, and attempts that made none."
     )
-    static let lateNews = MetricDefinition(
-        "late_news_total",
+    static let ignored = MetricDefinition(
+        "announcements_ignored_total",
         .counter,
         unit: "messages",
         labels: [],
@@ -101,5 +101,5 @@ enum StoreMetric {
     )
 
     /// In the order of the table.
-    static let all = [reconnects, failures, lateNews]
+    static let all = [reconnects, failures, ignored]
 }

@@ -24,11 +24,14 @@ public final class InMemoryLeaseServer: Sendable {
     }
 
     /// The one clock of the server and of every process.
-    public let clock: ManualLeaseClock
+    public let clock: any LeaseClock
     private let state = Mutex(State())
 
     /// Creates an empty server.
-    public init(clock: ManualLeaseClock = ManualLeaseClock()) {
+    ///
+    /// - Parameter clock: a clock that goes on by itself, so that whoever waits for a lost request or a lost leader
+    ///   comes to an end; a ``ManualLeaseClock`` for a test that moves the time by hand.
+    public init(clock: any LeaseClock = LiveLeaseClock()) {
         self.clock = clock
     }
 
@@ -76,7 +79,8 @@ public final class InMemoryLeaseServer: Sendable {
         self.state.withLock { $0.routers[inbox] = router }
     }
 
-    /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a caller.
+    /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a
+    /// caller.
     func perform(_ request: LeaseRequest, inbox: InboxID, notAfter: LeaseInstant?) -> LeaseReply {
         let (reply, deliveries, satisfied) = self.state.withLock { state in
             let reply = state.model.perform(request, inbox: inbox, now: self.clock.now, notAfter: notAfter)

@@ -62,9 +62,9 @@ public final class InMemoryLeaseStore: LeaseStore {
         self.router.deliverToAll(.resumed)
     }
 
-    /// Tells this process's flights to hand back their leases.
+    /// Tells this process's flights to hand back their leases; those that begin later end at once.
     public func shutDown() {
-        self.router.deliverToAll(.shuttingDown)
+        self.router.close()
     }
 
     /// The number of keys that flights of this process listen for.

@@ -91,11 +91,12 @@ public struct LeaseModel: Sendable {
     }
 
     /// Loses the outcomes of a key: what a server does that announces without storing. For tests of tests.
-    mutating func forgetOutcomes(of key: FlightKey) {
+    package mutating func forgetOutcomes(of key: FlightKey) {
         self.entries[key]?.kept = [:]
     }
 
-    // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of its own.
+    // What a checker of histories needs, who knows only roughly when something ran out, and lets it happen at a time of
+    // its own.
 
     /// What is held about a key, as far as later answers depend on it.
     package struct Summary: Hashable {
@@ -154,9 +155,8 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// Carries out a request of any kind for the process of `inbox`.
-    ///
-    /// - Parameter notAfter: the last instant at which a request to lead may be carried out; `nil` for no limit.
+    /// Carries out a request of any kind for the process of `inbox`; a request to lead at `notAfter` at the latest,
+    /// `nil` for no limit.
     public mutating func perform(
         _ request: LeaseRequest,
         inbox: InboxID,
@@ -176,9 +176,8 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// Leads, follows or finds an outcome: as a store does it, by ``acquire(_:inbox:now:)`` where that will do.
-    ///
-    /// - Parameter notAfter: the last instant at which the request may be carried out; `nil` for no limit.
+    /// Leads, follows or finds an outcome: as a store does it, by ``acquire(_:inbox:now:)`` where that will do. It may
+    /// be carried out at `notAfter` at the latest; `nil` for no limit.
     public mutating func enter(
         _ request: EnterRequest,
         inbox: InboxID,
@@ -308,10 +307,9 @@ public struct LeaseModel: Sendable {
             if waiters > 0 || request.reuse > .zero {
                 let retention = max(request.retention, request.reuse)
                 Self.decide(request.outcome, of: request.token, retention: retention, &entry, now, announce)
-                if request.reuse > .zero {
-                    entry.last = (request.token, now.advanced(by: request.reuse))
-                }
             }
+            // Nobody is given an older result than this one.
+            entry.last = request.reuse > .zero ? (request.token, now.advanced(by: request.reuse)) : nil
             entry.lease = nil
             return .accepted(waiters: waiters)
         }

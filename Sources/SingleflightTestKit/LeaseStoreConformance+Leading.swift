@@ -157,6 +157,21 @@ extension LeaseStoreConformance {
             try expectEqual(reply, .reuse(token, .value([7])), "an enter that accepts it")
             try expectEqual(try await b.enter(run.token()), .lead(attempt: 0), "an enter that does not")
         },
+        Case("an outcome that is not reusable ends the reuse of an earlier one") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            for isAwaited in [false, true] {
+                let (first, second) = (run.token(), run.token())
+                _ = try await a.enter(first)
+                _ = try await a.complete(first, .value([7]), reuse: .seconds(30))
+                _ = try await a.enter(second)
+                if isAwaited { try await b.follow(second) }
+                _ = try await a.complete(second, .value([8]))
+                let third = run.token()
+                let reply = try await b.enter(third, .long(acceptsReuse: true))
+                try expectEqual(reply, .lead(attempt: 0), "an enter that accepts a result")
+                _ = try await b.complete(third, .value([9]))
+            }
+        },
         Case("an outcome is forgotten after its retention, and no longer reused after its time") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let token = run.token()

@@ -9,7 +9,7 @@ public protocol LeaseStoreFixture: Sendable {
     func advance(by duration: Duration) async
 }
 
-/// A store's breach of what ``LeaseStore`` promises.
+/// A store's breach of what `LeaseStore` promises.
 public struct ConformanceFailure: Error, CustomStringConvertible {
     /// Says what was expected, and what happened.
     public var description: String
@@ -34,17 +34,18 @@ public enum LeaseStoreConformance {
     public struct Case: Sendable, CustomStringConvertible {
         /// What is promised.
         public let description: String
-        private let body: @Sendable (ConformanceRun) async throws -> Void
+        private let body: @Sendable @concurrent (ConformanceRun) async throws -> Void
 
-        init(_ description: String, _ body: @escaping @Sendable (ConformanceRun) async throws -> Void) {
+        init(_ description: String, _ body: @escaping @Sendable @concurrent (ConformanceRun) async throws -> Void) {
             self.description = description
             self.body = body
         }
 
-        /// Checks the promise; throws ``ConformanceFailure`` where it is broken, and what the fixture or the store throws.
+        /// Checks the promise; throws ``ConformanceFailure`` where it is broken, and what the fixture or the store
+        /// throws.
         ///
-        /// It waits for announcements without a limit: give the test that runs it a time limit. The cases use keys of their own,
-        /// so that they can share a server and run at the same time.
+        /// It waits for announcements without a limit: give the test that runs it a time limit. The cases use keys of
+        /// their own, so that they can share a server and run at the same time.
         public func run(on fixture: any LeaseStoreFixture) async throws {
             try await self.body(ConformanceRun(fixture: fixture))
         }

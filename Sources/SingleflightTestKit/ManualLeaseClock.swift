@@ -3,8 +3,8 @@ import Synchronization
 
 /// A clock that a test moves by hand.
 ///
-/// Time stands still until ``advance(by:)`` moves it; timers fire inside of that call, in the order of their deadlines, each at
-/// exactly its deadline.
+/// Time stands still until ``advance(by:)`` moves it; timers fire inside of that call, in the order of their deadlines,
+/// each at exactly its deadline.
 public final class ManualLeaseClock: LeaseClock {
     private struct State {
         var now = LeaseInstant(sinceOrigin: .zero)

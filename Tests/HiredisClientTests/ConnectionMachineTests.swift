@@ -119,10 +119,13 @@ import Testing
     @Test("a command past its deadline ends the connection, and what was in flight with it is unknown")
     func deadline() {
         var machine = Self.ready()
-        machine.submit([
-            Submission(completion: 1, deadline: Self.time(30), byteCount: 0),
-            Submission(completion: 2, deadline: Self.time(900), byteCount: 0),
-        ])
+        machine.submit(
+            [
+                Submission(completion: 1, deadline: Self.time(30), byteCount: 0),
+                Submission(completion: 2, deadline: Self.time(900), byteCount: 0),
+            ],
+            now: Self.time(0)
+        )
         guard let reason = Self.closing(machine.timerFired(now: Self.time(30))) else {
             Issue.record("not closed")
             return

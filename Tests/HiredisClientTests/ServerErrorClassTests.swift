@@ -94,7 +94,10 @@ struct ServerErrorClassTests {
         _ = machine.received(.array([.bulk(Array("master".utf8))]))
         _ = machine.received(.simpleString("PONG"))
         try #require(machine.acceptsCommands)
-        machine.submit((1...2).map { Submission(completion: $0, deadline: .distantFuture, byteCount: 1) })
+        machine.submit(
+            (1...2).map { Submission(completion: $0, deadline: .distantFuture, byteCount: 1) },
+            now: .uptimeNanoseconds(0)
+        )
         guard case .answer(1, .failure(let failure)) = machine.received(.error(.init(message: kind.reply))) else {
             Issue.record("the command is answered with the server's error")
             return

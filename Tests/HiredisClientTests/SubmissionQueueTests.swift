@@ -71,7 +71,7 @@ import Testing
     func shutdown() {
         var queue = SubmissionQueue<Int>(maximumCount: 10, maximumBytes: 1_000)
         _ = queue.submit(RedisCommand("PING"), deadline: Self.time(10), completion: 1)
-        let waiting = queue.shutDown()
+        let waiting = queue.shutDown(RedisClientError(.shutDown, "over"))
         #expect(waiting.map(\.completion) == [1])
         let second = queue.submit(RedisCommand("PING"), deadline: Self.time(10), completion: 2)
         #expect(Self.refusal(second) == .shutDown)

@@ -15,10 +15,10 @@ package struct Observed: Sendable {
         self.group = group
     }
 
-    package var observability: Observability { self.observability() }
+    package var observability: DistributedGroupConfiguration.Observability { self.observability() }
 
-    package func observability(namesKeys: Bool = false) -> Observability {
-        Observability(
+    package func observability(namesKeys: Bool = false) -> DistributedGroupConfiguration.Observability {
+        DistributedGroupConfiguration.Observability(
             metrics: self.metrics,
             tracer: self.tracer,
             logger: self.log.logger,

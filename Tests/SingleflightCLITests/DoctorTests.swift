@@ -35,7 +35,8 @@ struct DoctorTests {
         "redis+unix://\(user):pw@\(try #require(redis.socketPath))"
     }
 
-    /// Without the latency: how quick a server is on a machine that does other things is not what these tests are about.
+    /// Without the latency: how quick a server is on a machine that does other things is not what these tests are
+    /// about.
     private static func checks(_ findings: [String: Finding], _ status: Finding.Status) -> [String] {
         findings.values.filter { $0.status == status && $0.check != "latency" }.map(\.check).sorted()
     }

@@ -4,12 +4,21 @@ import Testing
 
 @Suite("The command's documentation", .usesServer, .timeLimit(.minutes(1)))
 struct DocumentationTests {
+    private let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    @Test("the newest entry of CHANGELOG.md is of the command's version")
+    func changes() async throws {
+        let changes = try String(contentsOf: self.root.appending(path: "CHANGELOG.md"), encoding: .utf8)
+        let newest = try #require(changes.split(separator: "\n").first { $0.hasPrefix("## ") })
+        let run = try await Tool.run("--version")
+        #expect("## " + run.output == newest + "\n")
+    }
+
     @Test("docs/cli.md is what the commands say of themselves")
     func upToDate() async throws {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent()
         let run = try await Tool.run(
-            program: root.appending(path: "scripts/generate-cli-docs").path(percentEncoded: false),
+            program: self.root.appending(path: "scripts/generate-cli-docs").path(percentEncoded: false),
             ["--check", try Tool.path]
         )
         #expect(run.status == 0, "\(run.messages)")

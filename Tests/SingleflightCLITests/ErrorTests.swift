@@ -1,3 +1,4 @@
+import Foundation
 import PrivateRedis
 import TestSupport
 import Testing
@@ -42,6 +43,59 @@ struct ErrorTests {
             .timeout: 124, .interrupted: 130, .terminated: 143,
         ]
         #expect(numbers.allSatisfy { $0.key.rawValue == $0.value })
+    }
+
+    @Test("what others wrote into a message can neither move the cursor nor forge a line")
+    func injection() {
+        let reason = "\u{1B}]0;x\u{7}\nsingleflight: all is well\u{202E}\u{9B}2J"
+        let failure = CommandFailure("'job' was canceled: revoked by \(reason)")
+        #expect(failure.description.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) })
+        #expect(failure.description.hasSuffix(#"revoked by \e]0;x\u{7}\nsingleflight: all is well\u{202e}\u{9b}2J"#))
+        // What is safe already stays as it is.
+        #expect(CommandFailure(failure.description).description == failure.description)
+    }
+
+    @Test(
+        "JSON holds nothing raw that a terminal would obey",
+        arguments: ["\u{7F}", "\u{9B}", "\u{85}", "\u{202E}", "\u{2066}"]
+    )
+    func json(_ text: String) throws {
+        for json in [try JSONText.document([text]), try JSONText.line([text]), try JSONText.lines([[text]])] {
+            #expect(!json.unicodeScalars.contains { text.unicodeScalars.contains($0) })
+            #expect(try JSONText.decode([String].self, from: json) == [text])
+        }
+    }
+
+    @Test("bytes that are no text survive the way through text, and two different ones stay two")
+    func byteText() {
+        let samples: [[UInt8]] = [
+            [], [0x61], [0xFF], [0xC3, 0x28], [0xE2, 0x82], [0xED, 0xA0, 0x80], Array("größe 👩‍👧".utf8),
+            // The characters themselves that stand for bytes.
+            Array("\u{10F7FF}".utf8), [0xF4, 0x8F, 0x9F, 0xBF, 0xFF],
+        ]
+        for bytes in samples { #expect(ByteText.bytes(ByteText.text(bytes)) == bytes) }
+        #expect(Set(samples.map { ByteText.text($0) }).count == samples.count)
+        #expect(ByteText.text(Array("größe".utf8)) == "größe")
+    }
+
+    @Test(
+        "a key is shown so that it can be pasted into a shell",
+        arguments: [
+            ("front page", "'front page'"), ("it's", "$'it\\'s'"), ("a\\b", "$'a\\\\b'"), ("a\n\u{7}", "$'a\\n\\x07'"),
+        ]
+    )
+    func shellWord(_ key: String, _ word: String) {
+        #expect(ShellWord.quoted(key) == word)
+    }
+
+    @Test("the table of the documentation is the one in the code")
+    func documentedStatuses() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let page = try String(contentsOf: root.appending(path: "docs/cli.in.md"), encoding: .utf8)
+        for row in SingleflightCLI.ExitStatus.table {
+            #expect(page.contains("\n| \(row.status.rawValue) | \(row.meaning) |\n"))
+        }
     }
 
     @Test("an error of several lines becomes one")

@@ -80,6 +80,64 @@ struct ExitStatusTests {
         try await Self.expect(64, url: url)
     }
 
+    @Test("what answers but is no Redis is 69, and is named")
+    func noRedis() async throws {
+        try await Impostor.with { url in
+            for command in [["leases"], ["exec", "key", "--", "true"]] {
+                let run = try await Tool.run(command, environment: ["SINGLEFLIGHT_URL": url])
+                #expect(run.status == 69)
+                #expect(run.messages.hasPrefix("singleflight: \(url)/0 is no Redis: "), "\(run.messages)")
+            }
+        }
+    }
+
+    @Test("bench with a wrong password is 77, too")
+    func benchPassword() async throws {
+        try await PrivateRedis.with(.init(password: "right")) { redis in
+            let url = "redis+unix://:secret@\(try #require(redis.socketPath))"
+            let run = try await Tool.run("bench", "--redis", url, "--duration", "0.1")
+            #expect(run.status == 77)
+            #expect(!run.messages.contains("secret"))
+        }
+    }
+
+    @Test("a server without AUTH quotes the password, and nobody sees it")
+    func quotedPassword() async throws {
+        try await PrivateRedis.with(.init(extraLines: ["rename-command AUTH \"\""])) { redis in
+            let url = "redis+unix://user:secret@\(try #require(redis.socketPath))"
+            try await Self.expect(77, of: [["leases"], ["exec", "key", "--", "true"], ["wait", "key"]], url: url)
+        }
+    }
+
+    @Test("help for a command that does not exist is a typing error; help that cannot be printed is a failure")
+    func help() async throws {
+        let nonsense = try await Tool.run("help", "nonsense")
+        #expect((nonsense.status, nonsense.output) == (64, ""))
+        #expect(nonsense.messages == "singleflight: there is no command 'nonsense'\n")
+        #expect(try await Tool.run("help", "exec").status == 0)
+        let tool = try Tool.path
+        for option in ["--version", "--help"] {
+            let full = try await Tool.run(program: "/bin/sh", ["-c", "exec '\(tool)' \(option) > /dev/full"])
+            #expect(full.status == 1)
+        }
+    }
+
+    @Test("a password on the command line is warned of; one from a file or a descriptor is used")
+    func passwordFile() async throws {
+        try await PrivateRedis.with(.init(password: "ri:g/ht")) { redis in
+            let path = try #require(redis.socketPath)
+            let warned = try await Tool.run("leases", "--url", "redis+unix://:ri%3Ag%2Fht@\(path)")
+            #expect(warned.status == 0)
+            #expect(warned.messages.hasPrefix("singleflight: warning: --url shows its password"))
+            let leases = "exec '\(try Tool.path)' leases --url 'redis+unix://\(path)'"
+            let script = "\(leases) --password-file /dev/fd/3 3<<A\nri:g/ht\nA\n"
+            let run = try await Tool.run(program: "/bin/sh", ["-c", script])
+            #expect((run.status, run.messages) == (0, ""))
+            let missing = try await Tool.run("leases", "--password-file", "/no/such/file")
+            #expect(missing.status == 64)
+        }
+    }
+
     @Test("what is not there is 2")
     func notFound() async throws {
         try await PrivateRedis.with { redis in

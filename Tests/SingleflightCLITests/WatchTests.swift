@@ -109,7 +109,8 @@ struct WatchTests {
             let flight = try await HeldFlight(store, key: "front")
             try await pty.until("acquired")
             pty.forget()
-            // Not the leader's own inbox: it would renew its lease at once, and an event tells of the flight before the pass does.
+            // Not the leader's own inbox: it would renew its lease at once, and an event tells of the flight before the
+            // pass does.
             for client in try await redis.command("CLIENT", "LIST", "TYPE", "pubsub").split(whereSeparator: \.isNewline)
             where !client.contains("\(store.inbox)") {
                 guard let id = client.split(separator: " ").first, id.hasPrefix("id=") else { continue }

@@ -19,8 +19,8 @@ extension LeaseInstant {
 }
 
 extension FlightTerms {
-    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a request, 400 ms
-    /// between two reports of progress.
+    /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, an operation of at most 2 s, 100 ms for a
+    /// request, 400 ms between two reports of progress.
     static func table(_ leaderLoss: LeaderLossPolicy = .takeOver(attempts: 1)) -> FlightTerms {
         FlightTerms(
             lease: LeaseTerms(
@@ -72,6 +72,7 @@ struct ActionText {
 
     private func text(_ request: FlightRequest) -> String {
         switch request {
+        case .look: "look"
         case .enter(let token, let isRepetition, _): (isRepetition ? "enter again " : "enter ") + self.name(token)
         case .poll(let token, let mayEnd): (mayEnd ? "settle " : "poll ") + self.name(token)
         case .leave(let token): "leave \(self.name(token))"
@@ -85,7 +86,7 @@ struct ActionText {
     private func text(_ end: FlightEnd) -> String {
         switch end {
         case .led(_, .accepted(let waiters), _): "accepted \(waiters.map { "\($0)" } ?? "-")"
-        case .led(_, .unverified(let unavailable), _): "unverified \(unavailable.error.code)"
+        case .led(_, .unverified(let error), _): "unverified \(error.code)"
         case .followed(let token, let outcome, let isReused, let takeovers):
             "\(isReused ? "reused" : "followed") \(self.name(token)) \(self.text(outcome)) \(takeovers)"
         case .leaseLost(_, let reason): "lost \(reason.map { "\($0)" } ?? "-")"
@@ -94,8 +95,10 @@ struct ActionText {
         case .ranAlone: "ran alone"
         case .leaderCanceled(let reason): "canceled \(reason)"
         case .gone(let token): "gone \(self.name(token))"
+        case .lapsed(let token): "lapsed \(self.name(token))"
+        case .absent: "absent"
         case .shutDown: "shutDown"
-        case .unavailable(let unavailable): "unavailable \(unavailable.error.code)"
+        case .unavailable(let error): "unavailable \(error.code)"
         }
     }
 

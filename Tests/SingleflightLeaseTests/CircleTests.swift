@@ -3,7 +3,8 @@ import SingleflightTestKit
 import TestSupport
 import Testing
 
-/// Operations that ask for what waits for them are refused at once, instead of waiting until their flights have taken too long.
+/// Operations that ask for what waits for them are refused at once, instead of waiting until their flights have taken
+/// too long.
 @Suite("Operations that wait for themselves", .timeLimit(.minutes(1)))
 struct CircleTests {
     let cluster: Cluster

@@ -171,6 +171,8 @@ struct ResultTests {
         let (local, remote) = try await self.results(of: "undecodable")
         #expect(try local.get() == "undecodable")
         #expect(self.code(remote) == .decodingFailed)
+        let error = #expect(throws: DistributedGroupError.self) { try remote.get() }
+        #expect(error?.message.contains("have this group's name?") == true)
     }
 
     @Test(

@@ -5,14 +5,20 @@ import Testing
 @Suite("The store in memory", .timeLimit(.minutes(1)))
 struct ConformanceTests {
     struct Fixture: LeaseStoreFixture {
-        let server = InMemoryLeaseServer()
+        private let clock: ManualLeaseClock
+        private let server: InMemoryLeaseServer
+
+        init() {
+            self.clock = ManualLeaseClock()
+            self.server = InMemoryLeaseServer(clock: self.clock)
+        }
 
         func makeStore(label: String) -> any LeaseStore {
             InMemoryLeaseStore(server: self.server, label: label)
         }
 
         func advance(by duration: Duration) {
-            self.server.clock.advance(by: duration)
+            self.clock.advance(by: duration)
         }
     }
 

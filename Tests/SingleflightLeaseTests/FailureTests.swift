@@ -2,7 +2,8 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-/// An error of an operation is the same for every caller, on whichever host it ran: code that catches it must not depend on that.
+/// An error of an operation is the same for every caller, on whichever host it ran: code that catches it must not
+/// depend on that.
 @Suite("Errors of operations", .timeLimit(.minutes(1)))
 struct FailureTests {
     let cluster: Cluster

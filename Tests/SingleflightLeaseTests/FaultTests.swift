@@ -61,11 +61,11 @@ struct FaultTests {
         for _ in 0..<3 {
             calls.append(await a.joinedCall(self.work, clock: clock))
         }
-        // Each call schedules the end of its wait twice: for the flight, which fails at once, and for the run in its process,
-        // which has a longest time of its own.
+        // Each call schedules the end of its wait twice: for the flight, which fails at once, and for the run in its
+        // process, which has a longest time of its own.
         await clock.untilScheduled(inAll: 2 * calls.count + 1)
         self.work.finish(.success("alone"))
-        var roles: [Role] = []
+        var roles: [FlightRole] = []
         for call in calls {
             let completion = try await call.value.completion()
             #expect(try completion.result.get() == "alone")

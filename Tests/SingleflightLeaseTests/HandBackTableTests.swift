@@ -5,8 +5,8 @@ import Testing
 /// What is done for a request to lead that was given up, in each situation on each event: all pairs.
 @Suite("Handing back what may be held")
 struct HandBackTableTests {
-    /// Where the machine is when the event comes, at 120 ms. The request was sent once, and may be carried out until 100 ms; where
-    /// it says so, until 500 ms, or more than once. Its lease ends at 3000 ms.
+    /// Where the machine is when the event comes, at 120 ms. The request was sent once, and may be carried out until
+    /// 100 ms; where it says so, until 500 ms, or more than once. Its lease ends at 3000 ms.
     enum Situation: String, CaseIterable {
         case waiting, releasing, releasingStillValid, releasingRepeated, releasingAgain, ended
     }
@@ -154,7 +154,7 @@ struct HandBackTableTests {
             actions = machine.handle(reply, now: time, using: &random)
         }
         #expect(times == [100, 200, 400, 800, 1600, 3000].map { .at($0) })
-        #expect(actions == [], "the flight's machine ends with its last phase")
+        #expect(actions.isEmpty, "the flight's machine ends with its last phase")
         #expect(machine.isFinal)
     }
 }

@@ -6,16 +6,18 @@ import TestSupport
 import Testing
 
 extension Process {
-    func leads(sourceLocation: SourceLocation = #_sourceLocation) async throws -> DistributedLeader<String, String> {
-        var found: DistributedLeader<String, String>?
+    func leads(sourceLocation: SourceLocation = #_sourceLocation) async throws
+        -> DistributedGroup<String, String>.Leader
+    {
+        var found: DistributedGroup<String, String>.Leader?
         if case .leader(let leader) = await self.group.entry("key") { found = leader }
         return try #require(found, "a subscriber", sourceLocation: sourceLocation)
     }
 
     func subscribes(
         sourceLocation: SourceLocation = #_sourceLocation
-    ) async throws -> DistributedSubscriber<String, String> {
-        var found: DistributedSubscriber<String, String>?
+    ) async throws -> DistributedGroup<String, String>.Subscriber {
+        var found: DistributedGroup<String, String>.Subscriber?
         if case .subscriber(let subscriber) = await self.group.entry("key") { found = subscriber }
         return try #require(found, "a leader", sourceLocation: sourceLocation)
     }
@@ -23,13 +25,12 @@ extension Process {
 
 extension DistributedGroup where Key == String {
     /// An entry that has joined its flight, and waits for the store, when this returns.
-    func entryAtOnce(_ key: String, unavailable: UnavailablePolicy? = nil) -> Task<DistributedEntry<Key, Value>, Never>
-    {
+    func entryAtOnce(_ key: String, unavailable: UnavailablePolicy? = nil) -> Task<Entry, Never> {
         .atOnce { await self.entry(key, unavailable: unavailable) }
     }
 }
 
-extension DistributedLeader {
+extension DistributedGroup.Leader {
     /// Waits until so many callers of its process wait; nothing tells when one begins to.
     func untilSubscribers(_ count: Int) async throws {
         try await until("\(count) callers that wait") { self.subscriberCount >= count }
@@ -209,7 +210,7 @@ struct HandleTests {
     @Test("a leader that goes away without a result ends its flight at once, here and elsewhere, and frees the key")
     func goesAway() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
-        var leader: DistributedLeader? = try await a.leads()
+        var leader: DistributedGroup<String, String>.Leader? = try await a.leads()
         let (here, there) = (try await a.subscribes(), try await b.subscribes())
         let call = await b.joinedCall(self.work, clock: self.cluster.clock)
         #expect(leader?.isCurrent == true)
@@ -227,7 +228,7 @@ struct HandleTests {
     @Test("under takeOver, a caller with an operation leads on when a leader goes away")
     func goesAwayTakenOver() async throws {
         let (a, b) = (try self.cluster.process("a", Self.takesOver), try self.cluster.process("b", Self.takesOver))
-        var leader: DistributedLeader? = try await a.leads()
+        var leader: DistributedGroup<String, String>.Leader? = try await a.leads()
         let call = b.call(self.work)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         #expect(leader?.subscriberCount == 0)

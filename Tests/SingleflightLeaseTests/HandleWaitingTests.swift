@@ -36,7 +36,7 @@ struct HandleWaitingTests {
     func leaves(byHand: Bool) async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
         let leader = try await a.leads()
-        var follower: DistributedSubscriber? = try await b.subscribes()
+        var follower: DistributedGroup<String, String>.Subscriber? = try await b.subscribes()
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         if byHand {
             let waiting = follower.map { follower in Task { await follower.outcome() } }
@@ -106,12 +106,13 @@ struct HandleWaitingTests {
         await self.cluster.expectNothingLeft(a)
     }
 
-    // The effects of a flight are carried out by one thread at a time. While another one is at it, the release of a lease that is
-    // given up waits for that one; the next call of the key must not come to the store before it, and be told to wait for what ends.
+    // The effects of a flight are carried out by one thread at a time. While another one is at it, the release of a
+    // lease that is given up waits for that one; the next call of the key must not come to the store before it, and be
+    // told to wait for what ends.
     @Test("a call right after a leader went away starts afresh, though another thread still acts for the old flight")
     func afterLeaderHasGone() async throws {
         let a = try self.cluster.process("a")
-        var leader: DistributedLeader<String, String>? = try await a.leads()
+        var leader: DistributedGroup<String, String>.Leader? = try await a.leads()
         #expect(leader?.isCurrent == true)
         let (renewing, blocked) = (Gate("the renewal"), DispatchSemaphore(value: 0))
         renewing.open()
@@ -200,11 +201,11 @@ struct HandleWaitingTests {
     // MARK: - Without a store
 
     private func entries(_ process: Process, _ policy: UnavailablePolicy, _ count: Int) async
-        -> [DistributedEntry<String, String>]
+        -> [DistributedGroup<String, String>.Entry]
     {
         let tasks = (0..<count).map { _ in process.group.entryAtOnce("key", unavailable: policy) }
         self.cluster.clock.advance(by: .milliseconds(100))
-        var entries: [DistributedEntry<String, String>] = []
+        var entries: [DistributedGroup<String, String>.Entry] = []
         for task in tasks {
             entries.append(await task.value)
         }
@@ -243,7 +244,7 @@ struct HandleWaitingTests {
     func oneLeadsWithoutLease() async throws {
         let a = try self.cluster.process("a")
         a.cutOff()
-        var subscribers: [DistributedSubscriber<String, String>] = []
+        var subscribers: [DistributedGroup<String, String>.Subscriber] = []
         for entry in await self.entries(a, .runLocally, 4) {
             if case .subscriber(let subscriber) = entry { subscribers.append(subscriber) }
         }

@@ -4,7 +4,8 @@ import Testing
 
 @testable import History
 
-/// A checker that finds nothing proves nothing: histories as they happened must pass, and each way of forging one must not.
+/// A checker that finds nothing proves nothing: histories as they happened must pass, and each way of forging one must
+/// not.
 @Suite("A history", .timeLimit(.minutes(2)))
 struct HistoryTests {
     @Test("passes as it happened, whatever was lost or overlapped", arguments: UInt64(1)...60)
@@ -50,7 +51,8 @@ struct HistoryTests {
         }
     }
 
-    /// Broke once: a renewal changes nothing but when the lease runs out, and an open one was taken for a request without effect.
+    /// Broke once: a renewal changes nothing but when the lease runs out, and an open one was taken for a request
+    /// without effect.
     @Test("of a renewal whose answer was lost passes although the lease lasts for longer than its leader knows")
     func staysRenewed() {
         var story = Story()
@@ -205,7 +207,8 @@ enum Forgery: String, CaseIterable, CustomTestStringConvertible {
 enum Loss: CaseIterable {
     case lease, waiters, outcome, everything
 
-    /// - Parameter isTold: whether it is known that the store may have lost data just then; else it is said of another time.
+    /// - Parameter isTold: whether it is known that the store may have lost data just then; else it is said of another
+    ///   time.
     func tell(_ story: inout Story, isTold: Bool) {
         story.shared("t1")
         func loses() {

@@ -50,8 +50,8 @@ struct LateRequestTests {
         await self.cluster.expectNothingLeft(b, c)
     }
 
-    /// It took over from the other latecomer, which handed its lease back, and ran once more: of two hundred processes on a dead
-    /// leader's key two ran the operation now and then.
+    /// It took over from the other latecomer, which handed its lease back, and ran once more: of two hundred processes
+    /// on a dead leader's key two ran the operation now and then.
     @Test("nor if it finds the lease of another that came too late as well")
     func twoLate() async throws {
         let processes = try ["a", "b", "c", "d"].map { try self.cluster.process($0, Self.takeOver) }

@@ -47,7 +47,7 @@ struct LeaderLossTests {
         _ = await leader.value
         await self.other.untilStarted()
         self.other.finish(.success("second"))
-        var roles: [Role] = []
+        var roles: [FlightRole] = []
         for call in calls {
             let completion = try await call.value.completion()
             #expect(try completion.result.get() == "second")

@@ -5,8 +5,8 @@ import Testing
 
 @Suite("Announcements that are lost", .timeLimit(.minutes(1)))
 struct LostNewsTests {
-    /// Before outcomes were kept for longer than a lease, by default, too, a follower of a flight that ended at once asked when its
-    /// outcome was gone.
+    /// Before outcomes were kept for longer than a lease, by default, too, a follower of a flight that ended at once
+    /// asked when its outcome was gone.
     @Test(
         "cost time and no result, however short the flight, and for however short a time outcomes are to be kept",
         arguments: [DistributedGroupConfiguration(), .test { $0.results.retention = .milliseconds(100) }]

@@ -25,7 +25,8 @@ struct ValueTests {
         }
     }
 
-    // Cut within a character, a name was read as a repaired one, which was longer than the limit and no beginning of the name.
+    // Cut within a character, a name was read as a repaired one, which was longer than the limit and no beginning of
+    // the name.
     @Test("names and messages that are too long are cut between two characters")
     func longTexts() throws {
         let long = "x" + String(repeating: "ä", count: 3000)
@@ -127,7 +128,7 @@ struct ValueTests {
     @Test("a backoff doubles to its limit, and jitters no lower than half of a step")
     func backoff() {
         var random = FlightRandom.seeded(5)
-        var backoff = Backoff(first: .milliseconds(10), limit: .milliseconds(50))
+        var backoff = RetryDelay(first: .milliseconds(10), limit: .milliseconds(50))
         for step in [10, 20, 40, 50, 50] {
             let delay = backoff.next(using: &random)
             #expect(delay >= .milliseconds(step) / 2 && delay <= .milliseconds(step))

@@ -59,7 +59,7 @@ extension RedisLeaseStore {
         let registration = self.listen(for: key) { event in
             if case .resumed = event { continuation.finish() }
         }
-        self.start()
+        try self.start()
         try await self.untilConnected()
         for await _ in events {}
         registration.cancel()

@@ -7,8 +7,8 @@ import Testing
 /// A primary and its replica exchange their roles. Processes reach whoever is the primary by one address.
 @Suite("A primary that becomes a replica", .usesServer, .timeLimit(.minutes(3)))
 struct DemotionTests {
-    /// Before a process that is told so by an answer made its inbox anew, too, the inbox stayed with the old primary, and what was
-    /// announced by the new one was missed until the lease's end.
+    /// Before a process that is told so by an answer made its inbox anew, too, the inbox stayed with the old primary,
+    /// and what was announced by the new one was missed until the lease's end.
     @Test("loses the inboxes of those whom it tells so: they hear of the outcome from the new primary")
     func inbox() async throws {
         let configuration = PrivateRedis.Configuration(listening: .unixSocketAndTCP(.free))

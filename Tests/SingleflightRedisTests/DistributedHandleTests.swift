@@ -35,14 +35,14 @@ struct DistributedHandleTests {
         }
     }
 
-    private func leader(_ group: Pages) async throws -> DistributedLeader<String, String> {
-        var leader: DistributedLeader<String, String>?
+    private func leader(_ group: Pages) async throws -> DistributedGroup<String, String>.Leader {
+        var leader: DistributedGroup<String, String>.Leader?
         if case .leader(let found) = await group.entry("front") { leader = found }
         return try #require(leader)
     }
 
-    private func subscriber(_ group: Pages) async throws -> DistributedSubscriber<String, String> {
-        var subscriber: DistributedSubscriber<String, String>?
+    private func subscriber(_ group: Pages) async throws -> DistributedGroup<String, String>.Subscriber {
+        var subscriber: DistributedGroup<String, String>.Subscriber?
         if case .subscriber(let found) = await group.entry("front") { subscriber = found }
         return try #require(subscriber)
     }

@@ -6,7 +6,8 @@ import Testing
 
 @testable import SingleflightRedis
 
-/// A server that stands still and then goes on: what was given up meanwhile lies in its sockets, and is carried out then.
+/// A server that stands still and then goes on: what was given up meanwhile lies in its sockets, and is carried out
+/// then.
 @Suite("A Redis that is frozen and goes on", .usesServer, .timeLimit(.minutes(2)))
 struct FrozenServerTests {
     private static let commandTimeout = Duration.seconds(2)
@@ -59,8 +60,8 @@ struct FrozenServerTests {
         #expect(#expect(throws: DistributedGroupError.self) { try completion.result.get() }?.code == .unavailable)
     }
 
-    /// A single release, sent while the server stood still, was lost with its connection: the server then carried out the SET,
-    /// and nobody led the key for as long as the lease lasted.
+    /// A single release, sent while the server stood still, was lost with its connection: the server then carried out
+    /// the SET, and nobody led the key for as long as the lease lasted.
     @Test("carries out a SET that was given up, and the lease is released all the same")
     func zombieSet() async throws {
         try await PrivateRedis.with { redis in

@@ -14,8 +14,8 @@ struct ModelTests {
     /// `SINGLEFLIGHT_MODEL_SEED` repeats one sequence.
     private static let seed = environment["SINGLEFLIGHT_MODEL_SEED"].flatMap { UInt64($0) }
 
-    /// In a sequence each request waits for the answer to the one before it. Several go on at a time, which is what makes
-    /// many requests cheap: they travel, and are answered, in batches.
+    /// In a sequence each request waits for the answer to the one before it. Several go on at a time, which is what
+    /// makes many requests cheap: they travel, and are answered, in batches.
     private static let requestsInSequence = 2_000
     private static let sequencesAtATime = 20
 

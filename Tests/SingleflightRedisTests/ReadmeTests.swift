@@ -1,13 +1,7 @@
-import CoreMetrics
-import Foundation
-import InMemoryTracing
-import Logging
-import MetricsTestKit
 import PrivateRedis
 import SingleflightRedis
 import TestSupport
 import Testing
-import Tracing
 
 /// The README's code, compiled and run. The last test sees to it that the README shows no other code than this.
 @Suite("The README's code", .usesServer, .timeLimit(.minutes(1)))
@@ -33,22 +27,6 @@ struct ReadmeTests {
         #expect(try await profile("42").name == "profile of 42")
     }
 
-    @Test("sets a store up, which connects when it is run")
-    func distributed() async throws {
-        let database = Database()
-
-        let store = try RedisLeaseStore(url: "redis://127.0.0.1:6379")  // a Service: run it in your ServiceGroup
-        let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
-
-        @Sendable
-        func profile(_ id: String) async throws -> Profile {
-            try await profiles.value(id) { flight in
-                try await database.profile(id)
-            }
-        }
-        #expect(profiles.name == "profiles")
-    }
-
     @Test("tells how a result came about")
     func outcome() async throws {
         let (database, id) = (Database(), "42")
@@ -58,7 +36,8 @@ struct ReadmeTests {
                 let outcome = await profiles.run(id, waitingAtMost: .seconds(2)) { _ in try await database.profile(id) }
                 switch outcome {
                 case .complete(let completion):
-                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token, .coordination, too.
+                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token,
+                    // .coordination, too.
                     print(completion.role, try completion.result.get())
                     #expect(completion.role == .leader)
                 case .canceled(let reason):
@@ -91,47 +70,28 @@ struct ReadmeTests {
         }
     }
 
-    @Test("observes")
-    func observe() async throws {
+    @Test("follows")
+    func follow() async throws {
+        let id = "42"
         try await PrivateRedis.with { redis in
             try await RedisLeaseStore.withConnection(to: redis.url) { store in
-                let observing = DistributedGroupConfiguration(mode: .observe)
-                let observed = try DistributedGroup<String, Profile>("profiles", store: store, configuration: observing)
-                print("\(observed.observation.coalesced) of \(observed.observation.calls) calls would have run nothing")
-                let profile = try await observed.value("42") { _ in Profile(name: "own") }
-                #expect(profile.name == "own")
-                #expect(observed.observation.calls == 1)
+                let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+                if case .canceled(.noFlight) = await profiles.follow(id) { print("nobody computes \(id) now") }
+                let outcome = await profiles.follow(id)
+                #expect(throws: Cancellation.noFlight) { try outcome.get() }
             }
         }
     }
 
-    /// Compiled, and not run: a process is bootstrapped once, and this one's other tests are not to be measured.
-    private func operate(_ url: String, _ metrics: TestMetrics, _ tracer: InMemoryTracer, _ logger: Logger) throws {
-        MetricsSystem.bootstrap(metrics)  // any backend of swift-metrics, before groups and stores are made
-        InstrumentationSystem.bootstrap(tracer)  // any of swift-distributed-tracing: followers link to their leader
-        let store = try RedisLeaseStore(url: url, logger: logger)
-        let configuration = DistributedGroupConfiguration(observability: Observability(logger: logger))
-        let profiles = try DistributedGroup<String, Profile>("profiles", store: store, configuration: configuration)
-        _ = profiles
-    }
-
-    @Test("the README shows just this code")
+    @Test("the README shows just this code, and the program of the first example")
     func noOther() throws {
-        let here = URL(filePath: #filePath)
-        let root = here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        let tested = Set(Self.lines(try String(contentsOf: here, encoding: .utf8)))
-        let readme = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
-        let blocks = readme.components(separatedBy: "```swift\n").dropFirst().compactMap {
-            $0.components(separatedBy: "```").first
+        let sources = try [
+            "Tests/SingleflightRedisTests/ReadmeTests.swift", "Examples/Quickstart/main.swift",
+        ].map(DocumentedCode.source)
+        let readme = try DocumentedCode(page: "README.md")
+        #expect(readme.blocks.count == 5)
+        for block in readme.missing(in: sources) {
+            Issue.record("not tested:\n\(block.joined(separator: "\n"))")
         }
-        let code = blocks.filter { !$0.hasPrefix("// Package.swift") }
-        #expect(code.count == 6)
-        for line in code.flatMap(Self.lines) where !line.hasPrefix("import ") {
-            #expect(tested.contains(line), "not tested: \(line)")
-        }
-    }
-
-    private static func lines(_ text: String) -> [String] {
-        text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
     }
 }

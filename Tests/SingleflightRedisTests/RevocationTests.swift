@@ -10,7 +10,8 @@ struct RevocationTests {
         case answerToTheResult, answerToTheRenewal
     }
 
-    /// Broke once: a leader whose operation ended between the revocation and its announcement was told that it had lost its lease.
+    /// Broke once: a leader whose operation ended between the revocation and its announcement was told that it had lost
+    /// its lease.
     @Test("is told by the store's next answer, with who did it and why", arguments: Teller.allCases)
     func told(teller: Teller) async throws {
         // The leader's user may use no channel at all: nothing that is announced reaches it.

@@ -10,7 +10,8 @@ struct ServerTimeTests {
         #expect(answer("1700000000", "123456").serverTime == .microseconds(1_700_000_000_123_456))
     }
 
-    /// A hostile server's time was computed with until it overflowed, and ended the process at its next request to lead.
+    /// A hostile server's time was computed with until it overflowed, and ended the process at its next request to
+    /// lead.
     @Test(
         "is not believed where it is no time that can be computed with",
         arguments: [

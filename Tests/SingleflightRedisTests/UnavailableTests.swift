@@ -16,7 +16,8 @@ struct UnavailableTests {
                     unavailable: policy
                 )
                 let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
-                // Outside of the macro: with a closure in its argument the compiler mistakes the closure below for that one.
+                // Outside of the macro: with a closure in its argument the compiler mistakes the closure below for that
+                // one.
                 let before = try await group.value("front") { _ in "before" }
                 #expect(before == "before")
                 await redis.kill()

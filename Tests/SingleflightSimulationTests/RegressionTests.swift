@@ -1,19 +1,21 @@
 import SingleflightLease
+import SingleflightSimulation
 import SingleflightTestKit
 import Testing
 
 /// What simulations found; each test says what broke.
 @Suite("Regressions found by simulation")
 struct RegressionTests {
-    /// A request that had been repeated was given up; the release of what one sending had been granted was taken for the end of
-    /// it, and another sending, carried out after that, was granted a lease under which nobody worked.
+    /// A request that had been repeated was given up; the release of what one sending had been granted was taken for
+    /// the end of it, and another sending, carried out after that, was granted a lease under which nobody worked.
     @Test("what any sending of a repeated request may be granted is handed back", arguments: [130_699, 631_812])
     func repeatedRequestGivenUp(_ seed: UInt64) {
         #expect(Simulation.run(seed: seed).failure == nil)
     }
 
-    /// The answer to the first request was lost, somebody revoked the flight, and the repetition was granted the same token
-    /// anew: its leader was then told that its result is stale although it had been accepted, and followers that it was canceled.
+    /// The answer to the first request was lost, somebody revoked the flight, and the repetition was granted the same
+    /// token anew: its leader was then told that its result is stale although it had been accepted, and followers that
+    /// it was canceled.
     @Test("a repeated request to lead learns that its flight has been revoked, and does not lead again")
     func repetitionAfterRevocation() throws {
         var model = LeaseModel()

@@ -90,9 +90,9 @@ struct AbandonmentTests {
 
     @Test("a handler is given its leader, and does not keep it: one that everybody has forgotten keeps nobody waiting")
     func handlerKeepsNothing() async throws {
-        weak var weakLeader: Leader<String, Int>?
+        weak var weakLeader: Group<String, Int>.Leader?
         let calls = Counter()
-        let subscriber: Subscriber<String, Int>
+        let subscriber: Group<String, Int>.Subscriber
         do {
             let leader = try self.group.leader("key")
             weakLeader = leader

@@ -73,7 +73,7 @@ struct HandleTests {
 
     @Test("a leader that goes away without completing cancels its subscribers and frees the key")
     func leaderGoesAway() async throws {
-        var leader: Leader? = try self.group.leader("key")
+        var leader: Group<String, Int>.Leader? = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
         let waiting = Task.atOnce { await subscriber.seen() }
         #expect(leader?.subscriberCount == 1)
@@ -152,7 +152,7 @@ struct HandleTests {
     @Test("a subscriber that goes away has left")
     func subscriberGoesAway() async throws {
         let leader = try self.group.leader("key")
-        var subscriber: Subscriber? = try self.group.subscriber("key")
+        var subscriber: Group<String, Int>.Subscriber? = try self.group.subscriber("key")
         #expect(leader.subscriberCount == 1)
         _ = subscriber
         subscriber = nil

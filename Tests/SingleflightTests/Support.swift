@@ -10,8 +10,8 @@ struct OperationError: Error, Equatable {
 
 /// What a test may expect of an outcome, in a form that can be compared.
 enum Seen: Equatable {
-    case value(Int, shared: Bool, Role)
-    case failed(OperationError, shared: Bool, Role)
+    case value(Int, shared: Bool, FlightRole)
+    case failed(OperationError, shared: Bool, FlightRole)
     case failedOtherwise(String)
     case canceled(String)
 
@@ -33,6 +33,7 @@ enum Seen: Equatable {
 
     static let leaderLeft = Seen(.canceled(.leaderLeft))
     static let callerCanceled = Seen(.canceled(.callerCanceled))
+    static let noFlight = Seen(.canceled(.noFlight))
     static let left = Seen(.canceled(.left))
     static let abandoned = Seen(.canceled(.abandoned))
 
@@ -42,7 +43,7 @@ enum Seen: Equatable {
     }
 }
 
-extension Subscriber where Value == Int {
+extension Group.Subscriber where Value == Int {
     func seen() async -> Seen {
         Seen(await self.outcome())
     }
@@ -59,12 +60,12 @@ extension Group where Value == Int {
 }
 
 extension Group {
-    func leader(_ key: Key) throws -> Leader<Key, Value> {
+    func leader(_ key: Key) throws -> Leader {
         guard case .leader(let leader) = self.entry(key) else { throw UnexpectedEntry() }
         return leader
     }
 
-    func subscriber(_ key: Key) throws -> Subscriber<Key, Value> {
+    func subscriber(_ key: Key) throws -> Subscriber {
         guard case .subscriber(let subscriber) = self.entry(key) else { throw UnexpectedEntry() }
         return subscriber
     }

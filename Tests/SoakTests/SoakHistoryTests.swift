@@ -8,7 +8,8 @@ import Testing
 
 @Suite("The history of a soak")
 struct SoakHistoryTests {
-    /// Two processes ask for a few keys, each with a file of its own; what the checker finds, before and after `change`.
+    /// Two processes ask for a few keys, each with a file of its own; what the checker finds, before and after
+    /// `change`.
     private func verdict(changing change: (String) -> String = { $0 }) async throws -> SoakHistory.Verdict {
         let directory = FileManager.default.temporaryDirectory.appending(path: "soak-\(UUID())").path
         defer { try? FileManager.default.removeItem(atPath: directory) }

@@ -1,5 +1,6 @@
 extension Task where Failure == Never {
-    /// A task that has come to its first suspension, or to its end, when this returns: it has joined its flight by then.
+    /// A task that has come to its first suspension, or to its end, when this returns: it has joined its flight by
+    /// then.
     public static func atOnce(
         priority: TaskPriority? = nil,
         _ work: @escaping @Sendable () async -> Success

@@ -33,7 +33,7 @@ public struct Turn: SuiteTrait, TestTrait, TestScoping {
     public func provideScope(
         for test: Test,
         testCase: Test.Case?,
-        performing function: @Sendable () async throws -> Void
+        performing function: @Sendable @concurrent () async throws -> Void
     ) async throws {
         if testCase != nil {
             TurnJournal.shared?.note("begins", test)

@@ -71,11 +71,7 @@ public func suspended(
 ///
 /// - Throws: `CancellationError` when the task is canceled, ``WaitedTooLong`` when ``patience`` ends, and what the
 ///   condition throws.
-public func until(
-    _ what: String,
-    isolation: isolated (any Actor)? = #isolation,
-    _ condition: () async throws -> Bool
-) async throws {
+public func until(_ what: String, _ condition: () async throws -> Bool) async throws {
     let end = ContinuousClock.now + patience
     while try await !condition() {
         guard ContinuousClock.now < end else { throw WaitedTooLong(what: what) }

@@ -8,7 +8,7 @@ import SingleflightRedis
 struct BudgetSuite {
     /// What can be measured by itself.
     enum Part: String, CaseIterable {
-        case local, client, flights, wakeUps = "wake-ups", herd, blocking, takeover
+        case local, client, flights, wakeUps = "wake-ups", herd, blocking, takeover, exec
     }
 
     let isQuick: Bool
@@ -45,6 +45,7 @@ struct BudgetSuite {
                 try await measureBlocking(&rows)
                 try await measureMemory(&further)
             case .takeover: try await measureTakeover(&rows)
+            case .exec: try await measureExec(&rows)
             }
             noise.sample()
         }
@@ -411,6 +412,28 @@ struct BudgetSuite {
     }
 }
 
+extension BudgetSuite {
+    /// What `exec` adds to a command that does nothing: the median of pairs, one after the other.
+    private func measureExec(_ rows: inout [BenchRow]) async throws {
+        let folder = try ChildProcess.ownExecutable().split(separator: "/").dropLast().joined(separator: "/")
+        let tool = "/\(folder)/singleflight"
+        var overheads: [Double] = []
+        for round in 0..<(isQuick ? 5 : 30) {
+            let exec = ["exec", "--url", redis.url, "--namespace", namespace, "nothing-\(round)", "--", "/bin/true"]
+            let (with, without) = (try await Self.time(tool, exec), try await Self.time("/bin/true", []))
+            overheads.append((with - without) / .milliseconds(1))
+        }
+        rows.append(.count(60, "what exec adds to a command", overheads.sorted()[overheads.count / 2], "ms"))
+    }
+
+    private static func time(_ program: String, _ arguments: [String]) async throws -> Duration {
+        let start = ContinuousClock.now
+        let exit = try await ChildProcess(program, arguments).exit()
+        guard exit == .code(0) else { throw CommandFailure("\(program) ended with \(exit)") }
+        return start.duration(to: .now)
+    }
+}
+
 extension BudgetSuite.Part {
     fileprivate var title: String {
         switch self {
@@ -421,6 +444,7 @@ extension BudgetSuite.Part {
         case .herd: "herds"
         case .blocking: "a hundred waiting processes, memory"
         case .takeover: "takeover"
+        case .exec: "a command by exec"
         }
     }
 }

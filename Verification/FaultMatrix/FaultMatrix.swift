@@ -63,7 +63,7 @@ package enum FaultMatrix {
         _ cells: [Cell],
         atOnce: Int,
         onReport: @escaping @Sendable (CellReport) -> Void,
-        _ play: @escaping @Sendable (Cell) async throws -> CellReport
+        _ play: @escaping @Sendable @concurrent (Cell) async throws -> CellReport
     ) async throws -> [CellReport] {
         try await withThrowingTaskGroup(of: (Int, CellReport).self) { group in
             var reports: [Int: CellReport] = [:]

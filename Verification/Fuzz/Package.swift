@@ -9,6 +9,7 @@ let instrumented: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .unsafeFlags(["-sanitize=fuzzer"]),
 ]
 
@@ -83,8 +84,9 @@ let package = Package(
             name: "SingleflightCLI",
             dependencies: ["PrivateRedis", "SingleflightRedis", .product(name: "NIOCore", package: "swift-nio")],
             sources: [
-                "Errors/CommandFailure.swift", "Errors/ExitStatus.swift", "Errors/Redaction.swift",
-                "Exec/CommandRecording.swift", "Exec/RecordingCodec.swift", "Processes/LineDecoder.swift",
+                "Errors/CommandFailure.swift", "Errors/ErrorLine.swift", "Errors/ExitStatus.swift",
+                "Errors/Redaction.swift", "Exec/CommandRecording.swift", "Exec/RecordingCodec.swift",
+                "Processes/ByteText.swift", "Processes/LineDecoder.swift", "Rendering/ByteSize.swift",
                 "Rendering/SafeText.swift", "Rendering/StandardStream.swift",
             ],
             swiftSettings: instrumented

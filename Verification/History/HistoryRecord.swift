@@ -1,7 +1,7 @@
 import SingleflightLease
 
-/// One line of a history: a request as it was sent, or its end. The two lines of a request share process and sequence number,
-/// so that a request whose process was killed is known to have been under way.
+/// One line of a history: a request as it was sent, or its end. The two lines of a request share process and sequence
+/// number, so that a request whose process was killed is known to have been under way.
 struct HistoryLine: Codable {
     /// In nanoseconds, on a clock that all processes of the history share.
     var at: Int64
@@ -41,7 +41,8 @@ package struct HistoryRecord: Hashable {
     }
 }
 
-/// A request's arguments as far as decisions depend on them; or an announcement that was heard, which reads what was decided.
+/// A request's arguments as far as decisions depend on them; or an announcement that was heard, which reads what was
+/// decided.
 package enum HistoryRequest: Hashable, Codable {
     case enter(token: String, terms: HistoryTerms, isRepetition: Bool)
     case renew(token: String, terms: HistoryTerms, attempt: Int)

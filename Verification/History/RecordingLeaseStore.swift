@@ -43,7 +43,8 @@ public final class RecordingLeaseStore: LeaseStore {
         }
     }
 
-    /// Sends the request, and writes down what it asks and how it ends. A request to inspect decides nothing, and is not recorded.
+    /// Sends the request, and writes down what it asks and how it ends. A request to inspect decides nothing, and is
+    /// not recorded.
     public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         guard self.isRecorded(request.key), let recorded = HistoryRequest(request) else {
             return self.store.send(request, reply: reply)

@@ -139,7 +139,7 @@ final class SoakStage {
     // MARK: Events
 
     private func nextSecond() async throws {
-        while let event = await self.incoming.next() {
+        while let event = await self.incoming.next(isolation: #isolation) {
             if try self.note(event) { return }
         }
         throw CancellationError()

@@ -28,11 +28,11 @@ struct Storm: Sendable {
     static let callersPerKey = 10_000
     static let keys = 2
 
-    typealias Operation = @Sendable () async throws -> Int
+    typealias Operation = @Sendable @concurrent () async throws -> Int
     /// Makes one call: for this key, as this caller.
-    var call: @Sendable (_ key: Int, _ caller: Int, _ operation: @escaping Operation) async -> Ending
+    var call: @Sendable @concurrent (_ key: Int, _ caller: Int, _ operation: @escaping Operation) async -> Ending
     /// Says what is left when all have returned; nil if nothing is.
-    var remains: @Sendable () async -> String?
+    var remains: @Sendable @concurrent () async -> String?
 
     /// One caller; counts how often it came back.
     private final class Caller: Sendable {

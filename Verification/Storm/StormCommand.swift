@@ -49,7 +49,7 @@ package struct StormCommand: AsyncParsableCommand {
     }
 
     private static func distributed() throws -> Storm {
-        let server = InMemoryLeaseServer()
+        let server = InMemoryLeaseServer(clock: ManualLeaseClock())
         let stores = (0..<4).map { InMemoryLeaseStore(server: server, label: "process \($0)") }
         let groups = try stores.map { try DistributedGroup<Int, Int>("storm", store: $0) }
         return Storm { key, caller, operation in

@@ -135,7 +135,7 @@ private final class Parked: Sendable {
 /// A group with 100 000 flights that do not end.
 private struct Crowded: Sendable {
     let group: Group<String, Int>
-    private let others: [Entry<String, Int>]
+    private let others: [Group<String, Int>.Entry]
 
     init() {
         let group = Group<String, Int>()

@@ -6,8 +6,10 @@ import Synchronization
 /// One connection for commands, shared by any number of tasks and threads, and kept up until shut down.
 ///
 /// Every command is answered exactly once: with the server's reply, or with the reason why there is none, at its
-/// deadline at the latest. Completions run on ``eventLoop``. What is submitted while there is no connection waits for
-/// one. Nothing is ever sent twice: whether a command whose answer was lost may be sent again, its sender knows best.
+/// deadline at the latest. Completions run on ``eventLoop``; of what is refused at once, and when the client or its
+/// event loop ends, wherever that happens. What is submitted while there is no connection waits for one, unless there
+/// has been none for long. Nothing is ever sent twice: whether a command whose answer was lost may be sent again, its
+/// sender knows best.
 ///
 /// Must be shut down; until then the client keeps itself alive.
 package final class RedisClient: Sendable {
@@ -16,6 +18,7 @@ package final class RedisClient: Sendable {
     package let configuration: RedisClientConfiguration
     /// Where completions run. The subscriptions of this client live on it, too.
     package let eventLoop: any EventLoop
+    package let eventLoopEnd: EventLoopEnd
 
     private let logger: Logger
     private let connection: KeptConnection
@@ -36,6 +39,7 @@ package final class RedisClient: Sendable {
         /// Fires at the first deadline of what waits for a connection.
         var timer: Scheduled<Void>?
         var timerDeadline = NIODeadline.distantFuture
+        var outage: Outage
         /// Memory of the last batch, for the one after the next.
         var spare = SubmissionQueue<Completion>.Spare()
     }
@@ -48,11 +52,14 @@ package final class RedisClient: Sendable {
         self.configuration = configuration
         self.logger = logger
         eventLoop = group.next()
+        let end = EventLoopEnd(of: eventLoop)
+        eventLoopEnd = end
         usesLegacyScripts = Atomic(configuration.usesLegacyScripts)
         connection = KeptConnection(
             configuration: configuration,
             channel: nil,
             eventLoop: eventLoop,
+            end: end,
             logger: logger
         )
         queue = Mutex(
@@ -61,7 +68,11 @@ package final class RedisClient: Sendable {
                 maximumBytes: configuration.maximumQueuedBytes
             )
         )
-        loopState = .makeBoxSendingValue(LoopState(), eventLoop: eventLoop)
+        loopState = .makeBoxSendingValue(
+            LoopState(outage: Outage(patience: TimeAmount(configuration.commandTimeout))),
+            eventLoop: eventLoop
+        )
+        end.whenCome { [weak self] in self?.end(.eventLoopEnded) }
     }
 
     // MARK: Lifecycle
@@ -76,12 +87,15 @@ package final class RedisClient: Sendable {
     /// Commands that were not sent fail with `shutDown`, those in flight with `unknownOutcome`: wait for the answers
     /// that matter first.
     package func shutdown() async {
-        let waiting = queue.withLock { $0.shutDown() }
-        eventLoop.execute {
-            self.loopState.value.timer?.cancel()
-            self.answer(waiting, RedisClientError(.shutDown, "the client was shut down"))
+        end(RedisClientError(.shutDown, "the client is shut down"))
+        if !eventLoopEnd.hasCome {
+            eventLoop.execute { self.loopState.value.timer?.cancel() }
         }
         await connection.shutDown()
+    }
+
+    private func end(_ reason: RedisClientError) {
+        answer(queue.withLock { $0.shutDown(reason) }, reason)
     }
 
     /// Returns when the client is connected.
@@ -109,6 +123,7 @@ package final class RedisClient: Sendable {
             channel: channel,
             configuration: configuration,
             eventLoop: eventLoop,
+            end: eventLoopEnd,
             logger: logger,
             handler: handler
         )
@@ -121,7 +136,7 @@ package final class RedisClient: Sendable {
 
     // MARK: Commands
 
-    /// Sends a command; `completion` is called exactly once, on ``eventLoop``.
+    /// Sends a command; `completion` is called exactly once.
     ///
     /// - Parameter timeout: until when the answer is of use; the configuration's if `nil`.
     package func send(_ command: RedisCommand, timeout: Duration? = nil, completion: @escaping Completion) {
@@ -180,7 +195,7 @@ package final class RedisClient: Sendable {
             else { return }
             write(to: connection)
         case .refuse(let error):
-            eventLoop.execute { completion(.failure(error)) }
+            completion(.failure(error))
         }
     }
 
@@ -194,15 +209,27 @@ package final class RedisClient: Sendable {
     /// Writes what waits if it can be written; otherwise sees to it that it is answered in time.
     private func flush() {
         let keeper = connection.keeper.value
-        answerExpired(keeper)
-        if let connection = keeper.connection, connection.canWrite {
-            write(to: connection)
+        let now = eventLoop.now
+        answerExpired(keeper, now)
+        if let connection = keeper.connection {
+            if connection.canWrite { return write(to: connection) }
         } else if let error = keeper.lastError, error.code == .authenticationFailed {
-            let batch = queue.withLock { $0.takeAll() }
-            answer(batch.submissions, error)
-        } else if let deadline = queue.withLock({ $0.nextDeadline }) {
-            wait(until: deadline)
+            return answerAll(error)
+        } else {
+            guard queue.withLock({ $0.nextDeadline }) != nil else { return }
+            loopState.value.outage.lacksConnection(since: now)
+            if loopState.value.outage.isKnown(now: now) {
+                return answerAll(
+                    RedisClientError(.outage, "the server is out of reach", underlying: keeper.reason)
+                )
+            }
         }
+        guard let deadline = queue.withLock({ $0.nextDeadline }) else { return }
+        wait(until: min(deadline, loopState.value.outage.beginsAt ?? deadline))
+    }
+
+    private func answerAll(_ error: RedisClientError) {
+        answer(queue.withLock { $0.takeAll() }.submissions, error)
     }
 
     private func write(to connection: RedisConnection) {
@@ -226,13 +253,12 @@ package final class RedisClient: Sendable {
     private static let largestSpareBytes = 1 << 20
     private static let largestSpareCount = 1 << 12
 
-    private func answerExpired(_ keeper: ConnectionKeeper) {
-        let now = eventLoop.now
+    private func answerExpired(_ keeper: ConnectionKeeper, _ now: NIODeadline) {
         let expired = queue.withLock { $0.takeExpired(now: now) }
         guard !expired.isEmpty else { return }
         answer(
             expired,
-            RedisClientError(.notSent, "no connection before the command's deadline", underlying: keeper.lastError)
+            RedisClientError(.notSent, "no connection before the command's deadline", underlying: keeper.reason)
         )
     }
 
@@ -257,6 +283,7 @@ package final class RedisClient: Sendable {
 extension RedisClient: ConnectionKeeperDelegate {
     func keeperConnected(_ keeper: ConnectionKeeper) {
         connectionError.withLock { $0 = nil }
+        loopState.value.outage.connected()
         // A server may have been upgraded while it was away.
         usesLegacyScripts.store(configuration.usesLegacyScripts, ordering: .relaxed)
         flush()
@@ -270,6 +297,7 @@ extension RedisClient: ConnectionKeeperDelegate {
 
     func keeper(_ keeper: ConnectionKeeper, failed reason: RedisClientError, wasConnected: Bool) {
         connectionError.withLock { $0 = reason }
+        loopState.value.outage.lacksConnection(since: min(eventLoop.now, keeper.silentSince))
         if reason.code == .replica {
             for made in subscriptions.withLock({ $0 }) { made.subscription?.reconnect(reason) }
         }

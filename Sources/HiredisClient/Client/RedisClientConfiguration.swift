@@ -5,6 +5,8 @@ package struct RedisClientConfiguration: Sendable {
     package var clientName: String?
     /// Refuse a server that is not a primary.
     package var requiresPrimary = true
+    /// What the server is to know before anything else is sent on a connection for commands.
+    package var scripts: [RedisScript] = []
     /// Whether scripts are sent without their `#!lua` line from the start, as to a server before 7.0.
     package var usesLegacyScripts = false
 

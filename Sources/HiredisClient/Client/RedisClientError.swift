@@ -6,7 +6,7 @@ package struct RedisClientError: Error, Sendable {
     package struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String {
             case connectionFailed, authenticationFailed, replica, protocolViolation
-            case notSent, unknownOutcome, timedOut, overloaded, shutDown, server
+            case notSent, outage, unknownOutcome, timedOut, overloaded, shutDown, server
         }
 
         private let value: Value
@@ -27,6 +27,8 @@ package struct RedisClientError: Error, Sendable {
         package static var protocolViolation: Code { Code(.protocolViolation) }
         /// There was no connection until the command's deadline; it was never sent.
         package static var notSent: Code { Code(.notSent) }
+        /// There has been no connection for as long as a command may take; it was refused at once, and never sent.
+        package static var outage: Code { Code(.outage) }
         /// The connection was lost after the command was handed to it.
         package static var unknownOutcome: Code { Code(.unknownOutcome) }
         /// The command was sent and not answered before its deadline.
@@ -48,6 +50,9 @@ package struct RedisClientError: Error, Sendable {
         self.message = message
         self.underlying = underlying
     }
+
+    /// Nothing can be sent or heard any more.
+    static let eventLoopEnded = RedisClientError(.shutDown, "the event loop of the client has ended")
 
     /// The failure that an error reply is.
     package static func server(_ error: RedisServerError) -> RedisClientError {

@@ -18,7 +18,8 @@ struct SubmissionQueue<Completion> {
     private var earliest = NIODeadline.distantFuture
     /// The event loop was told to look at the queue and has not done so yet.
     private var isWakeScheduled = false
-    private var isShutDown = false
+    /// Why nothing is taken any more.
+    private var refusal: RedisClientError?
 
     init(maximumCount: Int, maximumBytes: Int) {
         self.maximumCount = maximumCount
@@ -34,9 +35,7 @@ struct SubmissionQueue<Completion> {
     }
 
     mutating func submit(_ command: RedisCommand, deadline: NIODeadline, completion: Completion) -> SubmitAction {
-        guard !isShutDown else {
-            return .refuse(RedisClientError(.shutDown, "the client is shut down"))
-        }
+        if let refusal { return .refuse(refusal) }
         guard submissions.count < maximumCount, bytes.readableBytes < maximumBytes else {
             return .refuse(RedisClientError(.overloaded, "too many commands wait to be sent"))
         }
@@ -48,8 +47,8 @@ struct SubmissionQueue<Completion> {
         return .wake
     }
 
-    /// Write every 64 commands, so that the server works on them while we still parse earlier replies: with all of them in
-    /// one piece at the end, server and client would wait for one another.
+    /// Write every 64 commands, so that the server works on them while we still parse earlier replies: with all of them
+    /// in one piece at the end, server and client would wait for one another.
     private static var worthWriting: Int { 64 }
 
     /// The event loop looks at the queue: from here on, a submission must wake it again.
@@ -98,9 +97,9 @@ struct SubmissionQueue<Completion> {
         return expired
     }
 
-    /// Refuses everything from here on; returns what waited.
-    mutating func shutDown() -> [Submission<Completion>] {
-        isShutDown = true
+    /// Refuses everything from here on, for the first reason that it is called with; returns what waited.
+    mutating func shutDown(_ reason: RedisClientError) -> [Submission<Completion>] {
+        refusal = refusal ?? reason
         return takeAll().submissions
     }
 }

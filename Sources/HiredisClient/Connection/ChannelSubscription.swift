@@ -27,6 +27,7 @@ package final class ChannelSubscription: Sendable {
         channel: String,
         configuration: RedisClientConfiguration,
         eventLoop: any EventLoop,
+        end: EventLoopEnd,
         logger: Logger,
         handler: @escaping Handler
     ) {
@@ -36,6 +37,7 @@ package final class ChannelSubscription: Sendable {
             configuration: configuration,
             channel: channel,
             eventLoop: eventLoop,
+            end: end,
             logger: logger
         )
     }

@@ -28,6 +28,8 @@ final class ConnectionKeeper {
     private var current: RedisConnection?
     /// Why the last attempt failed or the last connection was lost; `nil` while connected.
     private(set) var lastError: RedisClientError?
+    /// Since when nothing had been heard of the last connection while something was to be answered.
+    private(set) var silentSince = NIODeadline.distantFuture
 
     init(configuration: RedisClientConfiguration, channel: String?, eventLoop: any EventLoop, logger: Logger) {
         self.configuration = configuration
@@ -71,6 +73,14 @@ final class ConnectionKeeper {
         connection?.close(reason)
     }
 
+    /// Why there is no connection, as far as it is known.
+    var reason: RedisClientError {
+        if let lastError { return lastError }
+        guard machine.isStarted else { return RedisClientError(.connectionFailed, "the client was never started") }
+        let hint = configuration.url.tls == nil ? "" : "; is TLS spoken on this port?"
+        return RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time\(hint)")
+    }
+
     // MARK: Waiting for the connection
 
     /// Resumes the waiter when connected; or after `limit`, or if the credentials are refused, with the reason why not.
@@ -86,9 +96,7 @@ final class ConnectionKeeper {
         }
         let timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(limit)) { [weak self] in
             guard let self else { return }
-            let hint = configuration.url.tls == nil ? "" : "; is TLS spoken on this port?"
-            let late = RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time\(hint)")
-            remove(waiter, resuming: .failure(lastError ?? late))
+            remove(waiter, resuming: .failure(reason))
         }
         waiters[ObjectIdentifier(waiter)] = (waiter, timer)
     }
@@ -186,6 +194,7 @@ extension ConnectionKeeper: RedisConnectionDelegate {
 
     func connection(_ connection: RedisConnection, closed reason: RedisClientError) {
         current = nil
+        silentSince = connection.silentSince
         failed(attempt, reason)
     }
 }

@@ -31,7 +31,7 @@ struct ConnectionMachine<Completion> {
     }
 
     private enum Expected {
-        case answer(Submission<Completion>)
+        case answer(Submission<Completion>, sentAt: NIODeadline)
         case pong
     }
 
@@ -66,10 +66,19 @@ struct ConnectionMachine<Completion> {
     // MARK: Commands out
 
     /// Takes note of commands that are being written. Only while ``acceptsCommands``.
-    mutating func submit(_ submissions: [Submission<Completion>]) {
+    mutating func submit(_ submissions: [Submission<Completion>], now: NIODeadline) {
         inFlight.reserveCapacity(inFlight.count + submissions.count)
         for submission in submissions {
-            inFlight.append(.answer(submission))
+            inFlight.append(.answer(submission, sentAt: now))
+        }
+    }
+
+    /// Since when nothing was heard while something was to be answered; the distant future if nothing is.
+    var silentSince: NIODeadline {
+        switch inFlight.first {
+        case .answer(_, let sentAt): max(lastHeard, sentAt)
+        case .pong: lastHeard
+        case nil: .distantFuture
         }
     }
 
@@ -112,7 +121,7 @@ struct ConnectionMachine<Completion> {
 
     private mutating func answered(_ reply: RESPValue) -> ReplyAction {
         switch inFlight.popFirst() {
-        case .answer(let submission):
+        case .answer(let submission, _):
             let result: Result<RESPValue, RedisClientError>
             if case .error(let error) = reply {
                 result = .failure(.server(error))
@@ -205,7 +214,7 @@ struct ConnectionMachine<Completion> {
 
     private var earliestDeadline: NIODeadline? {
         var earliest: NIODeadline?
-        for case .answer(let submission) in inFlight {
+        for case .answer(let submission, _) in inFlight {
             earliest = min(submission.deadline, earliest ?? submission.deadline)
         }
         return earliest
@@ -221,7 +230,7 @@ struct ConnectionMachine<Completion> {
         let abandoned = inFlight
         inFlight = CircularBuffer()
         return abandoned.compactMap { expected in
-            guard case .answer(let submission) = expected else { return nil }
+            guard case .answer(let submission, _) = expected else { return nil }
             if submission.deadline <= now {
                 return (submission.completion, RedisClientError(.timedOut, "the server did not answer in time"))
             }

@@ -7,6 +7,9 @@ struct Handshake: Sendable, Hashable {
         case selectDatabase(Int)
         case setName(String)
         case role
+        /// Before anything is sent that is to be carried out: a script that the server did not know would have to be
+        /// sent again, behind what was sent after it. Whoever may not load scripts has that happen.
+        case loadScript(RedisScript.Body)
         /// A server that still loads its data, or has lost its primary, says so here.
         case ping
         case subscribe(channel: String)
@@ -32,6 +35,11 @@ struct Handshake: Sendable, Hashable {
         if configuration.requiresPrimary {
             steps.append(.role)
         }
+        if channel == nil {
+            steps += configuration.scripts.map { script in
+                .loadScript(configuration.usesLegacyScripts ? script.legacyBody ?? script.body : script.body)
+            }
+        }
         steps.append(.ping)
         if let channel {
             steps.append(.subscribe(channel: channel))
@@ -53,6 +61,7 @@ extension Handshake.Step {
         case .selectDatabase(let index): RedisCommand("SELECT", .integer(Int64(index)))
         case .setName(let name): RedisCommand("CLIENT", "SETNAME", .string(name))
         case .role: RedisCommand("ROLE")
+        case .loadScript(let script): RedisCommand("SCRIPT", "LOAD", .string(script.source))
         case .ping: RedisCommand("PING")
         case .subscribe(let channel): RedisCommand("SUBSCRIBE", .string(channel))
         }
@@ -61,10 +70,12 @@ extension Handshake.Step {
     /// Why the connection is of no use after this answer, or `nil` to go on.
     func verdict(on reply: RESPValue) -> RedisClientError? {
         if case .error(let error) = reply {
+            // A server that knows no AUTH quotes what it was sent: the password.
+            if case .authenticate = self { return verdict(onError: error.withoutArguments) }
             return verdict(onError: error)
         }
         switch self {
-        case .authenticate, .selectDatabase, .setName, .ping:
+        case .authenticate, .selectDatabase, .setName, .loadScript, .ping:
             return nil
         case .role:
             guard let role = reply.array?.first?.string else {
@@ -80,8 +91,13 @@ extension Handshake.Step {
     }
 
     private func verdict(onError error: RedisServerError) -> RedisClientError? {
-        if case .setName = self, !isFatal(error) {
-            return nil  // The name is a convenience; a server that does not do it is good enough.
+        switch self {
+        // The name is a convenience; a server that does not do it is good enough. So is one that reads scripts in their
+        // older form only, which it is sent with the first evaluation.
+        case .setName, .loadScript:
+            if !isFatal(error) { return nil }
+        case .authenticate, .selectDatabase, .role, .ping, .subscribe:
+            break
         }
         if error.isAuthentication || isRefusedLogin(error) {
             return RedisClientError(.authenticationFailed, "\(subject) was refused", underlying: error)
@@ -106,6 +122,7 @@ extension Handshake.Step {
         case .selectDatabase: "SELECT"
         case .setName: "CLIENT SETNAME"
         case .role: "ROLE"
+        case .loadScript: "SCRIPT LOAD"
         case .ping: "PING"
         case .subscribe: "SUBSCRIBE"
         }

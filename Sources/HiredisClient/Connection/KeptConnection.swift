@@ -6,8 +6,16 @@ import Synchronization
 struct KeptConnection: Sendable {
     /// For use on the event loop.
     let keeper: NIOLoopBoundBox<ConnectionKeeper>
+    private let end: EventLoopEnd
 
-    init(configuration: RedisClientConfiguration, channel: String?, eventLoop: any EventLoop, logger: Logger) {
+    init(
+        configuration: RedisClientConfiguration,
+        channel: String?,
+        eventLoop: any EventLoop,
+        end: EventLoopEnd,
+        logger: Logger
+    ) {
+        self.end = end
         keeper = .makeBoxSendingValue(
             ConnectionKeeper(configuration: configuration, channel: channel, eventLoop: eventLoop, logger: logger),
             eventLoop: eventLoop
@@ -21,15 +29,27 @@ struct KeptConnection: Sendable {
     }
 
     func shutDown() async {
-        // Fails only if the event loop itself is gone already, and the socket with it.
-        try? await eventLoop.flatSubmit { [keeper] in keeper.value.shutDown() }.get()
+        let closed = ConnectionWaiter()
+        // With the event loop its sockets are gone.
+        let handler = end.whenCome { closed.resume(.success(())) }
+        try? await withCheckedThrowingContinuation { continuation in
+            closed.park(continuation)
+            guard !end.hasCome else { return closed.resume(.success(())) }
+            eventLoop.execute { [keeper] in
+                keeper.value.shutDown().whenComplete { _ in closed.resume(.success(())) }
+            }
+        }
+        end.forget(handler)
     }
 
     func connected(within limit: Duration) async throws {
         let waiter = ConnectionWaiter()
+        let handler = end.whenCome { waiter.resume(.failure(RedisClientError.eventLoopEnded)) }
+        defer { end.forget(handler) }
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 waiter.park(continuation)
+                guard !end.hasCome else { return waiter.resume(.failure(RedisClientError.eventLoopEnded)) }
                 eventLoop.execute { [keeper] in keeper.value.add(waiter, within: limit) }
             }
         } onCancel: {
@@ -41,12 +61,14 @@ struct KeptConnection: Sendable {
 
 /// Somebody who waits for a connection to come up.
 ///
-/// The event loop alone decides when to resume. A cancellation can reach it before the waiter does; the mark, set
-/// before the event loop is told, covers that.
+/// The event loop decides when to resume, unless it ends. A cancellation can reach it before the waiter does; the mark,
+/// set before the event loop is told, covers that.
 final class ConnectionWaiter: Sendable {
     private struct State {
         var isCancelled = false
         var continuation: CheckedContinuation<Void, any Error>?
+        /// What a call to resume came with before anybody was parked.
+        var early: Result<Void, any Error>?
     }
 
     private let state = Mutex(State())
@@ -60,11 +82,19 @@ final class ConnectionWaiter: Sendable {
     }
 
     func park(_ continuation: CheckedContinuation<Void, any Error>) {
-        state.withLock { $0.continuation = continuation }
+        let early = state.withLock { state in
+            if state.early == nil { state.continuation = continuation }
+            return state.early
+        }
+        if let early { continuation.resume(with: early) }
     }
 
     /// Idempotent.
     func resume(_ result: Result<Void, any Error>) {
-        state.withLock { $0.continuation.take() }?.resume(with: result)
+        let continuation = state.withLock { state in
+            if state.early == nil { state.early = result }
+            return state.continuation.take()
+        }
+        continuation?.resume(with: result)
     }
 }

@@ -30,6 +30,10 @@ struct ReconnectMachine {
         if case .connected = state { true } else { false }
     }
 
+    var isStarted: Bool {
+        if case .idle = state { false } else { true }
+    }
+
     var isShutDown: Bool {
         if case .shutDown = state { true } else { false }
     }

@@ -50,12 +50,16 @@ final class RedisConnection: ChannelInboundHandler {
         machine.acceptsCommands && channel.isWritable
     }
 
+    /// Since when nothing had been heard when the connection was closed, while something was to be answered; the
+    /// distant future if nothing was.
+    private(set) var silentSince = NIODeadline.distantFuture
+
     /// Completes when the channel is closed; never fails.
     var closed: EventLoopFuture<Void> { channel.closeFuture }
 
     /// Writes a batch; every submission in it is answered exactly once from here on. Only while ``canWrite``.
     func write(_ bytes: ByteBuffer, _ submissions: [Submission<Completion>], earliest: NIODeadline) {
-        machine.submit(submissions)
+        machine.submit(submissions, now: eventLoop.now)
         channel.writeAndFlush(bytes, promise: nil)
         if earliest < timerDeadline {
             arm(earliest)
@@ -65,6 +69,7 @@ final class RedisConnection: ChannelInboundHandler {
     /// Closes for good; idempotent.
     func close(_ reason: RedisClientError) {
         guard !machine.isClosed else { return }
+        silentSince = machine.silentSince
         let abandoned = machine.close(reason, now: eventLoop.now)
         timer?.cancel()
         timer = nil

@@ -19,6 +19,12 @@ package struct RedisServerError: Error, Hashable, Sendable {
         return inner.allSatisfy(\.isUppercase) && !inner.isEmpty ? inner : first
     }
 
+    /// The same error without the arguments of the command, which some errors quote.
+    var withoutArguments: RedisServerError {
+        guard let quote = message.firstRange(of: ", with args beginning with") else { return self }
+        return RedisServerError(message: String(message[..<quote.lowerBound]))
+    }
+
     /// The same command may well succeed later, on this server or on the one that replaces it.
     package var isTransient: Bool {
         switch code {

@@ -24,9 +24,9 @@ package struct BenchRedis: Sendable {
     /// Calls `body` with a connection to the server at `url`, or to a private one.
     ///
     /// - Throws: ``CommandFailure`` if it cannot be reached, and what `body` throws.
-    package static func with<Result: Sendable>(
+    package static func with<Result>(
         _ url: String?,
-        _ body: @Sendable (BenchRedis) async throws -> Result
+        _ body: (BenchRedis) async throws -> Result
     ) async throws -> Result {
         if let url { return try await with(connect(to: url, socketPath: nil), body) }
         return try await PrivateRedis.with { server in
@@ -58,7 +58,11 @@ package struct BenchRedis: Sendable {
             try await client.connected(within: .seconds(20))
         } catch {
             await client.shutdown()
-            throw CommandFailure("cannot reach the Redis to measure: \(error)", status: .unavailable)
+            let isRefused = (error as? RedisClientError)?.code == .authenticationFailed
+            throw CommandFailure(
+                "cannot reach the Redis to measure: \(error)",
+                status: isRefused ? .refused : .unavailable
+            )
         }
         return BenchRedis(client: client, url: url, socketPath: socketPath)
     }

@@ -62,7 +62,9 @@ package final class BenchWorkerHandle<Order: Codable & Sendable, Answer: Codable
     }
 
     private func next() async throws -> BenchWorkerLine<Answer> {
-        guard let text = await lines.next() else { throw CommandFailure("a worker ended by itself") }
+        guard let text = await lines.next(isolation: #isolation) else {
+            throw CommandFailure("a worker ended by itself")
+        }
         let line = try JSONText.decode(BenchWorkerLine<Answer>.self, from: text)
         if case .failed(let why) = line { throw CommandFailure("a worker failed: \(why)") }
         return line

@@ -21,7 +21,8 @@ package enum BenchWorkerProcess {
     package static func run<Order: Decodable & Sendable, Answer: Codable & Sendable>(
         _ connection: ConnectionOptions,
         _ settings: BenchSettings = .steady,
-        _ makeWorker: (RedisLeaseStore, @escaping @Sendable (BenchWorkerLine<Answer>) -> Void) throws -> (Order) async
+        _ makeWorker: (RedisLeaseStore, @escaping @Sendable (BenchWorkerLine<Answer>) -> Void) throws ->
+            @concurrent (Order) async
             -> Void
     ) async throws {
         let parent = try await LineChannel.standardStreams()

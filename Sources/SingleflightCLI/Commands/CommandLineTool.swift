@@ -1,16 +1,31 @@
 import ArgumentParser
 import Foundation
+import Logging
 
 /// From the program's arguments to its exit status.
 package enum CommandLineTool {
+    /// To be called before anything else, on the main thread: looks at what this process was given, and makes up for
+    /// what would harm it.
+    package static func prepare() {
+        StandardDescriptors.open()
+        InheritedState.capture()
+        let state = InheritedState.current
+        Launcher.becomeCommandIfAsked(state.arguments, environment: state.environment)
+        // Where it is ignored, nobody learns how a child ended.
+        signal(SIGCHLD, SIG_DFL)
+        StandardStream.ignoreBrokenPipes()
+    }
+
     /// Runs the command that this process was started with, and ends the process.
     package static func main() async -> Never {
-        StandardStream.ignoreBrokenPipes()
-        exit(await status(of: Array(CommandLine.arguments.dropFirst())))
+        // The tool says itself what went wrong, once.
+        LoggingSystem.bootstrap { _ in SwiftLogNoOpLogHandler() }
+        exit(await status(of: InheritedState.current.arguments.dropFirst().map(ByteText.text)))
     }
 
     private static func status(of arguments: [String]) async -> Int32 {
         do {
+            try checkHelp(arguments)
             var command = try SingleflightCommand.parseAsRoot(GlobalOptions.moved(arguments))
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
@@ -33,18 +48,29 @@ package enum CommandLineTool {
         switch SingleflightCommand.exitCode(for: error) {
         case .success:
             // Asking for help or the version is an error only to the parser.
-            try? StandardStream.output.write(SingleflightCommand.fullMessage(for: error) + "\n")
-            return .success
+            do {
+                try StandardStream.output.write(SingleflightCommand.fullMessage(for: error) + "\n")
+                return .success
+            } catch is OutputClosed {
+                return .success
+            } catch {
+                return report(error)
+            }
         case .validationFailure:
-            StandardStream.error.note(
-                "singleflight: \(Redaction.withoutSecrets(SingleflightCommand.message(for: error)))"
-            )
+            ErrorLine.note(SingleflightCommand.message(for: error))
             return .usage
         default:
             let failure = CommandFailure(describing: error)
-            StandardStream.error.note("singleflight: \(failure.description)")
+            ErrorLine.note(failure.description)
             return failure.status
         }
+    }
+
+    /// `help nonsense` is a typing error. The parser would show the help of everything instead.
+    private static func checkHelp(_ arguments: [String]) throws {
+        guard arguments.first == "help", let name = arguments.dropFirst().first, !name.hasPrefix("-") else { return }
+        let names = SingleflightCommand.configuration.subcommands.compactMap { $0.configuration.commandName }
+        guard names.contains(name) else { throw ValidationError("there is no command '\(name)'") }
     }
 }
 

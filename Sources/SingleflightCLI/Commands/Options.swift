@@ -15,6 +15,14 @@ package struct ConnectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "A file whose first line is the password, or a descriptor: /dev/fd/3. (env: SINGLEFLIGHT_PASSWORD_FILE)",
+            valueName: "file"
+        )
+    )
+    var passwordFile: String?
+
+    @Option(
+        help: ArgumentHelp(
             "Namespace the leases live in. (env: SINGLEFLIGHT_NAMESPACE, else \(Self.defaultNamespace))",
             valueName: "name"
         )
@@ -27,7 +35,12 @@ package struct ConnectionOptions: ParsableArguments {
     static let defaultNamespace = "default"
 
     package func resolvedURL(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
-        url ?? environment["SINGLEFLIGHT_URL"].nonEmpty ?? Self.defaultURL
+        let url = url ?? environment["SINGLEFLIGHT_URL"].nonEmpty ?? Self.defaultURL
+        guard let file = passwordFile ?? environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty,
+            // It was read when the command line was checked.
+            let password = try? PasswordFile.password(in: file), !URLPassword.isIn(url)
+        else { return url }
+        return URLPassword.inserted(password, into: url)
     }
 
     package func resolvedNamespace(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
@@ -35,7 +48,14 @@ package struct ConnectionOptions: ParsableArguments {
     }
 
     package func validate() throws {
+        let variable = ProcessInfo.processInfo.environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty
+        if let file = passwordFile ?? variable { _ = try PasswordFile.password(in: file) }
         try Self.check(url: resolvedURL(), of: url == nil ? "SINGLEFLIGHT_URL" : "--url")
+        if let url, URLPassword.isIn(url) {
+            ErrorLine.note(
+                "warning: --url shows its password to everybody on this machine; use SINGLEFLIGHT_URL or --password-file"
+            )
+        }
         let namespace = resolvedNamespace()
         guard FlightKey.isName(namespace) else {
             throw ValidationError("a namespace is 1 to 64 of A-Z a-z 0-9 . _ - (not '\(SafeText.escape(namespace))')")

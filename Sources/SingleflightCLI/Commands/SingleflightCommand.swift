@@ -12,10 +12,10 @@ struct SingleflightCommand: AsyncParsableCommand {
               singleflight show front-page --group pages
 
             Results go to standard output, messages to standard error.
-            Exit status: 0 ok, 1 failure, 2 not found, 64 usage, 69 Redis unreachable,
-            75 canceled or lease lost, 77 refused (password, rights), 124 timeout.
+            \(ExitStatus.help)
             """,
-        version: "0.1.0",
+        // The package's version stands here only; a test compares the newest entry of CHANGELOG.md.
+        version: "0.2.0",
         subcommands: [
             LeasesCommand.self, ShowCommand.self, WatchCommand.self, TopCommand.self,
             WaitCommand.self, RevokeCommand.self, ExecCommand.self, DoctorCommand.self, BenchCommand.self,

@@ -26,7 +26,7 @@ final class DemoStage {
     let redis: PrivateRedis?
     let progress: ProgressLine
 
-    private let launch: @Sendable (_ worker: Int) async throws -> ChildProcess
+    private let launch: @Sendable @concurrent (_ worker: Int) async throws -> ChildProcess
     private let events: AsyncStream<StageEvent>.Continuation
     private var incoming: AsyncStream<StageEvent>.Iterator
     private var workers: [ChildProcess] = []
@@ -43,7 +43,7 @@ final class DemoStage {
         origin: OriginClient,
         redis: PrivateRedis?,
         progress: ProgressLine,
-        launch: @escaping @Sendable (_ worker: Int) async throws -> ChildProcess
+        launch: @escaping @Sendable @concurrent (_ worker: Int) async throws -> ChildProcess
     ) {
         self.configuration = configuration
         self.origin = origin
@@ -167,7 +167,7 @@ final class DemoStage {
 
     private func read(_ what: String, until isDone: (DemoStage) -> Bool) async throws {
         while !isDone(self) {
-            guard let event = await incoming.next() else { throw CancellationError() }
+            guard let event = await incoming.next(isolation: #isolation) else { throw CancellationError() }
             switch event {
             case .said(let worker, let process, let event): note(event, from: worker, process)
             case .ended(_, let process, _) where expectedEnds.contains(process): break

@@ -4,11 +4,11 @@ import SingleflightRedis
 /// Why a command ends without success: one line for the user and the status for the shell.
 package struct CommandFailure: Error, CustomStringConvertible, Sendable {
     package let status: ExitStatus
-    /// One line, without a password even if the cause carried one.
+    /// One line that is safe to print: see ``ErrorLine``.
     package let description: String
 
     package init(_ message: String, status: ExitStatus = .failure) {
-        self.description = Redaction.withoutSecrets(message)
+        self.description = ErrorLine.safe(message)
         self.status = status
     }
 }
@@ -20,6 +20,8 @@ extension CommandFailure {
     package init(describing error: any Error) {
         switch error {
         case let failure as CommandFailure: self = failure
+        case let error as LeaseStoreError where error.underlying is CancellationError:
+            self.init("canceled", status: .canceled)
         case let error as PrivateRedisError: self.init(Self.oneLine("\(error)"), status: .unavailable)
         case let error as LeaseStoreError: self.init(Self.oneLine(error.message), status: Self.status(of: error))
         case is CancellationError: self.init("canceled", status: .canceled)
@@ -31,7 +33,8 @@ extension CommandFailure {
         switch error.code {
         case .invalidRequest: .usage
         case .refused: .refused
-        case .unavailable, .timedOut: .unavailable
+        // What does not speak the protocol is no Redis, or none that is of use.
+        case .unavailable, .down, .timedOut, .protocolViolation: .unavailable
         default: .failure
         }
     }

@@ -12,7 +12,7 @@ package struct CommandRecording: Equatable, Sendable {
         package fileprivate(set) var bytes: [UInt8]
     }
 
-    /// The most that is kept, in bytes, the framing of the chunks included.
+    /// The most that is ever kept, in bytes, the framing of the chunks included.
     package static let limit = 8 << 20
 
     /// The output in the order in which it was read.
@@ -21,18 +21,20 @@ package struct CommandRecording: Equatable, Sendable {
     package private(set) var isTruncated = false
     /// As a shell tells it: the exit status, or 128 and the number of the signal.
     package var status: Int32 = 0
-
-    private let limit: Int
+    package var command: CommandIdentity
+    /// The most that is kept of this one.
+    package let limit: Int
     private var size = 0
 
-    package init(status: Int32 = 0, limit: Int = Self.limit) {
+    package init(of command: CommandIdentity = .init(), status: Int32 = 0, limit: Int = Self.limit) {
+        self.command = command
         self.status = status
         self.limit = limit
     }
 
     /// A recording that was made before, to which nothing is added.
-    init(status: Int32, chunks: [Chunk], isTruncated: Bool) {
-        self.init(status: status)
+    init(of command: CommandIdentity, status: Int32, limit: Int, chunks: [Chunk], isTruncated: Bool) {
+        self.init(of: command, status: status, limit: limit)
         self.chunks = chunks
         self.isTruncated = isTruncated
     }
@@ -55,8 +57,32 @@ package struct CommandRecording: Equatable, Sendable {
     }
 
     package static func == (left: Self, right: Self) -> Bool {
-        (left.chunks, left.isTruncated, left.status) == (right.chunks, right.isTruncated, right.status)
+        (left.chunks, left.isTruncated, left.status, left.command, left.limit)
+            == (right.chunks, right.isTruncated, right.status, right.command, right.limit)
     }
+}
+
+/// Tells two commands apart without telling their arguments, which may be secret.
+package struct CommandIdentity: Hashable, Sendable {
+    /// The program's name without its folder, at most 64 bytes of it.
+    package let name: [UInt8]
+    /// Of all words.
+    package let digest: UInt64
+
+    package init(name: [UInt8] = [], digest: UInt64 = 0) {
+        self.name = Array(name.prefix(64))
+        self.digest = digest
+    }
+
+    package init(_ words: [[UInt8]]) {
+        // FNV-1a, 64 bits. No word holds a zero.
+        let digest = words.joined(separator: [0]).reduce(0xCBF2_9CE4_8422_2325 as UInt64) { hash, byte in
+            (hash ^ UInt64(byte)) &* 0x100_0000_01B3
+        }
+        self.init(name: Array((words.first ?? []).split(separator: UInt8(ascii: "/")).last ?? []), digest: digest)
+    }
+
+    var shownName: String { ByteText.text(name) }
 }
 
 extension CommandRecording {
@@ -73,7 +99,9 @@ extension CommandRecording {
     }
 
     /// What has to be said of a recording that is not whole.
-    static let truncationNote = "singleflight: the output is longer than 8 MiB; who shares it gets its beginning"
+    var truncationNote: String {
+        "the output is longer than \(ByteSize.text(limit)); who shares it gets its beginning"
+    }
 }
 
 extension StandardStream {

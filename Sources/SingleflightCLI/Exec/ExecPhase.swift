@@ -78,6 +78,8 @@ package struct ExecPhase: Sendable {
         if case .left(let departure) = state { departure } else { nil }
     }
 
+    var isWaiting: Bool { if case .waiting = state { true } else { false } }
+
     /// Whether a command was to run here.
     package var hasLed: Bool {
         switch state {

@@ -1,154 +1,250 @@
 import Foundation
+import NIOCore
+import NIOPosix
 import SingleflightRedis
 import Synchronization
 
 /// One call of `exec`: leads and runs the command, or follows and prints what it printed elsewhere.
 final class ExecSession: Sendable {
-    struct Configuration: Sendable {
-        var key: String
-        var group: String
-        var namespace: String
-        var words: [String]
-        var lease: Duration
-        var patience: Duration?
-        var reuse: Duration
-        var takeovers: Int?
-        var runsAnyway: Bool
-        var grace: Duration
-    }
-
     private struct State {
         var phase = ExecPhase()
         var command: GuardedCommand?
-        /// Leaves the flight.
+        /// Leaves the flight, or gives up connecting.
         var leave: (@Sendable () -> Void)?
-        /// What the command came to here, for a leader whose result Redis could not be told of.
+        /// What the command came to here, where it ended by itself: for a leader whose result Redis could not be told
+        /// of.
         var status: Int32?
         var failure: CommandFailure?
-        var ignoredSignals: [Int32] = []
     }
 
-    private let configuration: Configuration
+    private let configuration: ExecConfiguration
     private let state = Mutex(State())
 
-    init(_ configuration: Configuration) { self.configuration = configuration }
+    init(_ configuration: ExecConfiguration) { self.configuration = configuration }
 
-    /// Catches signals from now on, for as long as the process lives.
-    func catchSignals() -> ForwardedSignals {
-        let signals = ForwardedSignals { self.received($0) }
-        state.withLock { $0.ignoredSignals = signals.ignored }
-        return signals
+    /// Catches signals from now on, for as long as the value is kept.
+    func catchSignals() -> CaughtSignals {
+        CaughtSignals([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT, SIGUSR1, SIGUSR2, SIGWINCH]) {
+            self.received($0)
+        }
     }
 
-    // MARK: With and without Redis
-
     /// The exit status.
-    func run(with store: some LeaseStore) async throws -> Int32 {
-        let group = try makeGroup(store)
-        let (over, overContinuation) = AsyncStream.makeStream(of: Never.self)
-        let task = Task {
-            await group.run(self.configuration.key) { flight -> CommandRecording in
-                defer { overContinuation.finish() }
-                guard flight.token != nil else { return try await self.lead(fence: nil) }
-                return try await self.lead(fence: flight.fence)
-            }
-        }
+    func run() async throws -> Int32 {
+        let task = Task { try await self.attempt() }
         let isLeaving = state.withLock { state in
             state.leave = { task.cancel() }
             return state.phase.departure != nil
         }
         if isLeaving { task.cancel() }
+        do {
+            return try await task.value
+        } catch {
+            // What a step says of having been canceled is of no interest.
+            if let departure = state.withLock({ $0.phase.departure }) { return try status(of: departure) }
+            throw error
+        }
+    }
+
+    // MARK: With and without Redis
+
+    private func attempt() async throws -> Int32 {
+        if configuration.jitter > .zero {
+            let pause = Int64.random(in: 0...configuration.jitter.wholeNanoseconds)
+            try await Task.sleep(for: Duration.nanoseconds(pause))
+        }
+        do {
+            return try await RedisLeaseStore.withConnection(
+                to: configuration.url,
+                configuration: configuration.store
+            ) { store -> Int32 in
+                try await self.run(with: store)
+            }
+        } catch let error as LeaseStoreError where error.isTransient && configuration.runsAnyway {
+            return try await runUncoordinated()
+        }
+    }
+
+    private func run(with store: RedisLeaseStore) async throws -> Int32 {
+        var slot: RunSlot?
+        if let length = configuration.slotLength { slot = RunSlot(length: length, at: try await store.time()) }
+        let key = RunKey(bytes: configuration.key + (slot.map { Array("@\($0.name)".utf8) } ?? []))
+        try await checkNesting(key, store)
+        let group = try configuration.group(on: store, slot: slot)
         let timer = configuration.patience.map { patience in
             store.clock.schedule(at: store.clock.now.advanced(by: patience)) { self.patienceEnded() }
         }
-        let outcome = await task.value
-        if let timer { store.clock.cancel(timer) }
+        defer { if let timer { store.clock.cancel(timer) } }
+        let telling = Task { try await self.tellWhoLeads(key, store) }
+        defer { telling.cancel() }
+
+        switch configuration.ifRunning {
+        case .wait: break
+        case .skip: return try await runUnlessRunning(key, group, store)
+        case .replace: try await endRunning(key, store)
+        }
+        let (over, overContinuation) = AsyncStream.makeStream(of: Never.self)
+        let outcome = await group.run(key) { flight -> CommandRecording in
+            defer { overContinuation.finish() }
+            guard self.begins() else { throw CancellationError() }
+            return try await self.lead(key, token: flight.token, fence: flight.fence)
+        }
         // A command whose result is no longer wanted was told to end: it is not left behind.
-        if state.withLock({ $0.phase.hasLed }) { for await _ in over {} }
+        if state.withLock({ $0.phase.hasLed }) { await Task { for await _ in over {} }.value }
         return try status(of: outcome)
     }
 
     /// Runs the command although Redis cannot be asked.
-    func runUncoordinated() async throws -> Int32 {
+    private func runUncoordinated() async throws -> Int32 {
         // It is the command that ends us from here on, as where we lead.
-        let recording = try await lead(fence: nil)
-        return try finish(recording, isReplayed: false)
+        guard begins() else { throw CancellationError() }
+        do {
+            return try finish(await lead(RunKey(bytes: configuration.key), token: nil, fence: nil), isReplayed: false)
+        } catch let run as FailedRun {
+            return try finish(run.recording, isReplayed: false)
+        }
     }
 
-    private func makeGroup(_ store: some LeaseStore) throws -> DistributedGroup<String, CommandRecording> {
-        try DistributedGroup(
-            configuration.group,
-            store: store,
-            configuration: DistributedGroupConfiguration(
-                lease: .init(
-                    duration: configuration.lease,
-                    grace: max(configuration.lease, .seconds(10)),
-                    leaderLoss: configuration.takeovers.map { .takeOver(attempts: $0) } ?? .cancel,
-                    // A command is to end as soon as another host may run it.
-                    onLost: .cancel
-                ),
-                results: .init(
-                    maximumBytes: RecordingCodec.maximumResultBytes,
-                    // Followers fetch large outputs, one after the other.
-                    retention: .seconds(60),
-                    reuse: configuration.reuse
-                ),
-                // A command may take as long as it wants to; a year is no limit and can be computed with.
-                limits: .init(flight: .seconds(365 * 86_400)),
-                unavailable: configuration.runsAnyway ? .runLocally : .fail
-            ),
-            codec: RecordingCodec()
+    // MARK: Who runs already
+
+    /// A run that is part of the one which it would wait for is refused.
+    private func checkNesting(_ key: RunKey, _ store: RedisLeaseStore) async throws {
+        let enclosing = EnclosingRuns.current
+        guard !enclosing.flights.isEmpty, let lease = try await running(key, store) else { return }
+        try enclosing.checkFollowing(lease.token, key: configuration.shownKey)
+    }
+
+    private func running(_ key: RunKey, _ store: RedisLeaseStore) async throws -> LeaseInspection.Lease? {
+        let request = InspectRequest(key: try FlightKey(group: configuration.group, bytes: key.bytes))
+        return try await store.answer(to: request).get().lease.flatMap { $0.isExpired ? nil : $0 }
+    }
+
+    /// Runs the command, or ends at once if somebody else runs it.
+    private func runUnlessRunning(
+        _ key: RunKey,
+        _ group: DistributedGroup<RunKey, CommandRecording>,
+        _ store: RedisLeaseStore
+    ) async throws -> Int32 {
+        switch await group.entry(key) {
+        case .leader(let leader):
+            guard begins() else {
+                leader.cancel(reason: "the process was told to end")
+                throw CancellationError()
+            }
+            let work = Task { try await self.lead(key, token: leader.token, fence: leader.fence) }
+            leader.onLost { _ in work.cancel() }
+            return try status(of: await leader.perform { try await work.value })
+        case .subscriber(let subscriber):
+            // Without a lease there is an outcome by now: a reused one, or that of a run that has just ended.
+            guard let lease = try await running(key, store) else { return try status(of: await subscriber.outcome()) }
+            subscriber.leave()
+            if configuration.follow == .print {
+                ErrorLine.note("\(configuration.shownKey) runs already, \(Self.describe(lease)); skipped")
+            }
+            return configuration.skipStatus
+        }
+    }
+
+    /// Ends the run of somebody else.
+    private func endRunning(_ key: RunKey, _ store: RedisLeaseStore) async throws {
+        guard let lease = try await running(key, store) else { return }
+        let request = RevokeRequest(
+            key: try FlightKey(group: configuration.group, bytes: key.bytes),
+            token: lease.token,
+            by: RunLabel.user,
+            reason: "replaced by another run",
+            retention: max(.seconds(10), lease.duration * 2)
         )
+        _ = try await store.answer(to: request).get()
+    }
+
+    /// Somebody who looks at a terminal that says nothing is told what for.
+    private func tellWhoLeads(_ key: RunKey, _ store: RedisLeaseStore) async throws {
+        guard isatty(STDERR_FILENO) == 1, configuration.follow == .print else { return }
+        try await Task.sleep(for: .milliseconds(300))
+        guard let lease = try await running(key, store), state.withLock({ $0.phase.isWaiting }) else { return }
+        ErrorLine.note("waiting for \(configuration.shownKey), which runs \(Self.describe(lease))")
+    }
+
+    private static func describe(_ lease: LeaseInspection.Lease) -> String {
+        let format = Date.FormatStyle(date: .omitted, time: .standard, locale: Locale(identifier: "en_GB"))
+        let start = Date.now.addingTimeInterval(-Double(lease.note.age.wholeMilliseconds) / 1000)
+        return "by \(lease.note.label) since \(start.formatted(format)) (\(DurationText.describe(lease.note.age)))"
     }
 
     // MARK: Leading
 
-    /// Runs the command; its processes are ended when the task is canceled.
-    private func lead(fence: (@Sendable () async throws -> Fence)?) async throws -> CommandRecording {
-        let ignored: [Int32]? = state.withLock { $0.phase.lead() ? $0.ignoredSignals : nil }
-        guard let ignored else { throw CancellationError() }
-        defer { state.withLock { $0.phase.ended() } }
+    /// The command is to run here; false if we have left, and nothing is to be started.
+    private func begins() -> Bool { state.withLock { $0.phase.lead() } }
 
-        var environment = ProcessInfo.processInfo.environment
-        environment["SINGLEFLIGHT_KEY"] = configuration.key
-        environment["SINGLEFLIGHT_GROUP"] = configuration.group
-        environment["SINGLEFLIGHT_NAMESPACE"] = configuration.namespace
-        environment["SINGLEFLIGHT_FENCE"] = nil
-        if let fence {
-            environment["SINGLEFLIGHT_FENCE"] = "\(try await fence())"
+    /// Runs the command; its processes are ended when the task is canceled.
+    ///
+    /// - Throws: ``FailedRun`` if it ends with another status than 0.
+    private func lead(
+        _ key: RunKey,
+        token: LeaseToken?,
+        fence: (@Sendable () async throws -> Fence)?
+    ) async throws -> CommandRecording {
+        defer { state.withLock { $0.phase.ended() } }
+        let flightKey = try FlightKey(group: configuration.group, bytes: key.bytes)
+        var environment = configuration.environment(for: flightKey, token)
+        if token != nil, let fence {
+            environment.set("SINGLEFLIGHT_FENCE", to: "\(try await fence())")
         } else {
-            StandardStream.error.note("singleflight: Redis cannot be asked; running the command without coordination")
+            ErrorLine.note("Redis cannot be asked; running the command without coordination")
         }
         try Task.checkCancellation()
+        let recording = try await record(environment)
+        guard recording.status == 0 else { throw FailedRun(recording: recording) }
+        return recording
+    }
 
+    private func record(_ environment: EnvironmentBlock) async throws -> CommandRecording {
+        let empty = CommandRecording(of: configuration.command, limit: configuration.outputLimit)
         let command: GuardedCommand
         do {
-            command = try GuardedCommand(configuration.words, environment: environment, ignoredSignals: ignored)
-        } catch let notRun as GuardedCommand.NotRun {
-            return Self.recording(of: notRun)
+            command = try GuardedCommand(configuration.words, environment: environment, recording: empty)
+        } catch let notRun as NotRun {
+            // There is a result for everybody: who waits elsewhere learns why nothing ran, as if a shell had said it.
+            return Self.concluded(empty, status: notRun.status, saying: notRun.line)
         }
         let early = state.withLock { state in
             state.command = command
             return state.phase.started()
         }
         for number in early { command.signal(number) }
+        let isTooLong = Atomic(false)
+        let limit = configuration.timeout.map { timeout in
+            MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: TimeAmount(timeout)) { [configuration] in
+                guard command.terminate(grace: configuration.grace) else { return }
+                isTooLong.store(true, ordering: .sequentiallyConsistent)
+            }
+        }
         let capture = await withTaskCancellationHandler {
             await command.result()
         } onCancel: {
             command.terminate(grace: configuration.grace)
         }
+        limit?.cancel()
         state.withLock { state in
             state.command = nil
-            state.status = capture.recording.status
             state.failure = capture.failure
         }
-        return capture.recording
+        var recording = capture.recording
+        if isTooLong.load(ordering: .sequentiallyConsistent), let timeout = configuration.timeout {
+            let line = "\(configuration.shownKey) ran for longer than \(DurationText.describe(timeout)) and was ended"
+            recording = Self.concluded(recording, status: ExitStatus.timeout.rawValue, saying: ErrorLine.text(line))
+        } else if capture.wasTerminated {
+            return recording
+        }
+        state.withLock { [status = recording.status] in $0.status = status }
+        return recording
     }
 
-    /// There is a result for everybody: who waits elsewhere learns why nothing ran, as if a shell had said it.
-    private static func recording(of notRun: GuardedCommand.NotRun) -> CommandRecording {
-        var recording = CommandRecording(status: notRun.status)
-        let line = "singleflight: \(notRun.message)"
+    private static func concluded(_ recording: CommandRecording, status: Int32, saying line: String) -> CommandRecording
+    {
+        var recording = recording
+        recording.status = status
         recording.append(Array((line + "\n").utf8), to: .error)
         StandardStream.error.note(line)
         return recording
@@ -184,19 +280,34 @@ final class ExecSession: Sendable {
     private func status(of outcome: Outcome<CommandRecording>) throws -> Int32 {
         switch outcome {
         case .complete(let completion):
+            let isReplayed = completion.role != .leader
             switch completion.result {
-            case .success(let recording): return try finish(recording, isReplayed: completion.role != .leader)
-            case .failure(let error): throw failure(error)
+            case .success(let recording): return try finish(recording, isReplayed: isReplayed)
+            case .failure(let run as FailedRun): return try finish(run.recording, isReplayed: isReplayed)
+            case .failure(let error): return try untold(error) { self.failure(error) }
             }
         case .canceled(let reason):
             if let departure = state.withLock({ $0.phase.departure }) { return try status(of: departure) }
-            throw CommandFailure("'\(SafeText.escape(configuration.key))' was canceled: \(reason)", status: .canceled)
+            let canceled = CommandFailure("\(configuration.shownKey) was canceled: \(reason)", status: .canceled)
+            guard [.leaseExpired, .leaseLost].contains(reason.code) else { throw canceled }
+            return try untold(reason) { canceled }
         }
     }
 
     private func finish(_ recording: CommandRecording, isReplayed: Bool) throws -> Int32 {
-        if isReplayed { try recording.replay() }
-        if recording.isTruncated { StandardStream.error.note(CommandRecording.truncationNote) }
+        if isReplayed {
+            if configuration.follow == .print { try recording.replay() }
+            if recording.command != configuration.command {
+                ErrorLine.note(
+                    "\(configuration.shownKey) was the run of another command, \(recording.command.shownName); "
+                        + "the one of this call, \(configuration.command.shownName), did not run"
+                )
+            }
+        }
+        if recording.isTruncated {
+            if !isReplayed || configuration.follow == .print { ErrorLine.note(recording.truncationNote) }
+            if let status = configuration.truncatedStatus { return status }
+        }
         if let failure = state.withLock({ $0.failure }) { throw failure }
         return recording.status
     }
@@ -206,18 +317,28 @@ final class ExecSession: Sendable {
         case .signal(let number): return 128 + number
         case .waitedLongEnough:
             let waited = DurationText.describe(configuration.patience ?? .zero)
-            throw CommandFailure(
-                "'\(SafeText.escape(configuration.key))' was not done within \(waited)",
-                status: .timeout
-            )
+            throw CommandFailure("\(configuration.shownKey) was not done within \(waited)", status: .timeout)
         }
+    }
+
+    /// A command that ended by itself has a status, even where Redis could not be told of it.
+    private func untold(_ reason: any Error, _ failure: () -> CommandFailure) throws -> Int32 {
+        guard let status = state.withLock({ $0.status }), !configuration.requiresCoordination else { throw failure() }
+        ErrorLine.note(
+            "warning: the command ended with status \(status), but Redis cannot be told: \(Self.message(reason)); "
+                + "it may be run again"
+        )
+        return status
+    }
+
+    private static func message(_ error: any Error) -> String {
+        (error as? DistributedGroupError)?.message ?? "\(error)"
     }
 
     private func failure(_ error: any Error) -> CommandFailure {
         switch error {
-        case let error as DistributedGroupError where error.code == .unavailable:
-            let isRefused = (error.underlying as? LeaseStoreError)?.code == .refused
-            let exit = isRefused ? ExitStatus.refused : .unavailable
+        case let error as DistributedGroupError where [.unavailable, .refused].contains(error.code):
+            let exit = error.code == .refused ? ExitStatus.refused : .unavailable
             guard let status = state.withLock({ $0.status }) else {
                 return CommandFailure("\(error.message); nothing was run here", status: exit)
             }
@@ -226,10 +347,7 @@ final class ExecSession: Sendable {
                 status: exit
             )
         case let error as Cancellation:
-            return CommandFailure(
-                "'\(SafeText.escape(configuration.key))' was canceled: \(error)",
-                status: .canceled
-            )
+            return CommandFailure("\(configuration.shownKey) was canceled: \(error)", status: .canceled)
         default:
             return CommandFailure(describing: error)
         }

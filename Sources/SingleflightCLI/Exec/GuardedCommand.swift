@@ -6,13 +6,6 @@ import Synchronization
 
 /// A command in a process group of its own, which ends with us at the latest.
 final class GuardedCommand: Sendable {
-    /// The command could not be run; this is its result instead, as a shell would tell it.
-    struct NotRun: Error {
-        let message: String
-        /// 127: there is no such command; 126: it cannot be run.
-        let status: Int32
-    }
-
     private enum State {
         case running
         /// It was told to end, and is killed when the timer fires.
@@ -26,11 +19,14 @@ final class GuardedCommand: Sendable {
     private let terminal: ControllingTerminal?
     private let state = Mutex(State.running)
 
-    /// Starts `words`, a program and its arguments, with our standard input.
+    /// Starts `words`, a program and its arguments, with our standard input and with everything else that we were
+    /// given: signals that are ignored or blocked, descriptors, limits.
     ///
+    /// - Parameter recording: what to add the output to.
     /// - Throws: ``NotRun``; ``CommandFailure`` or `PrivateRedisError` if the system does not let us start anything.
-    init(_ words: [String], environment: [String: String], ignoredSignals: [CInt] = []) throws {
-        let pump = try OutputPump()
+    init(_ words: [[UInt8]], environment: EnvironmentBlock, recording: CommandRecording) throws {
+        let inherited = InheritedState.current
+        let pump = try OutputPump(recording)
         let guardian: Guardian
         do {
             guardian = try Guardian()
@@ -38,18 +34,13 @@ final class GuardedCommand: Sendable {
             pump.discard()
             throw error
         }
-        let plan = Spawn.Plan(
-            executable: words[0],
-            arguments: Array(words.dropFirst()),
-            environment: environment,
-            isSearched: true,
-            standardOutput: pump.output.writing,
-            standardError: pump.error.writing,
-            group: guardian.group,
-            ignoredSignals: ignoredSignals
-        )
         let terminal = ControllingTerminal()
-        switch Spawn.start(plan) {
+        let started = Self.start(words, environment, inherited) { plan in
+            plan.standardOutput = pump.output.writing
+            plan.standardError = pump.error.writing
+            plan.group = guardian.group
+        }
+        switch started {
         case .success(let id):
             terminal?.lend(to: guardian.group)
             // It may have been stopped for reading before.
@@ -58,9 +49,38 @@ final class GuardedCommand: Sendable {
         case .failure(let failure):
             pump.discard()
             Task { await guardian.dismiss() }
-            throw Self.reason(failure, words[0])
+            switch failure.code {
+            case EAGAIN, ENOMEM, EMFILE, ENFILE:
+                throw CommandFailure("cannot run \(ByteText.text(words[0])): \(failure)")
+            default: throw NotRun(failure, words[0])
+            }
         }
         (self.pump, self.guardian, self.terminal) = (pump, guardian, terminal)
+    }
+
+    private static func start(
+        _ words: [[UInt8]],
+        _ environment: EnvironmentBlock,
+        _ inherited: InheritedState,
+        _ complete: (inout Spawn.Plan) -> Void
+    ) -> Result<Int32, Spawn.Failure> {
+        inherited.closeOwnDescriptorsOnExec()
+        func start(_ path: [UInt8], _ words: [[UInt8]]) -> Result<Int32, Spawn.Failure> {
+            var plan = Spawn.Plan(executable: path, words: words, environment: environment.entries)
+            plan.ignoredSignals = Array(inherited.ignoredSignals)
+            plan.blockedSignals = Array(inherited.blockedSignals)
+            plan.keptDescriptors = Array(inherited.descriptors)
+            complete(&plan)
+            return inherited.withNiceness { Spawn.start(plan) }
+        }
+        // A child ignores what we do; some of it we cannot.
+        let missing = inherited.ignoredSignals.filter { !SignalDisposition.isIgnored($0) }
+        if !missing.isEmpty, let launcher = try? Launcher.path(),
+            case .success(let id) = start(launcher, Launcher.words(for: words, ignoring: missing))
+        {
+            return .success(id)
+        }
+        return CommandSearch.run(words, path: environment["PATH"], start: start)
     }
 
     /// Waits until it is over: its process has ended, and its output was read.
@@ -82,6 +102,7 @@ final class GuardedCommand: Sendable {
             return nil
         }
         if let killing {
+            capture.wasTerminated = true
             killing.cancel()
             // Whoever has closed the output and stayed had the same time to end.
             guardian.signal(SIGKILL)
@@ -98,8 +119,10 @@ final class GuardedCommand: Sendable {
         if !guardian.signal(number) { _ = child.signal(number) }
     }
 
-    /// Has all processes of the command end: by SIGTERM, and after `grace` by SIGKILL. Idempotent.
-    func terminate(grace: Duration) {
+    /// Has all processes of the command end: by SIGTERM, and after `grace` by SIGKILL. False if they were told before,
+    /// or have ended.
+    @discardableResult
+    func terminate(grace: Duration) -> Bool {
         let isFirst = state.withLock { state in
             guard case .running = state else { return false }
             let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -110,6 +133,7 @@ final class GuardedCommand: Sendable {
             signal(SIGTERM)
             signal(SIGCONT)
         }
+        return isFirst
     }
 
     private func kill() {
@@ -137,14 +161,5 @@ final class GuardedCommand: Sendable {
         terminal.takeBack()
         // The whole job, as the terminal itself would.
         Foundation.kill(0, SIGSTOP)
-    }
-
-    private static func reason(_ failure: Spawn.Failure, _ name: String) -> any Error {
-        let message = "cannot run \(SafeText.escape(name)): \(failure)"
-        switch failure.code {
-        case ENOENT, ENOTDIR: return NotRun(message: message, status: 127)
-        case EAGAIN, ENOMEM, EMFILE, ENFILE: return CommandFailure(message)
-        default: return NotRun(message: message, status: 126)
-        }
     }
 }

@@ -23,16 +23,16 @@ struct Guardian: Sendable {
     init() throws {
         let sockets = try SocketPair()
         defer { sockets.closeChilds() }
-        let plan = Spawn.Plan(
+        var plan = Spawn.Plan(
             executable: "/bin/sh",
             arguments: ["-c", Self.script],
             environment: [:],
             standardInput: sockets.childs,
             standardOutput: sockets.childs,
-            standardError: sockets.childs,
-            // Until the shell has set its traps.
-            blocksSignals: true
+            standardError: sockets.childs
         )
+        // Until the shell has set its traps.
+        plan.blockedSignals = Spawn.allSignals
         switch Spawn.start(plan) {
         case .success(let id):
             reaper = Reaper(id: id)

@@ -7,9 +7,11 @@ import Synchronization
 /// Pipes, not sockets: a command may open `/dev/stderr` anew, which a socket refuses.
 final class OutputPump: Sendable {
     struct Capture: Sendable {
-        var recording = CommandRecording()
+        var recording: CommandRecording
         /// Why some of it did not arrive at our own streams; a reader that is gone is no reason.
         var failure: CommandFailure?
+        /// Whether the command was told to end.
+        var wasTerminated = false
     }
 
     private enum Mode {
@@ -27,9 +29,12 @@ final class OutputPump: Sendable {
         var bell: CInt?
     }
 
-    /// The command's ends of the pipes.
+    /// The command's ends of the pipes. Where our two streams are one, as after `2>&1`, so are these: no other way
+    /// keeps the order in which the command writes.
     let output: Pipe
     let error: Pipe
+    private let isMerged: Bool
+    private let recording: CommandRecording
 
     private let bell: SocketPair
     private let state: Mutex<State>
@@ -39,11 +44,14 @@ final class OutputPump: Sendable {
     /// `PIPE_BUF` of Linux, and less than a pipe of macOS has room for when it is writable: so much does not block.
     private static let pieceLength = 4096
 
-    init() throws {
+    /// - Parameter recording: what to add the output to.
+    init(_ recording: CommandRecording) throws {
+        self.recording = recording
+        isMerged = StandardStream.areOne
         bell = try SocketPair()
         do {
             output = try Pipe()
-            do { error = try Pipe() } catch {
+            do { error = isMerged ? output : try Pipe() } catch {
                 output.close()
                 throw error
             }
@@ -58,7 +66,7 @@ final class OutputPump: Sendable {
     /// Everything, once it has been copied. To be called once, after the command has its ends of the pipes.
     func capture() async -> Capture {
         _ = close(output.writing)
-        _ = close(error.writing)
+        if !isMerged { _ = close(error.writing) }
         return await withCheckedContinuation { continuation in
             // It blocks for as long as the command runs.
             Thread.detachNewThread { continuation.resume(returning: self.pump()) }
@@ -68,7 +76,7 @@ final class OutputPump: Sendable {
     /// Closes everything, in place of ``capture()``.
     func discard() {
         output.close()
-        error.close()
+        if !isMerged { error.close() }
         closeBell()
     }
 
@@ -105,13 +113,13 @@ final class OutputPump: Sendable {
         /// Nobody reads our stream any more, or it refuses.
         var isMuted = false
         var drained = 0
+        var isOver = false
     }
 
     private func pump() -> Capture {
-        var sources = [
-            Source(descriptor: output.reading, stream: .output), Source(descriptor: error.reading, stream: .error),
-        ]
-        var capture = Capture()
+        var sources = [Source(descriptor: output.reading, stream: .output)]
+        if !isMerged { sources.append(Source(descriptor: error.reading, stream: .error)) }
+        var capture = Capture(recording: recording)
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while !sources.isEmpty {
             let mode = mode
@@ -122,7 +130,7 @@ final class OutputPump: Sendable {
             if ready < 0, errno == EINTR { continue }
             guard ready > 0 else { break }
             if requests[sources.count].revents != 0 { answerBell() }
-            for index in sources.indices.reversed() where requests[index].revents != 0 {
+            for index in sources.indices where requests[index].revents != 0 {
                 let count = read(sources[index].descriptor, &buffer, buffer.count)
                 if count < 0, errno == EINTR || errno == EAGAIN { continue }
                 if mode == .draining { sources[index].drained += max(count, 0) }
@@ -131,9 +139,11 @@ final class OutputPump: Sendable {
                     show(buffer[..<count], of: &sources[index], &capture)
                 }
                 if count <= 0 || sources[index].drained > Self.drainLimit {
-                    _ = close(sources.remove(at: index).descriptor)
+                    _ = close(sources[index].descriptor)
+                    sources[index].isOver = true
                 }
             }
+            sources.removeAll(where: \.isOver)
         }
         for source in sources { _ = close(source.descriptor) }
         closeBell()

@@ -10,6 +10,8 @@ package struct FlightDetail: Codable, Equatable, Sendable {
         package var remainingMilliseconds: Int64
         /// Whether new callers get it instead of a new flight.
         package var reused: Bool
+        /// For how much longer they do.
+        package var reuseMilliseconds: Int64?
         package var leader: String?
         package var codec: String?
         package var bytes: Int?
@@ -17,6 +19,7 @@ package struct FlightDetail: Codable, Equatable, Sendable {
         package var detail: String?
     }
 
+    /// As ``ByteText``.
     package var key: String
     package var group: String
     package var lease: LeaseSummary?
@@ -26,8 +29,28 @@ package struct FlightDetail: Codable, Equatable, Sendable {
 }
 
 extension FlightDetail {
+    private enum CodingKeys: String, CodingKey { case key, keyBase64, group, lease, waiting, outcomes }
+
+    package init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        key = try JSONKey.decode(values, .key, .keyBase64)
+        group = try values.decode(String.self, forKey: .group)
+        lease = try values.decodeIfPresent(LeaseSummary.self, forKey: .lease)
+        waiting = try values.decode([String].self, forKey: .waiting)
+        outcomes = try values.decode([Outcome].self, forKey: .outcomes)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try JSONKey.encode(key, into: &values, .key, .keyBase64)
+        try values.encode(group, forKey: .group)
+        try values.encodeIfPresent(lease, forKey: .lease)
+        try values.encode(waiting, forKey: .waiting)
+        try values.encode(outcomes, forKey: .outcomes)
+    }
+
     init(_ flight: FlightInspection) {
-        let key = String(decoding: flight.key.bytes, as: UTF8.self)
+        let key = ByteText.text(flight.key.bytes)
         let group = flight.key.group
         let waiters = flight.inspection.waiters.map(\.description).sorted()
         self.init(
@@ -46,7 +69,8 @@ extension FlightDetail.Outcome {
             token: outcome.token.description,
             kind: "",
             remainingMilliseconds: outcome.remaining.wholeMilliseconds,
-            reused: outcome.isReused
+            reused: outcome.isReused,
+            reuseMilliseconds: outcome.reuse?.wholeMilliseconds
         )
         switch outcome.content {
         case .superseded(let token):

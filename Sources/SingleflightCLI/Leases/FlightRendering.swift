@@ -12,7 +12,7 @@ package enum FlightRendering {
 
     private static func card(_ flight: FlightDetail, for terminal: Terminal) -> String {
         var lines: [(name: String, value: String, style: TextStyle?)] = [
-            ("key", flight.key, .bold), ("group", flight.group, nil),
+            ("key", ShellWord.plain(flight.key), .bold), ("group", flight.group, nil),
         ]
         if let lease = flight.lease {
             let left = LeaseRendering.left(lease, terminal)
@@ -45,7 +45,8 @@ package enum FlightRendering {
             parts.append((bytes == 1 ? "1 byte" : "\(bytes) bytes") + (outcome.codec.map { " of \($0)" } ?? ""))
         }
         if let leader = outcome.leader { parts.append("by \(leader)") }
-        parts.append("for \(terminal.duration(.milliseconds(outcome.remainingMilliseconds))) more")
+        let remaining = outcome.reuseMilliseconds ?? outcome.remainingMilliseconds
+        parts.append("for \(terminal.duration(.milliseconds(remaining))) more")
         return parts.joined(separator: ", ")
     }
 }

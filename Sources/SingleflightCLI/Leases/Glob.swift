@@ -9,6 +9,7 @@
 /// Patterns with `*`, `?` and `[a-z]`, as the shell understands them.
 enum Glob {
     static func matches(_ text: String, _ pattern: String) -> Bool {
-        fnmatch(pattern, text, 0) == 0
+        // The text of a key has bytes that are not UTF-8 replaced: so has the pattern.
+        fnmatch(String(decoding: ByteText.bytes(pattern), as: UTF8.self), text, 0) == 0
     }
 }

@@ -57,7 +57,7 @@ package enum LeaseRendering {
     private static func cell(_ field: Field, _ lease: LeaseSummary, _ terminal: Terminal) -> Table.Cell {
         switch field {
         // The key may be empty, and has to be seen.
-        case .key: .init(lease.key.isEmpty ? "\"\"" : lease.key, .bold)
+        case .key: .init(lease.key.isEmpty ? "\"\"" : ShellWord.plain(lease.key), .bold)
         case .group: .init(lease.group)
         case .leader: .init(lease.leader)
         case .token: .init(String(lease.token.prefix(8)), .dim)

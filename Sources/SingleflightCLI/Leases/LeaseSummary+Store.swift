@@ -2,7 +2,7 @@ import SingleflightRedis
 
 extension LeaseSummary {
     init(_ found: FoundLease) {
-        self.init(found.lease, key: found.key, group: found.group, waiters: found.waiterCount)
+        self.init(found.lease, key: ByteText.text(found.keyBytes), group: found.group, waiters: found.waiterCount)
     }
 
     init(_ lease: LeaseInspection.Lease, key: String, group: String, waiters: Int) {

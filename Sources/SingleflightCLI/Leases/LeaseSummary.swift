@@ -1,5 +1,6 @@
 /// A lease as the commands show it.
 package struct LeaseSummary: Codable, Equatable, Sendable {
+    /// As ``ByteText``.
     package var key: String
     package var group: String
     /// The label of the process that leads.
@@ -52,13 +53,14 @@ package struct LeaseSummary: Codable, Equatable, Sendable {
 extension LeaseSummary {
     /// The unit is part of the name: a number of JSON has none of its own.
     private enum CodingKeys: String, CodingKey {
-        case key, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress, fraction,
+        case key, keyBase64, group, leader, token, ageMilliseconds, remainingMilliseconds, renewals, waiters, progress,
+            fraction,
             trace, expired
     }
 
     package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
-        key = try values.decode(String.self, forKey: .key)
+        key = try JSONKey.decode(values, .key, .keyBase64)
         group = try values.decode(String.self, forKey: .group)
         leader = try values.decode(String.self, forKey: .leader)
         token = try values.decode(String.self, forKey: .token)
@@ -73,7 +75,7 @@ extension LeaseSummary {
 
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(key, forKey: .key)
+        try JSONKey.encode(key, into: &values, .key, .keyBase64)
         try values.encode(group, forKey: .group)
         try values.encode(leader, forKey: .leader)
         try values.encode(token, forKey: .token)

@@ -37,13 +37,13 @@ struct ShowCommand: AsyncParsableCommand {
             to: connection.resolvedURL(),
             configuration: configuration
         ) { [key, group] store in
-            try await store.flights(of: key, in: group)
+            try await store.flights(of: ByteText.bytes(key), in: group)
         }
         if payload {
             return try printPayload(of: flights)
         }
         guard !flights.isEmpty else {
-            throw CommandFailure("nobody leads '\(SafeText.escape(key))'", status: .notFound)
+            throw CommandFailure("nobody leads \(ShellWord.quoted(key))", status: .notFound)
         }
         let details = flights.map(FlightDetail.init)
         try StandardStream.output.write(
@@ -56,12 +56,12 @@ struct ShowCommand: AsyncParsableCommand {
             flight.outcomes.lazy.compactMap(Self.result).first.map { (group: flight.key.group, result: $0) }
         }
         guard let first = retained.first else {
-            throw CommandFailure("no result of '\(SafeText.escape(key))' is retained", status: .notFound)
+            throw CommandFailure("no result of \(ShellWord.quoted(key)) is retained", status: .notFound)
         }
         guard retained.count == 1 else {
             let groups = retained.map(\.group).joined(separator: ", ")
             throw CommandFailure(
-                "several groups have a result of '\(SafeText.escape(key))': choose one of \(groups) by --group",
+                "several groups have a result of \(ShellWord.quoted(key)): choose one of \(groups) by --group",
                 status: .usage
             )
         }

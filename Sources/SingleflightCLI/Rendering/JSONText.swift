@@ -8,7 +8,7 @@ package enum JSONText {
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         let text = String(decoding: try encoder.encode(value), as: UTF8.self)
         // Foundation spreads an empty list over three lines.
-        return (text.allSatisfy { $0.isWhitespace || $0 == "[" || $0 == "]" } ? "[]" : text) + "\n"
+        return safe(text.allSatisfy { $0.isWhitespace || $0 == "[" || $0 == "]" } ? "[]" : text) + "\n"
     }
 
     /// Some elements of a list that is written piece by piece; with ``endOfElements`` behind the last it is what
@@ -23,12 +23,30 @@ package enum JSONText {
     /// One value a line, each ended by a newline; nothing for an empty list.
     package static func lines(_ values: [some Encodable]) throws -> String {
         let encoder = lineEncoder()
-        return try values.map { String(decoding: try encoder.encode($0), as: UTF8.self) + "\n" }.joined()
+        return try values.map { safe(String(decoding: try encoder.encode($0), as: UTF8.self)) + "\n" }.joined()
     }
 
     /// `value` on one line, without the newline.
     package static func line(_ value: some Encodable) throws -> String {
-        String(decoding: try lineEncoder().encode(value), as: UTF8.self)
+        safe(String(decoding: try lineEncoder().encode(value), as: UTF8.self))
+    }
+
+    /// Escapes what Foundation leaves as it is, and a terminal would obey: further control characters, and marks that
+    /// turn the direction of text. Outside of strings there are none.
+    private static func safe(_ json: String) -> String {
+        guard json.unicodeScalars.contains(where: isObeyed) else { return json }
+        return json.unicodeScalars.reduce(into: "") { safe, scalar in
+            guard isObeyed(scalar) else { return safe.unicodeScalars.append(scalar) }
+            let digits = String(scalar.value, radix: 16)
+            safe += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }
+    }
+
+    private static func isObeyed(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x7F...0x9F, 0x61C, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069: true
+        default: false
+        }
     }
 
     private static func lineEncoder() -> JSONEncoder {

@@ -1,6 +1,6 @@
 /// Text that came from elsewhere, made safe to print: it can neither move the cursor nor forge a line.
 package enum SafeText {
-    /// `text` with control characters, line separators and direction overrides escaped.
+    /// `text` with control characters, line separators, direction overrides and bytes that are no text escaped.
     ///
     /// With `ascii`, everything beyond ASCII is escaped as well, for terminals that would show rubbish.
     package static func escape(_ text: String, ascii: Bool = false) -> String {
@@ -41,6 +41,7 @@ package enum SafeText {
         case "\u{1B}": return "\\e"
         default: break
         }
+        if let byte = ByteText.byte(scalar) { return "\\x" + String(byte, radix: 16) }
         switch scalar.properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator, .surrogate: return hexadecimal(scalar)
         // Format characters include the direction overrides; the joiner is what emoji are built with.

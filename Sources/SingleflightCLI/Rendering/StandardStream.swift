@@ -17,6 +17,15 @@ package struct StandardStream: Sendable {
     /// Without it the default action of SIGPIPE ends the process before it can stop its children.
     package static func ignoreBrokenPipes() { signal(SIGPIPE, SIG_IGN) }
 
+    /// Whether both are the same file, pipe or terminal, as after `2>&1`. Two that lead nowhere have no order to keep.
+    static var areOne: Bool {
+        var (output, error) = (stat(), stat())
+        guard fstat(STDOUT_FILENO, &output) == 0, fstat(STDERR_FILENO, &error) == 0,
+            output.st_dev == error.st_dev, output.st_ino == error.st_ino
+        else { return false }
+        return output.st_mode & S_IFMT != S_IFCHR || isatty(STDOUT_FILENO) == 1
+    }
+
     /// Writes all of `text`.
     ///
     /// - Throws: ``OutputClosed`` when the reader is gone, ``CommandFailure`` when the device refuses (a full disk).

@@ -62,7 +62,7 @@ struct RevokeCommand: AsyncParsableCommand {
             let found = try await FlightLookup(store: store).flight(of: key, in: group)
             if let token, !found.lease.token.description.hasPrefix(token.lowercased()) {
                 throw CommandFailure(
-                    "'\(SafeText.escape(key))' is led under another token: \(found.lease.token)",
+                    "\(ShellWord.quoted(key)) is led under another token: \(found.lease.token)",
                     status: .notFound
                 )
             }
@@ -71,14 +71,14 @@ struct RevokeCommand: AsyncParsableCommand {
             let request = RevokeRequest(
                 key: found.key,
                 token: found.lease.token,
-                by: Self.user,
+                by: RunLabel.user,
                 reason: reason,
                 // Whoever misses the announcement asks when the lease would have run out.
                 retention: max(.seconds(10), found.lease.duration * 2)
             )
             let reply = try await store.answer(to: request).get()
             guard case .revoked(let token, let waiters) = reply else {
-                throw CommandFailure("'\(SafeText.escape(key))' ended by itself meanwhile", status: .notFound)
+                throw CommandFailure("\(ShellWord.quoted(key)) ended by itself meanwhile", status: .notFound)
             }
             try report(
                 Revocation(
@@ -98,7 +98,7 @@ struct RevokeCommand: AsyncParsableCommand {
         let terminal = output.color.terminal(.error)
         let age = terminal.duration(found.lease.note.age)
         try StandardStream.error.write(
-            "End '\(terminal.safe(key))' of group \(found.key.group), led by \(terminal.safe(found.lease.note.label)) "
+            "End \(terminal.safe(ShellWord.quoted(key))) of group \(found.key.group), led by \(terminal.safe(found.lease.note.label)) "
                 + "for \(age), \(Self.count(found.waiters)) waiting? [y/N] "
         )
         let answer = readLine()?.trimmingCharacters(in: .whitespaces).lowercased() ?? ""
@@ -111,7 +111,7 @@ struct RevokeCommand: AsyncParsableCommand {
         case .table:
             let terminal = output.color.terminal(.output)
             text = """
-                ended '\(terminal.safe(revocation.key))' of group \(revocation.group), token \(revocation.token.prefix(8)): \
+                ended \(terminal.safe(ShellWord.quoted(revocation.key))) of group \(revocation.group), token \(revocation.token.prefix(8)): \
                 told its leader \(terminal.safe(revocation.leader)) and \(Self.count(revocation.waiters)) that waited
 
                 """
@@ -124,9 +124,6 @@ struct RevokeCommand: AsyncParsableCommand {
     private static func count(_ waiters: Int) -> String {
         waiters == 1 ? "1 process" : "\(waiters) processes"
     }
-
-    /// user@host.
-    private static var user: String { "\(NSUserName())@\(ProcessInfo.processInfo.hostName)" }
 }
 
 /// What was ended, as JSON.

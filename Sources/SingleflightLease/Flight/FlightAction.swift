@@ -1,5 +1,5 @@
 /// What a ``FlightMachine`` wants done. It does nothing itself: the driver carries the actions out, in order.
-package enum FlightAction: Sendable, Equatable {
+package enum FlightAction: Sendable {
     /// Ask the store.
     case send(FlightRequest)
     /// Run the operation: the lease is held, or none is needed.
@@ -18,6 +18,8 @@ package enum FlightAction: Sendable, Equatable {
 
 /// What a flight asks its store; the driver adds what it knows and the machine does not need to.
 package enum FlightRequest: Sendable, Equatable {
+    /// Which flight does the key have?
+    case look
     /// Lead under the token, unless the request comes to the store later than `until`; again, if it was sent before.
     case enter(LeaseToken, isRepetition: Bool, until: LeaseInstant)
     /// How does the flight of the token stand? If it may end, a lost leader ends it: nobody takes over.
@@ -32,15 +34,6 @@ package enum FlightRequest: Sendable, Equatable {
     case release(LeaseToken, ReleaseRequest.Mode)
     /// End the flight for everybody, for a reason of the leader's.
     case revoke(LeaseToken, reason: String)
-
-    /// The token that the request is sent under.
-    var token: LeaseToken {
-        switch self {
-        case .enter(let token, _, _), .poll(let token, _), .leave(let token), .renew(let token, _, _),
-            .complete(let token, _), .release(let token, _), .revoke(let token, _):
-            token
-        }
-    }
 }
 
 /// Why a running operation is canceled.
@@ -56,7 +49,7 @@ package enum OperationLoss: Sendable, Hashable {
 }
 
 /// What a flight came to in this process, for its local callers.
-package enum FlightEnd: Sendable, Equatable {
+package enum FlightEnd: Sendable {
     /// This process led, and its operation ended: this is what the store says of the result.
     case led(LeaseToken, LeaderVerdict, attempt: Int)
     /// The operation ran without a lease, and ended.
@@ -73,29 +66,20 @@ package enum FlightEnd: Sendable, Equatable {
     case leaderCanceled(reason: String)
     /// The store has lost the flight: no outcome can be learned.
     case gone(LeaseToken)
+    /// Nobody led on after the leader was lost, and by now the store has forgotten the flight.
+    case lapsed(LeaseToken)
+    /// There is no flight to follow.
+    case absent
     /// This process shuts down.
     case shutDown
     /// The store cannot be asked; nothing is known of the flight.
-    case unavailable(FlightUnavailable)
+    case unavailable(LeaseStoreError)
 }
 
 /// What the store says of a leader's result.
-package enum LeaderVerdict: Sendable, Equatable {
+package enum LeaderVerdict: Sendable {
     /// It stands; the number of processes that were told, if the store said it.
     case accepted(waiters: Int?)
     /// The store could not be asked, or could not tell: it may stand or not.
-    case unverified(FlightUnavailable)
-}
-
-/// Why the store could not be asked. Equal where the codes are: the message is for people.
-package struct FlightUnavailable: Sendable, Equatable {
-    package let error: LeaseStoreError
-
-    package init(_ error: LeaseStoreError) {
-        self.error = error
-    }
-
-    package static func == (lhs: FlightUnavailable, rhs: FlightUnavailable) -> Bool {
-        lhs.error.code == rhs.error.code
-    }
+    case unverified(LeaseStoreError)
 }

@@ -52,7 +52,7 @@ extension FlightDriver {
     // MARK: - Waiting
 
     /// Waits for the flight's end. The place is vacated with it.
-    nonisolated(nonsending) func outcome(of seat: SeatID) async -> Awakening {
+    func outcome(of seat: SeatID) async -> Awakening {
         let awakening = await withTaskCancellationHandler {
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
                 await withTaskPriorityEscalationHandler {
@@ -166,7 +166,7 @@ extension FlightDriver {
         }
         switch end {
         case .followed(_, _, isReused: true, _): self.decide(.reuses, &state)
-        case .unavailable(let unavailable): self.decide(.over(unavailable.error), &state)
+        case .unavailable(let error): self.decide(.over(error), &state)
         default: self.decide(.over(nil), &state)
         }
         state.effects.append(.finishFeeds(Array(state.feeds.values)))

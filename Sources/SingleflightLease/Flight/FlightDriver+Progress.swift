@@ -16,7 +16,8 @@ extension FlightDriver: ProgressSource {
         self.tell(progress)
     }
 
-    /// Reads how far the leader is from the lease's record, which tells what was announced before this process listened.
+    /// Reads how far the leader is from the lease's record, which tells what was announced before this process
+    /// listened.
     func readProgress() {
         let known = self.state.withLock { $0.latestReport?.serial }
         self.context.store.send(InspectRequest(key: self.key)) { reply in
@@ -28,8 +29,8 @@ extension FlightDriver: ProgressSource {
         }
     }
 
-    /// - Parameter known: the latest report's serial when the question was asked that this is the answer to; `nil` inside
-    ///   for no report; `nil` for news, which need no question.
+    /// - Parameter known: the latest report's serial when the question was asked that this is the answer to; `nil`
+    ///   inside for no report; `nil` for news, which need no question.
     func progressed(_ progress: FlightProgress, of token: LeaseToken, unlessAfter known: UInt64?? = nil) {
         let isNews = self.state.withLock { state in
             let isUnchanged = known.map { $0 == state.latestReport?.serial } ?? true

@@ -79,7 +79,7 @@ extension FlightDriver {
         guard self.state.withLock({ $0.machine.isWorking }) || Planted.bug("second-result-wins") else { return false }
         // Outside of the lock: it is the user's code, and can be long.
         switch self.kind {
-        case .leased: break
+        case .leased, .following: break
         case .alone(_, .observed): return self.take(result, as: .value([]))
         case .alone: return self.take(self.context.coder.local(result), as: .value([]))
         }
@@ -126,8 +126,8 @@ extension FlightDriver {
         if leads { self.handIn(result) }
     }
 
-    /// The caller that leads by hand, or was to, goes away; with a reason, the flight ends for everybody. Returns whether
-    /// that ended the leading.
+    /// The caller that leads by hand, or was to, goes away; with a reason, the flight ends for everybody. Returns
+    /// whether that ended the leading.
     @discardableResult
     func leaderLeaves(reason: String? = nil) -> Bool {
         self.step(.leaderLeft(reason: reason)) { state in
@@ -178,10 +178,7 @@ extension FlightDriver {
     }
 
     /// Runs work on behalf of the flight: asking for its key inside is refused.
-    func perform<T: Sendable>(
-        isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> T
-    ) async rethrows -> T {
-        try await FlightPath.local.withValue(self.path, operation: work, isolation: isolation)
+    func perform<T>(_ work: () async throws -> T) async rethrows -> T {
+        try await FlightPath.local.withValue(self.path, operation: work)
     }
 }

@@ -4,13 +4,15 @@ import Synchronization
 /// One flight in one process: its machine, its callers and its work under the one lock of the flight.
 ///
 /// Whatever happens has one shape: lock, transition, unlock, act. A thread that makes a transition while another one is
-/// acting leaves its effects to that one, so that effects come in the order of the transitions. No code of users, of the
-/// store or of the system runs under the lock.
+/// acting leaves its effects to that one, so that effects come in the order of the transitions. No code of users, of
+/// the store or of the system runs under the lock.
 package final class FlightDriver: Sendable {
     /// Whether a flight asks the store.
     package enum Kind: Sendable {
         /// - Parameter canTakeOver: whether there is an operation that can run if the leader is lost.
         case leased(canTakeOver: Bool)
+        /// Waits for a flight that others lead, if there is one, and never leads.
+        case following
         /// - Parameter longest: how long the operation may run; `nil` for any time.
         case alone(longest: Duration?, Coordination)
     }
@@ -28,7 +30,8 @@ package final class FlightDriver: Sendable {
         var machine: FlightMachine
         var random: FlightRandom
 
-        /// The flight of the key that callers of this process could join before, as long as it may have something to send.
+        /// The flight of the key that callers of this process could join before, as long as it may have something to
+        /// send.
         var predecessor: FlightDriver?
 
         // Acting.
@@ -80,15 +83,15 @@ package final class FlightDriver: Sendable {
 
         /// The effects to carry out now, unless another thread is at it.
         mutating func takeTurn() -> [FlightEffect] {
-            self.isActing ? [] : self.nextTurn()
+            var turn: [FlightEffect] = []
+            if !self.isActing { self.nextTurn(&turn) }
+            return turn
         }
 
-        /// The effects that have come meanwhile.
-        mutating func nextTurn() -> [FlightEffect] {
+        /// The effects that have come meanwhile, in exchange for an empty array, whose memory is used again.
+        mutating func nextTurn(_ turn: inout [FlightEffect]) {
             self.isActing = !self.effects.isEmpty
-            let effects = self.effects
-            self.effects = []
-            return effects
+            swap(&self.effects, &turn)
         }
     }
 
@@ -126,6 +129,8 @@ package final class FlightDriver: Sendable {
             switch kind {
             case .leased(let canTakeOver):
                 FlightMachine(terms: context.terms, tooLong: context.tooLong, canTakeOver: canTakeOver)
+            case .following:
+                FlightMachine(following: context.terms)
             case .alone(let longest, _):
                 FlightMachine(alone: context.terms, longest: longest)
             }
@@ -135,6 +140,8 @@ package final class FlightDriver: Sendable {
             priority: Task.currentPriority.rawValue,
             isByHand: isByHand
         )
+        // More than any turn of a flight that nothing happens to.
+        state.effects.reserveCapacity(8)
         self.starterSeat = state.seats.take(as: .leader)
         self.state = Mutex(state)
     }
@@ -144,8 +151,8 @@ package final class FlightDriver: Sendable {
 
     // MARK: - Events
 
-    /// Another flight of the key has closed, and what follows from that may still be on its way to the store: this one begins
-    /// after it. Else it would be told to wait for the lease that is just being given up.
+    /// Another flight of the key has closed, and what follows from that may still be on its way to the store: this one
+    /// begins after it. Else it would be told to wait for the lease that is just being given up.
     func comes(after other: FlightDriver) {
         self.state.withLock { $0.predecessor = other }
     }
@@ -161,15 +168,13 @@ package final class FlightDriver: Sendable {
 
     /// Begins the flight. To be called once.
     ///
-    /// - Parameter operation: what runs if this process leads; `nil` if the starter works by hand.
+    /// - Parameter operation: what runs if this process leads; `nil` if the starter works by hand, or never leads.
     package func begin(_ operation: (any FlightOperation)?) {
         if let predecessor = self.state.withLock({ $0.predecessor.take() }) {
             return predecessor.afterEffects { self.begin(operation) }
         }
-        if case .leased = self.kind {
-            // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
-            self.listen()
-        }
+        // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
+        if case .leased = self.kind { self.listen() }
         self.step(.start) { state in
             if let operation {
                 if state.machine.isFinal {
@@ -214,7 +219,8 @@ package final class FlightDriver: Sendable {
 
     /// Lets an event happen.
     ///
-    /// - Parameter change: what changes beside the machine, under the lock; the event does not happen if it answers false.
+    /// - Parameter change: what changes beside the machine, under the lock; the event does not happen if it answers
+    ///   false.
     @discardableResult
     func step(_ event: FlightEvent, _ change: (inout State) -> Bool = { _ in true }) -> Bool {
         let now = self.context.store.clock.now
@@ -235,7 +241,9 @@ package final class FlightDriver: Sendable {
             for effect in effects {
                 self.act(effect)
             }
-            effects = self.state.withLock { $0.nextTurn() }
+            // What effects hold is let go of outside of the lock.
+            effects.removeAll(keepingCapacity: true)
+            self.state.withLock { $0.nextTurn(&effects) }
         }
     }
 
@@ -257,6 +265,9 @@ package final class FlightDriver: Sendable {
             self.decide(.follows, &state)
         case .replied(.success(.renew(.renewed)), _):
             state.storedProgress = state.sentProgress
+        case .replied(.success(.inspect), to: .look) where state.machine.followedToken != nil:
+            // Not before: a process that only looks is no reason to keep it among the waiters of another flight.
+            state.effects.append(.listen)
         default:
             break
         }
@@ -277,7 +288,8 @@ package final class FlightDriver: Sendable {
         case .send(let request):
             if case .leave = request, Planted.bug("leaving-not-said") { return }
             if case .leave = request, let registration = state.registration {
-                // This flight no longer waits: the store must not count it among those that keep the process registered.
+                // This flight no longer waits: the store must not count it among those that keep the process
+                // registered.
                 state.effects.append(.stopWaiting(registration))
             }
             state.effects.append(.send(request, self.leaseRequest(request, now, &state)))
@@ -322,6 +334,8 @@ package final class FlightDriver: Sendable {
         switch effect {
         case .observe(let step):
             self.observer?.saw(step)
+        case .listen:
+            self.listen()
         case .send(let request, let leaseRequest):
             self.context.store.send(leaseRequest) { reply in
                 self.step(.replied(reply, to: request))
@@ -398,6 +412,8 @@ package final class FlightDriver: Sendable {
     private func leaseRequest(_ request: FlightRequest, _ now: LeaseInstant, _ state: inout State) -> LeaseRequest {
         let (key, lease) = (self.key, self.context.terms.lease)
         switch request {
+        case .look:
+            return .inspect(InspectRequest(key: key))
         case .enter(let token, let isRepetition, let until):
             return .enter(
                 EnterRequest(

@@ -2,10 +2,14 @@ package import Singleflight
 
 /// What a transition of a flight made necessary outside of its lock. Effects are carried out in the order of the
 /// transitions that made them, whichever threads those came from.
+///
+/// The large ones are indirect, so that a turn's array stays small.
 enum FlightEffect: Sendable {
     /// Tell the observer.
-    case observe(ObservedStep)
-    case send(FlightRequest, LeaseRequest)
+    indirect case observe(ObservedStep)
+    /// Hear of the key from now on.
+    case listen
+    indirect case send(FlightRequest, LeaseRequest)
     /// The registration is no reason any more to keep this process among the flight's waiters.
     case stopWaiting(InboxRegistration)
     /// This process waits for a flight that it led before: it is among the flight's waiters again.
@@ -20,7 +24,7 @@ enum FlightEffect: Sendable {
     case call([@Sendable () -> Void])
     case decided(LocalDecision, [@Sendable (LocalDecision) -> Void])
     /// A result was handed in before it was known whether this process leads. Now it does.
-    case handIn(Result<ErasedValue, any Error>)
+    indirect case handIn(Result<ErasedValue, any Error>)
     /// The lease is held, and nobody is there to do the work.
     case giveUp
     /// Callers cannot join any more.
@@ -29,8 +33,8 @@ enum FlightEffect: Sendable {
     case decode(FlightWaiter)
     /// The outcome is decoded on a thread of its own.
     case decodeElsewhere
-    case resume([Seats<FlightWaiter>.Seat], Settled)
-    case notify([@Sendable (Settled) -> Void], Settled)
+    indirect case resume([Seats<FlightWaiter>.Seat], Settled)
+    indirect case notify([@Sendable (Settled) -> Void], Settled)
     case finishFeeds([ProgressFeed])
     /// Ask how far the leader is.
     case readProgress
@@ -46,8 +50,8 @@ package protocol FlightObserving: Sendable {
     /// The span that started the flight: what other processes are told if this one leads.
     var trace: TraceContext? { get }
 
-    /// A transition was made, and what follows from it is about to be done. Called outside of all locks, on the thread of
-    /// the store or of a caller: must be short.
+    /// A transition was made, and what follows from it is about to be done. Called outside of all locks, on the thread
+    /// of the store or of a caller: must be short.
     func saw(_ step: ObservedStep)
 }
 

@@ -24,7 +24,8 @@ package struct Following: Sendable {
         case entering(Entering)
         /// Another process leads. → entering (to take over), ended
         case waiting(Waiting)
-        /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted, ended
+        /// A lease was granted, and the store is asked how the flight that was waited for before ended. → granted,
+        /// ended
         case confirming(Confirming)
         /// The store lost the flight; soon it is entered anew. → entering, ended
         case recovering(LeaseToken, at: LeaseInstant)
@@ -36,7 +37,8 @@ package struct Following: Sendable {
 
     private struct Entering {
         var token: LeaseToken
-        /// The flight that was waited for until its lease expired: it may yet end otherwise before the request is carried out.
+        /// The flight that was waited for until its lease expired: it may yet end otherwise before the request is
+        /// carried out.
         var expired: LeaseToken?
         var sentAt: LeaseInstant
         /// Whether the request is at the store; otherwise the timer will send it again.
@@ -44,7 +46,7 @@ package struct Following: Sendable {
         /// Whether a sending that was not answered may have been carried out, or may yet be.
         var mayHaveExecuted = false
         var lastSentAt: LeaseInstant
-        var backoff: Backoff
+        var backoff: RetryDelay
         /// No repetition after this time, and no waiting for the reply to one. No sending is to be carried out later.
         var giveUpAt: LeaseInstant
         var isAbandoned = false
@@ -60,6 +62,8 @@ package struct Following: Sendable {
         var later: LeaseToken?
         /// The lease's end as the store last told it.
         var leaseEnd: LeaseInstant
+        /// Whether the store said last that the lease has run out.
+        var isExpired = false
         var isPolling = false
         /// Since when the store could not be asked.
         var unansweredSince: LeaseInstant?
@@ -67,7 +71,7 @@ package struct Following: Sendable {
         var mustPollAgain = false
         /// The leader was lost, and this process cannot lead on: until then those who can are left the time to.
         var leftToOthersUntil: LeaseInstant?
-        var backoff: Backoff
+        var backoff: RetryDelay
     }
 
     private struct Confirming {
@@ -81,8 +85,8 @@ package struct Following: Sendable {
 
     private let terms: FlightTerms
     private var state = State.idle
-    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still matter:
-    /// an earlier one's lease has expired by the time the process asks again.
+    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still
+    /// matter: an earlier one's lease has expired by the time the process asks again.
     package private(set) var debt: HandingBack.Debt?
     /// Whether it was asked to be released.
     package private(set) var isReleasing = false
@@ -93,13 +97,34 @@ package struct Following: Sendable {
 
     /// Whether this process has something to run if it takes over.
     private var canTakeOver: Bool
+    /// Whether this process never leads, and leaves it to the others what becomes of a flight whose leader is lost.
+    private let isOnlooker: Bool
+    /// Whether the store has counted this process among the flight's waiters, and so keeps the outcome for it.
+    private var isRegistered = false
     /// Whether this process led before: its work was canceled, and no other begins in the same flight.
     private let hasLed: Bool
 
     package init(terms: FlightTerms, canTakeOver: Bool = true) {
         self.terms = terms
         self.canTakeOver = canTakeOver
+        self.isOnlooker = false
         self.hasLed = false
+    }
+
+    /// An onlooker of the flight that ``Looking`` has found.
+    init(terms: FlightTerms, onlooker token: LeaseToken, remaining: Duration, now: LeaseInstant) {
+        self.terms = terms
+        self.canTakeOver = false
+        self.isOnlooker = true
+        self.hasLed = false
+        let leaseEnd = now.advanced(by: max(remaining, .zero))
+        self.state = .waiting(Waiting(token: token, leaseEnd: leaseEnd, backoff: terms.followerBackoff))
+    }
+
+    /// An onlooker asks how the flight stands, and is registered on it by that.
+    mutating func ask(now: LeaseInstant) -> [FlightAction] {
+        guard case .waiting(let waiting) = self.state else { return [] }
+        return self.poll(waiting, now: now)
     }
 
     /// For a leader whose lease is gone while somebody else leads; ``join(_:remaining:now:)`` comes next.
@@ -108,6 +133,7 @@ package struct Following: Sendable {
     package init(afterLeading terms: FlightTerms, owing debt: HandingBack.Debt?) {
         self.terms = terms
         self.canTakeOver = false
+        self.isOnlooker = false
         self.hasLed = true
         self.debt = debt
     }
@@ -130,7 +156,7 @@ package struct Following: Sendable {
     // MARK: - What happens
 
     /// What to do after an event; a grant is for ``Leading``.
-    package enum Step: Sendable, Equatable {
+    package enum Step: Sendable {
         case actions([FlightAction])
         case lead(Grant)
     }
@@ -154,7 +180,7 @@ package struct Following: Sendable {
         case .timer:
             return .actions(self.timerFired(now: now, using: &generator))
         case .offered:
-            self.canTakeOver = !self.hasLed
+            self.canTakeOver = !self.hasLed && !self.isOnlooker
             return .actions([])
         case .abandoned:
             return .actions(self.abandoned())
@@ -174,7 +200,7 @@ package struct Following: Sendable {
             return self.entered(reply.as(EnterRequest.self), under: token, now: now, using: &generator)
         case .poll:
             return self.polled(reply.as(PollRequest.self), now: now, using: &generator)
-        case .leave, .renew, .complete, .release, .revoke:
+        case .look, .leave, .renew, .complete, .release, .revoke:
             return .actions([])
         }
     }
@@ -249,8 +275,8 @@ package struct Following: Sendable {
                     debt: isRepeated ? self.debt(of: entering) : nil
                 )
                 if let expired = entering.expired {
-                    // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if this is a
-                    // takeover: it may be one from somebody who came too late, too, and has gone away again.
+                    // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if
+                    // this is a takeover: it may be one from somebody who came too late, too, and has gone away again.
                     return .actions(self.confirm(Confirming(grant: grant, asked: expired)))
                 }
                 self.state = .granted
@@ -275,7 +301,8 @@ package struct Following: Sendable {
             case .failure(let error):
                 entering.mayHaveExecuted = entering.mayHaveExecuted || error.mayHaveExecuted
                 let retryAt = now.advanced(by: entering.backoff.next(using: &generator))
-                guard error.isTransient, !entering.isAbandoned, retryAt < entering.giveUpAt else {
+                guard error.isTransient, error.code != .down, !entering.isAbandoned, retryAt < entering.giveUpAt
+                else {
                     return .actions(self.giveUpEntering(entering, because: error))
                 }
                 self.state = .entering(entering)
@@ -295,11 +322,11 @@ package struct Following: Sendable {
 
     private mutating func giveUpEntering(_ entering: Entering, because error: LeaseStoreError) -> [FlightAction] {
         self.handBack(entering)
-            + self.end(with: .unavailable(FlightUnavailable(error)), unless: entering.isAbandoned)
+            + self.end(with: .unavailable(error), unless: entering.isAbandoned)
     }
 
-    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters, and
-    /// the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
+    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters,
+    /// and the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
     private mutating func handBack(_ entering: Entering) -> [FlightAction] {
         guard entering.isSent || entering.mayHaveExecuted else { return [] }
         self.debt = self.debt(of: entering)
@@ -350,7 +377,7 @@ package struct Following: Sendable {
             let error = LeaseStoreError(.timedOut, "the earlier flight's end was learned too late to lead")
             return .actions(
                 [self.handBack(grant)]
-                    + self.end(with: .unavailable(FlightUnavailable(error)), unless: grant.isAbandoned)
+                    + self.end(with: .unavailable(error), unless: grant.isAbandoned)
             )
         }
         switch reply {
@@ -397,7 +424,8 @@ package struct Following: Sendable {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         let backoff = self.terms.followerBackoff
         if let expired = entering.expired {
-            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a result.
+            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a
+            // result.
             return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff), now: now)
         }
         let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
@@ -452,8 +480,8 @@ package struct Following: Sendable {
         }
     }
 
-    /// The inbox is connected again: whatever was announced meanwhile is lost. Or it is not: whether the store can be asked must be known
-    /// before the lease's end, for nobody waits longer than a command timeout for one that cannot.
+    /// The inbox is connected again: whatever was announced meanwhile is lost. Or it is not: whether the store can be
+    /// asked must be known before the lease's end, for nobody waits longer than a command timeout for one that cannot.
     private mutating func inboxChanged(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -521,8 +549,10 @@ package struct Following: Sendable {
         case .success(.done(let outcome)):
             return self.settle(outcome, of: waiting)
         case .success(.running(let remaining)):
+            self.isRegistered = true
             waiting.later = nil
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
+            waiting.isExpired = false
             waiting.leftToOthersUntil = nil
             waiting.backoff = self.terms.followerBackoff
             if mustPollAgain, !Planted.bug("hint-during-a-poll-ignored") {
@@ -530,6 +560,12 @@ package struct Following: Sendable {
             }
             self.state = .waiting(waiting)
             return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
+        case .success(.expired) where self.isOnlooker:
+            // The others lead on or end it; if nobody does, the store forgets the flight.
+            waiting.isExpired = true
+            let askAt = now.advanced(by: waiting.backoff.next(using: &generator))
+            self.state = .waiting(waiting)
+            return [.wake(at: askAt)]
         case .success(.expired) where !self.canTakeOver:
             // Somebody elsewhere may have what it takes to lead on. If nobody does in time, the flight ends.
             let until = waiting.leftToOthersUntil ?? now.advanced(by: self.timeToTakeOver)
@@ -541,6 +577,7 @@ package struct Following: Sendable {
         case .success(.superseded(let token)):
             self.takeovers += 1
             waiting.token = token
+            waiting.isExpired = false
             if token == waiting.later { waiting.later = nil }
             waiting.leftToOthersUntil = nil
             return self.poll(waiting, now: now)
@@ -551,21 +588,28 @@ package struct Following: Sendable {
                 waiting.later = nil
                 return self.poll(waiting, now: now)
             }
+            if self.isOnlooker {
+                if waiting.isExpired { return self.end(with: .lapsed(waiting.token)) }
+                // It ended just before this process was to be registered, and nobody waited.
+                if !self.isRegistered { return self.end(with: .absent) }
+            }
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):
-            // Unreachable is not canceled: the flight may well run. But for longer than a command timeout nobody waits for a store
-            // that cannot be asked, neither at first nor here.
+            // Unreachable is not canceled: the flight may well run. But for longer than a command timeout nobody waits
+            // for a store that cannot be asked, neither at first nor here; and for one that is known to be down, not at
+            // all.
             let giveUpAt = unansweredSince.advanced(by: self.terms.commandTimeout)
             let retryAt = now.advanced(by: waiting.backoff.next(using: &generator))
-            guard error.code != .shutDown, retryAt < giveUpAt else {
-                return self.end(with: .unavailable(FlightUnavailable(error)))
+            guard error.code != .shutDown, error.code != .down, retryAt < giveUpAt else {
+                return self.end(with: .unavailable(error))
             }
             self.state = .waiting(waiting)
             return [.wake(at: retryAt)]
         }
     }
 
-    /// The store lost the flight: a new one is worth a try, and in most groups so is giving its leader the time to be first.
+    /// The store lost the flight: a new one is worth a try, and in most groups so is giving its leader the time to be
+    /// first.
     private mutating func recover(
         from waiting: Waiting,
         now: LeaseInstant,
@@ -684,7 +728,8 @@ package struct Following: Sendable {
 
     /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
     private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
-        // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one too many.
+        // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one
+        // too many.
         return leaseEnd.advanced(by: .milliseconds(1) + .jitter(upTo: self.terms.pollSpread, using: &generator))
     }
 }

@@ -2,10 +2,11 @@ import Singleflight
 
 /// Hands back what a process may hold without knowing it: the lease of a request to lead whose answer never came.
 ///
-/// Such a request may be carried out after its sender gave it up, by a server that stood still or out of some buffer. Its
-/// lease would be led by nobody. So its release is repeated: while it is not answered, and, since the request may still
-/// come, also after it was, at growing intervals, until the lease's time is over. Only the release of the lease that the only
-/// request was granted ends it: if the request was repeated, each sending may be granted a lease of its own.
+/// Such a request may be carried out after its sender gave it up, by a server that stood still or out of some buffer.
+/// Its lease would be led by nobody. So its release is repeated: while it is not answered, and, since the request may
+/// still come, also after it was, at growing intervals, until the lease's time is over. Only the release of the lease
+/// that the only request was granted ends it: if the request was repeated, each sending may be granted a lease of its
+/// own.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. The callers have been told before.
 package struct HandingBack: Sendable {
@@ -47,7 +48,7 @@ package struct HandingBack: Sendable {
     private let debt: Debt
     private var state: State
     /// For requests that fail.
-    private var backoff: Backoff
+    private var backoff: RetryDelay
     /// The time to wait after an answer, as long as there may be something to hand back later.
     private var interval: Duration
 
@@ -55,7 +56,7 @@ package struct HandingBack: Sendable {
     package init(_ debt: Debt, isReleasing: Bool, commandTimeout: Duration) {
         self.debt = debt
         self.state = isReleasing ? .releasing(mustRepeat: false) : .waiting
-        self.backoff = Backoff(first: commandTimeout / 10, limit: commandTimeout)
+        self.backoff = RetryDelay(first: commandTimeout / 10, limit: commandTimeout)
         self.interval = commandTimeout
     }
 

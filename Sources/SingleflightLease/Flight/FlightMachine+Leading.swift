@@ -2,11 +2,12 @@ import Singleflight
 
 /// A process that leads a flight: it holds the lease, renews it while the operation runs, and hands in the result.
 ///
-/// A value without I/O: events and the time come in, ``FlightAction``s go out. Losing the lease, or not knowing any more
-/// that it is held, cancels the operation at once; a result is believed only once the store accepted it.
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. Losing the lease, or not knowing any
+/// more that it is held, cancels the operation at once; a result is believed only once the store accepted it.
 package struct Leading: Sendable {
     private enum State {
-        /// Everybody left before the operation began; the store is asked whether somebody waits elsewhere. → leading, ended
+        /// Everybody left before the operation began; the store is asked whether somebody waits elsewhere. → leading,
+        /// ended
         case confirming(Held)
         /// The operation runs. → completing, ended
         case leading(Held)
@@ -30,7 +31,7 @@ package struct Leading: Sendable {
         var hasNews = false
         /// Whether a process elsewhere may wait for it, as far as the last renewal told.
         var mayBeAwaited = true
-        var backoff: Backoff
+        var backoff: RetryDelay
         /// Whether the local callers all left.
         var isAbandoned = false
         /// Whether the store is being asked to release the lease unless somebody waits.
@@ -48,7 +49,7 @@ package struct Leading: Sendable {
         var isSent = true
         /// Whether an earlier sending may have been carried out.
         var mayHaveExecuted = false
-        var backoff: Backoff
+        var backoff: RetryDelay
         /// By then the local callers are told, with the store's verdict or without.
         var verdictBy: LeaseInstant
         /// After that the store has forgotten the lease in any case.
@@ -147,7 +148,7 @@ package struct Leading: Sendable {
         case .renew: return self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
         case .complete: return self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
         case .release: return self.released(reply.as(ReleaseRequest.self))
-        case .enter, .poll, .leave, .revoke: return []
+        case .look, .enter, .poll, .leave, .revoke: return []
         }
     }
 
@@ -291,8 +292,8 @@ package struct Leading: Sendable {
         }
     }
 
-    /// A revocation is told as such, whether its announcement comes first or the store's answer. Whatever else ended the flight, this
-    /// process knows enough: it lost its lease.
+    /// A revocation is told as such, whether its announcement comes first or the store's answer. Whatever else ended
+    /// the flight, this process knows enough: it lost its lease.
     private static func told(_ reason: CanceledFlight?) -> CanceledFlight? {
         if case .revoked = reason { reason } else { nil }
     }
@@ -519,7 +520,7 @@ package struct Leading: Sendable {
             return [release] + self.end(completing, with: self.unverified(error))
         }
         var actions: [FlightAction] = []
-        if completing.mustResolve, retryAt >= completing.verdictBy {
+        if completing.mustResolve, error.code == .down || retryAt >= completing.verdictBy {
             // The local callers have waited long enough; those elsewhere may still get the result.
             completing.mustResolve = false
             actions.append(.tell(completing.override ?? self.unverified(error)))
@@ -529,7 +530,7 @@ package struct Leading: Sendable {
     }
 
     private func unverified(_ error: LeaseStoreError) -> FlightEnd {
-        .led(self.token, .unverified(FlightUnavailable(error)), attempt: self.attempt)
+        .led(self.token, .unverified(error), attempt: self.attempt)
     }
 
     private mutating func end(_ completing: Completing, with resolution: FlightEnd) -> [FlightAction] {
@@ -543,7 +544,8 @@ package struct Leading: Sendable {
     private mutating func shutDown() -> [FlightAction] {
         switch self.state {
         case .confirming:
-            // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its expiry.
+            // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its
+            // expiry.
             self.state = .ended
             return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
         case .leading(let leading):

@@ -1,11 +1,12 @@
 import Singleflight
 
-/// A leader whose lease is gone, perhaps with nobody else leading: it asks for another one, and its work goes on meanwhile.
+/// A leader whose lease is gone, perhaps with nobody else leading: it asks for another one, and its work goes on
+/// meanwhile.
 ///
 /// So a store that loses its data costs no caller its result. The work is canceled only if somebody else leads.
 ///
-/// A value without I/O: events and the time come in, ``FlightAction``s go out. It ends by telling, or by handing over to
-/// ``Leading`` or ``Following``.
+/// A value without I/O: events and the time come in, ``FlightAction``s go out. It ends by telling, or by handing over
+/// to ``Leading`` or ``Following``.
 package struct Regaining: Sendable {
     /// What a leader leaves behind.
     package struct Loss: Sendable {
@@ -36,7 +37,7 @@ package struct Regaining: Sendable {
     private var lastSentAt: LeaseInstant
     private var mayHaveExecuted = false
     private var isRepeated = false
-    private var backoff: Backoff
+    private var backoff: RetryDelay
     /// By then the callers are told, with a lease or without; `nil` for as long as the work goes on.
     private var giveUpAt: LeaseInstant?
     /// What the request may yet be granted when this has ended.
@@ -69,7 +70,7 @@ package struct Regaining: Sendable {
     // MARK: - What happens
 
     /// What to do after an event; who leads now is for ``Leading`` and ``Following``.
-    package enum Step: Sendable, Equatable {
+    package enum Step: Sendable {
         case actions([FlightAction])
         case lead(Following.Grant)
         case follow(LeaseToken, remaining: Duration, wasWorking: Bool)
@@ -216,9 +217,10 @@ package struct Regaining: Sendable {
         return [self.wake]
     }
 
-    /// No lease can be had in time: a result is told without the store's word; without a result there is none to be had.
+    /// No lease can be had in time: a result is told without the store's word; without a result there is none to be
+    /// had.
     private mutating func giveUp(because error: LeaseStoreError) -> [FlightAction] {
-        let unavailable = FlightUnavailable(error)
+        let unavailable = error
         guard self.isWorking else {
             return self.end(.led(self.loss.token, .unverified(unavailable), attempt: self.loss.attempt))
         }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// Where code runs that is not this package's own, and where flights draw their random numbers from.
 ///
-/// Codecs, typed failures, handlers, loggers, metrics and spans are foreign code: it may be slow or block, and must do so
-/// on no store's thread, where renewals run.
+/// Codecs, typed failures, handlers, loggers, metrics and spans are foreign code: it may be slow or block, and must do
+/// so on no store's thread, where renewals run.
 package struct FlightRuntime: Sendable {
     /// Calls `work` once, soon, on a thread that it may block.
     package var offload: @Sendable (_ work: @escaping @Sendable () -> Void) -> Void
@@ -21,8 +21,8 @@ package struct FlightRuntime: Sendable {
 
     /// Foreign code runs on threads of its own, one more for each piece that blocks.
     ///
-    /// A queue for each piece: a concurrent queue shares no more threads than there are processors, so that a few pieces
-    /// which block would hold up all others.
+    /// A queue for each piece: a concurrent queue shares no more threads than there are processors, so that a few
+    /// pieces which block would hold up all others.
     package static let standard = FlightRuntime(
         offload: { work in DispatchQueue(label: "singleflight.foreign-code").async(execute: work) },
         random: { .system }

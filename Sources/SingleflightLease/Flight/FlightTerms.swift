@@ -26,8 +26,8 @@ package struct FlightTerms: Hashable, Sendable {
     /// Three renewals fit into a lease, so that two may fail.
     package let renewalInterval: Duration
     /// The delays between attempts of a leader's requests, and of a follower's.
-    package let leaderBackoff: Backoff
-    package let followerBackoff: Backoff
+    package let leaderBackoff: RetryDelay
+    package let followerBackoff: RetryDelay
 
     package init(
         lease: LeaseTerms,
@@ -40,8 +40,8 @@ package struct FlightTerms: Hashable, Sendable {
     ) {
         self.lease = lease
         self.renewalInterval = lease.duration / (Planted.bug("renewed-too-late") ? 0.9 : 3)
-        self.leaderBackoff = Backoff(first: .milliseconds(20), limit: lease.duration / 10)
-        self.followerBackoff = Backoff(first: .milliseconds(10), limit: commandTimeout / 2)
+        self.leaderBackoff = RetryDelay(first: .milliseconds(20), limit: lease.duration / 10)
+        self.followerBackoff = RetryDelay(first: .milliseconds(10), limit: commandTimeout / 2)
         self.margin = margin
         self.maximumFlight = maximumFlight
         self.commandTimeout = commandTimeout
@@ -64,10 +64,11 @@ package struct FlightTerms: Hashable, Sendable {
         return self.leadsAgain ? max(attempts, Self.maximumRecoveries) : attempts
     }
 
-    /// The least time for which an outcome must be kept, so that the loss of every announcement costs time and no result.
+    /// The least time for which an outcome must be kept, so that the loss of every announcement costs time and no
+    /// result.
     ///
-    /// A follower that hears nothing asks when the lease would have run out that it was told of, a whole one at most; its
-    /// question may be answered at the second attempt only.
+    /// A follower that hears nothing asks when the lease would have run out that it was told of, a whole one at most;
+    /// its question may be answered at the second attempt only.
     package var minimumRetention: Duration {
         self.lease.duration + .milliseconds(1) + self.pollSpread + self.commandTimeout * 2
     }
@@ -101,23 +102,6 @@ package struct FlightTerms: Hashable, Sendable {
         case .failure: self.reuseFailures
         case .canceled: .zero
         }
-    }
-}
-
-/// Delays before another attempt: doubling up to a limit, each drawn at random from half to all of its step.
-package struct Backoff: Hashable, Sendable {
-    private var step: Duration
-    private let limit: Duration
-
-    package init(first: Duration, limit: Duration) {
-        self.step = first
-        self.limit = limit
-    }
-
-    package mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
-        let step = self.step
-        self.step = min(step * 2, self.limit)
-        return step / 2 + .jitter(upTo: step / 2, using: &generator)
     }
 }
 

@@ -24,7 +24,7 @@ public enum Coordination: Hashable, Sendable {
 }
 
 /// What a distributed group's completion tells beside its result.
-final class LeaseDetails: Sendable {
+final class LeaseDetails: Sendable, CustomStringConvertible {
     let source: ResultSource
     let token: LeaseToken?
     let leader: String?
@@ -47,6 +47,15 @@ final class LeaseDetails: Sendable {
         self.attempts = attempts
         self.coordination = coordination
     }
+
+    var description: String {
+        var parts = ["\(self.source)", "\(self.coordination)"]
+        if let leader { parts.append("led by " + String(line: leader)) }
+        if let token { parts.append("token \(token)") }
+        if self.attempts > 1 { parts.append("attempt \(self.attempts)") }
+        parts.append("waited \(self.waited)")
+        return parts.joined(separator: ", ")
+    }
 }
 
 extension Completion {
@@ -54,13 +63,13 @@ extension Completion {
     public init(
         result: Result<Value, any Error>,
         isShared: Bool,
-        role: Role,
+        role: FlightRole,
         source: ResultSource,
-        token: LeaseToken?,
-        leader: String?,
-        waited: Duration,
-        attempts: Int,
-        coordination: Coordination
+        token: LeaseToken? = nil,
+        leader: String? = nil,
+        waited: Duration = .zero,
+        attempts: Int = 1,
+        coordination: Coordination = .coordinated
     ) {
         let details = LeaseDetails(
             source: source,

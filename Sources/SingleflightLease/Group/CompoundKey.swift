@@ -1,7 +1,8 @@
 /// A key of several parts: a tenant and an identifier, a user and a page.
 ///
-/// The parts stay apart whatever they hold: `CompoundKey("a:b", "c")` and `CompoundKey("a", "b:c")` are different keys. A key
-/// that leaves out the tenant is the dangerous mistake of all coalescing: one customer would get another one's result.
+/// The parts stay apart whatever they hold: `CompoundKey("a:b", "c")` and `CompoundKey("a", "b:c")` are different keys.
+/// A key that leaves out the tenant is the dangerous mistake of all coalescing: one customer would get another one's
+/// result.
 public struct CompoundKey: FlightKeyConvertible, CustomStringConvertible {
     /// The parts, each with `%` and `:` written as `%25` and `%3A`, with a `:` between them.
     public let flightKeyBytes: [UInt8]

@@ -20,7 +20,7 @@ extension DistributedGroupConfiguration {
             progressInterval: self.limits.progressInterval
         )
         terms.leadsAgain = self.lease.onLost == .leadAgain
-        terms.outlivesLease = terms.leadsAgain && self.unavailable == .runLocally
+        terms.outlivesLease = terms.leadsAgain && self.unavailable != .fail
         terms.retain(atLeast: terms.minimumRetention)
         return terms
     }

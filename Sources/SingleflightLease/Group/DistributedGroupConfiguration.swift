@@ -1,13 +1,26 @@
 /// What a caller gets where the store cannot be asked.
 public enum UnavailablePolicy: Hashable, Sendable {
     /// The operation runs in this process without a lease. Callers in this process still share one run of it.
+    ///
+    /// A store that can be reached and does not let this process in, for a wrong password or a missing right, is a
+    /// mistake that does not pass: the caller gets ``DistributedGroupError/Code/refused``.
     case runLocally
-    /// The caller gets ``DistributedGroupError/Code/unavailable``.
+    /// As ``runLocally``, also where the store does not let this process in.
+    case runLocallyEvenIfRefused
+    /// The caller gets ``DistributedGroupError/Code/unavailable``, or ``DistributedGroupError/Code/refused``.
     case fail
+
+    func runsLocally(after error: LeaseStoreError) -> Bool {
+        switch self {
+        case .runLocally: error.code != .refused
+        case .runLocallyEvenIfRefused: true
+        case .fail: false
+        }
+    }
 }
 
-/// What a caller that brought an operation gets where the outcome of a flight elsewhere cannot be decoded: it was written by
-/// another codec or another version of the program.
+/// What a caller that brought an operation gets where the outcome of a flight elsewhere cannot be decoded: it was
+/// written by another codec or another version of the program.
 public enum UndecodablePolicy: Hashable, Sendable {
     /// The caller gets ``DistributedGroupError/Code/decodingFailed``.
     case fail
@@ -16,14 +29,15 @@ public enum UndecodablePolicy: Hashable, Sendable {
     case runLocally
 }
 
-/// What becomes of a flight whose lease is gone though its leader lives: the store lost its data, or could not be asked for
-/// longer than a lease lasts.
+/// What becomes of a flight whose lease is gone though its leader lives: the store lost its data, or could not be asked
+/// for longer than a lease lasts.
 public enum LostLeasePolicy: Hashable, Sendable {
-    /// The leader takes another lease, and its operation goes on under that; ``Flight/token`` and fences change with it. The operation is
-    /// canceled only if somebody else leads, for whom this process's callers then wait. Followers whose flight the store lost
-    /// enter again, three times at most. While the store cannot be asked, the operation goes on if the group's
-    /// policy is ``UnavailablePolicy/runLocally``, though ``Flight/isCurrent`` is false; its callers here get the result,
-    /// within a command timeout of its end. Under ``UnavailablePolicy/fail`` it is canceled at its lease's end.
+    /// The leader takes another lease, and its operation goes on under that; ``Flight/token`` and fences change with
+    /// it. The operation is canceled only if somebody else leads, for whom this process's callers then wait. Followers
+    /// whose flight the store lost enter again, three times at most. While the store cannot be asked, the operation
+    /// goes on if the group's policy is ``UnavailablePolicy/runLocally``, though ``Flight/isCurrent`` is false; its
+    /// callers here get the result, within a command timeout of its end. Under ``UnavailablePolicy/fail`` it is
+    /// canceled at its lease's end.
     ///
     /// Two operations may run at a time: this leader's and that of whoever took the lease meanwhile.
     case leadAgain
@@ -36,9 +50,10 @@ public enum CoalescingMode: Hashable, Sendable {
     /// Calls are coalesced.
     case coalesce
     /// Every call runs its own operation and gets what it returns or throws, as if there were no group, and
-    /// ``DistributedGroup/observation`` tells how many would have been coalesced. No call waits for the store, or fails because
-    /// of it. The store keeps what the group learns under the group's name with `.observe` behind it, so that processes that
-    /// observe do not disturb others that coalesce already. So no group's own name can end in `.observe`.
+    /// ``DistributedGroup/observation`` tells how many would have been coalesced. No call waits for the store, or fails
+    /// because of it. The store keeps what the group learns under the group's name with `.observe` behind it, so that
+    /// processes that observe do not disturb others that coalesce already. So no group's own name can end in
+    /// `.observe`.
     case observe
 }
 
@@ -53,8 +68,8 @@ public enum CoalescingMode: Hashable, Sendable {
 public struct DistributedGroupConfiguration: Sendable {
     /// How leadership is held, and what becomes of it if the leader is lost.
     public struct Lease: Hashable, Sendable {
-        /// How long a lease lasts without renewal; it is renewed every third of that. 100 ms to 24 h, and at least three
-        /// times the store's command timeout. A leader's death is noticed within this time.
+        /// How long a lease lasts without renewal; it is renewed every third of that. 100 ms to 24 h, and at least
+        /// three times the store's command timeout. A leader's death is noticed within this time.
         public var duration: Duration
         /// How long the store remembers an expired lease, so that those who waited learn of it. 100 ms to 24 h.
         public var grace: Duration
@@ -83,16 +98,16 @@ public struct DistributedGroupConfiguration: Sendable {
         /// ``RemoteFailure``.
         public var maximumBytes: Int
         /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h. Raised if need be to
-        /// `lease.duration + min(500 ms, lease.duration / 10) + 2 × commandTimeout`, the longest a follower takes to ask
-        /// after every announcement was lost.
+        /// `lease.duration + min(500 ms, lease.duration / 10) + 2 × commandTimeout`, the longest a follower takes to
+        /// ask after every announcement was lost.
         public var retention: Duration
         /// How long after its completion a value is given to callers instead of starting a new flight. Up to 24 h; zero
         /// turns it off.
         public var reuse: Duration
         /// The same for an error that the operation threw.
         public var reuseFailures: Duration
-        /// How errors of known types reach every caller as themselves; all others are told as ``RemoteFailure``, in the leader's
-        /// process, too.
+        /// How errors of known types reach every caller as themselves; all others are told as ``RemoteFailure``, in the
+        /// leader's process, too.
         public var typedFailures: TypedFailures?
         /// What callers with an operation get where the outcome of a flight elsewhere cannot be decoded.
         public var undecodable: UndecodablePolicy
@@ -117,7 +132,8 @@ public struct DistributedGroupConfiguration: Sendable {
 
     /// How much a flight may take of what others need, too.
     public struct Limits: Hashable, Sendable {
-        /// How long an operation may lead; after that it counts as hung, is canceled, and the flight fails for everybody.
+        /// How long an operation may lead; after that it counts as hung, is canceled, and the flight fails for
+        /// everybody.
         public var flight: Duration
         /// How many callers of this process may wait for one key; past it a call fails at once. `nil` for any number.
         public var waitersPerKey: Int?

@@ -1,9 +1,12 @@
+import Singleflight
+
 /// Why a distributed group itself, not the operation, gave a caller no value.
 public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failure; more may come.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
-            case invalidConfiguration, unavailable, encodingFailed, decodingFailed, resultTooLarge, flightTooLong
+            case invalidConfiguration, unavailable, refused
+            case encodingFailed, decodingFailed, resultTooLarge, flightTooLong
         }
 
         private let kind: Kind
@@ -16,6 +19,8 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         public static let invalidConfiguration = Code(.invalidConfiguration)
         /// The store could not be asked, and the policy is to fail then. The flight may run, or have run, elsewhere.
         public static let unavailable = Code(.unavailable)
+        /// The store does not let this process in: wrong credentials, or a missing right.
+        public static let refused = Code(.refused)
         /// The operation's value could not be encoded. Everybody gets this, the callers in the leader's process, too.
         public static let encodingFailed = Code(.encodingFailed)
         /// The outcome could not be decoded here: another codec, another version, or damaged.
@@ -49,8 +54,8 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         self.underlying = underlying
     }
 
-    /// The code and the message.
+    /// The code and the message, of which 200 characters; on one line.
     public var description: String {
-        "\(self.code): \(self.message)"
+        "\(self.code): " + String(line: self.message)
     }
 }

@@ -2,12 +2,13 @@ public import Foundation
 
 /// Turns a group's values into bytes and back, for callers in other processes.
 ///
-/// The codec's identifier travels with every payload: a process that reads a payload of another codec gets a clear error instead
-/// of a misread value. Change the identifier (a version is part of it) whenever the bytes change their meaning.
+/// The codec's identifier travels with every payload: a process that reads a payload of another codec gets a clear
+/// error instead of a misread value. Change the identifier (a version is part of it) whenever the bytes change their
+/// meaning.
 ///
-/// While a new version of a program is rolled out, both versions lead and follow: each must read what the other one writes, or
-/// its callers get an error, unless the group says ``UndecodablePolicy/runLocally``. A field that is added is optional, or has
-/// a default where it is read; a field is removed one version after the last that reads it.
+/// While a new version of a program is rolled out, both versions lead and follow: each must read what the other one
+/// writes, or its callers get an error, unless the group says ``UndecodablePolicy/runLocally``. A field that is added
+/// is optional, or has a default where it is read; a field is removed one version after the last that reads it.
 public protocol FlightCodec<Value>: Sendable {
     /// The values that travel.
     associatedtype Value: Sendable
@@ -15,8 +16,8 @@ public protocol FlightCodec<Value>: Sendable {
     /// Names the codec and its version; at most 255 bytes of UTF-8.
     var identifier: String { get }
 
-    /// Whether encoding and decoding of up to 64 KiB takes little time and never blocks, so that it may be done by a task
-    /// that waits for the result. Otherwise a thread is used for it. False unless a codec says so.
+    /// Whether encoding and decoding of up to 64 KiB takes little time and never blocks, so that it may be done by a
+    /// task that waits for the result. Otherwise a thread is used for it. False unless a codec says so.
     var isQuick: Bool { get }
 
     /// The bytes that stand for `value`. Where it throws, every caller of the flight gets
@@ -60,8 +61,9 @@ public struct JSONCodec<Value: Codable & Sendable>: FlightCodec {
     /// Processes that share flights must agree on how dates, data and names are written.
     ///
     /// - Parameters:
-    ///   - encoder: must not be changed afterwards; `nil` for Foundation's usual one, which writes the numbers that JSON does not have
-    ///     as `"NaN"`, `"Infinity"` and `"-Infinity"`. An encoder of one's own throws at them, unless it is told how to write them.
+    ///   - encoder: must not be changed afterwards; `nil` for Foundation's usual one, which writes the numbers that
+    ///     JSON does not have as `"NaN"`, `"Infinity"` and `"-Infinity"`. An encoder of one's own throws at them,
+    ///     unless it is told how to write them.
     ///   - decoder: must not be changed afterwards; `nil` for one that reads what the usual encoder writes.
     public init(encoder: JSONEncoder? = nil, decoder: JSONDecoder? = nil) {
         self.encoder = encoder ?? Self.usualEncoder

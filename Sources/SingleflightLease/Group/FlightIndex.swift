@@ -1,7 +1,8 @@
 package import Singleflight
 import Synchronization
 
-/// The flights that callers of one group can join, by key. Only an index: a flight knows its callers and its end itself.
+/// The flights that callers of one group can join, by key. Only an index: a flight knows its callers and its end
+/// itself.
 package final class FlightIndex: Sendable {
     private final class Shard: Sendable {
         let flights = Mutex<[FlightKey: FlightDriver]>([:])
@@ -42,6 +43,18 @@ package final class FlightIndex: Sendable {
             return (.started(driver), found)
         }
         return entrance
+    }
+
+    /// Joins the flight of `key`, if there is one. O(1).
+    func join(_ key: FlightKey) -> Entrance? {
+        let found = self.shard(of: key).flights.withLock { $0[key] }
+        guard let found else { return nil }
+        switch found.join() {
+        case .seated(let seat): return .joined(found, seat)
+        case .full: return .full
+        case .reentrant: return .reentrant
+        case .closed: return nil
+        }
     }
 
     /// Nobody can join the flight any more. O(1).

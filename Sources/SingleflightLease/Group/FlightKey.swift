@@ -68,7 +68,8 @@ public struct FlightKey: Hashable, Sendable, CustomStringConvertible {
 
 /// A type whose values can be the keys of a ``DistributedGroup``.
 ///
-/// Two equal keys must give equal bytes, in every process and every version of the program, and unequal keys unequal bytes.
+/// Two equal keys must give equal bytes, in every process and every version of the program, and unequal keys unequal
+/// bytes.
 public protocol FlightKeyConvertible: Hashable, Sendable {
     /// The bytes that stand for this key in the store.
     var flightKeyBytes: [UInt8] { get }
@@ -77,7 +78,8 @@ public protocol FlightKeyConvertible: Hashable, Sendable {
 extension String: FlightKeyConvertible {
     /// The string's UTF-8.
     ///
-    /// Canonically equivalent strings are equal in Swift but can differ in UTF-8: normalize them first where that matters.
+    /// Canonically equivalent strings are equal in Swift but can differ in UTF-8: normalize them first where that
+    /// matters.
     public var flightKeyBytes: [UInt8] { Array(self.utf8) }
 }
 

@@ -3,11 +3,11 @@ import Synchronization
 
 /// What a flight's operation says of its progress, as a sequence that ends with the flight.
 ///
-/// It begins with the latest report, if there is one. A reader that is slower than the reports gets the newest and none of
-/// those before. What is reported in this process comes at once, what is reported in another comes as that one renews its
-/// lease: at most once in ``DistributedGroupConfiguration/Limits/progressInterval``, and perhaps never if messages are lost.
-/// Each iterator is independent and starts with the latest report at the time it is made; it ends early where its task is
-/// canceled.
+/// It begins with the latest report, if there is one. A reader that is slower than the reports gets the newest and none
+/// of those before. What is reported in this process comes at once, what is reported in another comes as that one
+/// renews its lease: at most once in ``DistributedGroupConfiguration/Limits/progressInterval``, and perhaps never if
+/// messages are lost. Each iterator is independent and starts with the latest report at the time it is made; it ends
+/// early where its task is canceled.
 public struct FlightProgressUpdates: AsyncSequence, Sendable {
     /// What is reported.
     public typealias Element = FlightProgress
@@ -88,7 +88,8 @@ package final class ProgressFeed: Sendable {
 
     private let endsWithFlight: Bool
 
-    /// - Parameter endsWithFlight: whether no more reports come after the flight's end. A call may go on in another flight.
+    /// - Parameter endsWithFlight: whether no more reports come after the flight's end. A call may go on in another
+    ///   flight.
     package init(endsWithFlight: Bool = true) {
         self.endsWithFlight = endsWithFlight
     }

@@ -38,8 +38,8 @@ package struct GroupCall: Sendable {
     /// What a run in this process is to the call after a flight that came to this; `nil` if there is to be none.
     func localRun(after settlement: Settlement) -> Coordination? {
         switch settlement {
-        case .unavailable:
-            self.unavailable == .runLocally || Planted.bug("unavailable-policy-ignored") ? .degraded : nil
+        case .unavailable(let error):
+            self.unavailable.runsLocally(after: error) || Planted.bug("unavailable-policy-ignored") ? .degraded : nil
         case .finished(let flight): flight.isUndecodable && self.undecodable == .runLocally ? .undecodable : nil
         case .canceled: nil
         }
@@ -55,7 +55,7 @@ package struct GroupCall: Sendable {
             if let error = flight.unverified, self.unavailable == .fail, !Planted.bug("unverified-result-told") {
                 return self.unavailable(because: error)
             }
-            let role: Role =
+            let role: FlightRole =
                 switch flight.source {
                 case .thisProcess: self.isStarter || Planted.bug("subscriber-told-that-it-led") ? .leader : .subscriber
                 case .remote, .reused: .follower
@@ -82,7 +82,11 @@ package struct GroupCall: Sendable {
         .complete(
             Completion(
                 result: .failure(
-                    DistributedGroupError(.unavailable, "the store could not be asked: \(error)", underlying: error)
+                    DistributedGroupError(
+                        error.code == .refused ? .refused : .unavailable,
+                        "the store could not be asked: \(error)",
+                        underlying: error
+                    )
                 ),
                 isShared: false,
                 role: .subscriber,

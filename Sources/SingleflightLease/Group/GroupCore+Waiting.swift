@@ -32,7 +32,8 @@ extension FlightDriver {
     /// What this flight is to those that wait for it.
     var node: FlightWaits.Node { self.context.node(of: self.key) }
 
-    /// Whether somebody may yet wait for what the flight's work brings, here or elsewhere, and the key is this one at the same store.
+    /// Whether somebody may yet wait for what the flight's work brings, here or elsewhere, and the key is this one at
+    /// the same store.
     ///
     /// Also if nobody here can join it any more: another flight of the key would wait for this one through the store.
     func isWork(for key: FlightKey, _ inbox: InboxID) -> Bool {

@@ -5,7 +5,7 @@ package import Singleflight
 /// Not generic, as nothing behind it is: generic code that another module uses, and even the deinitializer of a generic
 /// class that is specialized, looks up the metadata of its types as it runs. That was a quarter of a flight's time.
 package final class GroupCore: Sendable {
-    package typealias Operation = @Sendable (Flight<FlightKey>) async throws -> ErasedValue
+    package typealias Operation = @Sendable @concurrent (Flight<FlightKey>) async throws -> ErasedValue
     /// Makes the work of a call: for the flight that it belongs to, and for what an observing group takes the call for.
     package typealias WorkMaker = (FlightDriver, ObservedCall?) -> any FlightOperation
     /// Makes whoever hears of a flight of this key and kind.
@@ -19,6 +19,8 @@ package final class GroupCore: Sendable {
     private let flights = FlightIndex()
     /// Coalesces within the process the calls that the store could not be asked about.
     private let localRuns = FlightIndex()
+    /// The flights that callers of this process only follow: others lead them, elsewhere.
+    private let followed = FlightIndex()
     /// What would have been coalesced, in a group that only observes.
     private let observed: ObservedFlights?
     /// Who hears of each flight in a simulation.
@@ -84,7 +86,7 @@ package final class GroupCore: Sendable {
     var name: String { self.context.group }
 
     /// The number of keys that callers of this process wait for.
-    package var inFlight: Int { self.flights.count + self.localRuns.count }
+    package var inFlight: Int { self.flights.count + self.localRuns.count + self.followed.count }
 
     /// What a group that only observes has seen since it was made; nothing in any other.
     package var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
@@ -156,7 +158,11 @@ package final class GroupCore: Sendable {
     }
 
     private func join(_ key: FlightKey, _ index: FlightIndex, make: () -> FlightDriver) -> Entrance {
-        switch index.enter(key, make: make) {
+        self.entrance(index.enter(key, make: make), key)
+    }
+
+    private func entrance(_ entrance: FlightIndex.Entrance, _ key: FlightKey) -> Entrance {
+        switch entrance {
         case .started(let driver):
             return .joined(driver, driver.starterSeat, isStarter: true)
         case .joined(let driver, let seat):
@@ -211,7 +217,7 @@ package final class GroupCore: Sendable {
     // MARK: - Calls
 
     /// The outcome of `key`; meanwhile `feed` is offered how far the operation is.
-    nonisolated(nonsending) func run(
+    func run(
         _ key: FlightKey,
         waitingAtMost limit: Duration?,
         unavailable: UnavailablePolicy?,
@@ -288,6 +294,48 @@ package final class GroupCore: Sendable {
         }
     }
 
+    /// See ``DistributedGroup/follow(_:waitingAtMost:)``.
+    func follow(_ key: FlightKey, waitingAtMost limit: Duration?) async -> Outcome<ErasedValue> {
+        let call = self.call(key, waitingAtMost: limit, unavailable: .fail)
+        if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
+        switch self.follow(key, call) {
+        case .waits(let wait):
+            let timer = wait.begin(nil)
+            let settled = wait.end(await wait.driver.outcome(of: wait.seat), timer, nil)
+            return call.end(wait.call.outcome(of: settled))
+        case .ended(let outcome):
+            return call.end(outcome)
+        }
+    }
+
+    /// A call that never leads joins the flight of `key` in this process, or else the one that others lead, if there is
+    /// one.
+    package func follow(_ key: FlightKey, _ call: GroupCall) -> CallStep {
+        // Calls of a group that only observes run by themselves.
+        if self.observed != nil { return .ended(.canceled(.noFlight)) }
+        switch self.joinToFollow(key, observer: call.observer?.flight()) {
+        case .refused(let error):
+            return .ended(.canceled(.refused(error)))
+        case .joined(let driver, let seat, let isStarter):
+            if isStarter { CallObserver.within(call.observer) { driver.begin(nil) } }
+            return .waits(CallWait(driver, seat, call))
+        }
+    }
+
+    private func joinToFollow(_ key: FlightKey, observer: @autoclosure () -> (any FlightObserving)?) -> Entrance {
+        if let joined = self.flights.join(key) { return self.entrance(joined, key) }
+        return self.join(key, self.followed) {
+            FlightDriver(
+                key,
+                .following,
+                self.context,
+                in: self.followed,
+                isByHand: false,
+                observer: self.watch?(key, .following) ?? observer()
+            )
+        }
+    }
+
     private func admit(
         _ key: FlightKey,
         _ call: GroupCall,
@@ -309,7 +357,7 @@ package final class GroupCore: Sendable {
     // MARK: - Handles
 
     /// See ``DistributedGroup/entry(_:unavailable:)``.
-    nonisolated(nonsending) func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
+    func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
         let call = self.call(key, unavailable: unavailable)
         if Task.isCancelled {
             return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCanceled), call.observer))
@@ -367,13 +415,14 @@ package final class GroupCore: Sendable {
             return .subscriber(SubscriberCore(driver, seat, call.starting(false)))
         case .over(.some(let error)):
             driver.leave(seat)
-            guard call.unavailable == .runLocally else {
+            guard call.unavailable.runsLocally(after: error) else {
                 let outcome = call.unavailable(because: error)
                 return .subscriber(SubscriberCore(key: driver.key, settled: outcome, call.observer))
             }
             return self.entryWithoutLease(driver.key, call)
         case nil:
-            // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use it.
+            // Canceled: the lease may be granted all the same, and goes back then unless another caller here can use
+            // it.
             if call.isStarter, !Planted.bug("canceled-entry-leads-on") { driver.leaderLeaves() }
             driver.leave(seat)
             return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCanceled), call.observer))

@@ -7,7 +7,7 @@ package enum EntryCore: Sendable {
     case subscriber(SubscriberCore)
 }
 
-/// What is behind a ``DistributedLeader``, which says what is promised.
+/// What is behind a ``DistributedGroup/Leader``, which says what is promised.
 package final class LeaderCore: Sendable {
     package let driver: FlightDriver
     private let seat: SeatID
@@ -52,7 +52,7 @@ package final class LeaderCore: Sendable {
         self.driver.leaderLeaves(reason: reason)
     }
 
-    nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
+    func outcome() async -> Outcome<ErasedValue> {
         await self.waiting().outcome()
     }
 
@@ -84,15 +84,12 @@ package final class LeaderCore: Sendable {
         if !Planted.bug("leader-goes-on-counting-as-waiting") { self.driver.leave(self.seat) }
     }
 
-    func perform<T: Sendable>(
-        isolation: isolated (any Actor)? = #isolation,
-        _ work: () async throws -> T
-    ) async rethrows -> T {
-        try await self.driver.perform(isolation: isolation, work)
+    func perform<T>(_ work: () async throws -> T) async rethrows -> T {
+        try await self.driver.perform(work)
     }
 }
 
-/// What is behind a ``DistributedSubscriber``, which says what is promised.
+/// What is behind a ``DistributedGroup/Subscriber``, which says what is promised.
 package final class SubscriberCore: Sendable {
     let key: FlightKey
 
@@ -134,7 +131,7 @@ package final class SubscriberCore: Sendable {
         self.leave()
     }
 
-    nonisolated(nonsending) func outcome() async -> Outcome<ErasedValue> {
+    func outcome() async -> Outcome<ErasedValue> {
         guard let driver else { return await self.ended.value() ?? .canceled(.callerCanceled) }
         let path = FlightPath.current
         guard !path.isOutside else { return await self.outcome(of: driver) }

@@ -3,10 +3,10 @@ import Synchronization
 
 /// What a group in the mode ``CoalescingMode/observe`` has seen.
 ///
-/// A call *would have been coalesced* if, when it came, the computation of its key was in flight in a call that itself would not have
-/// been coalesced: in this process or, by the store's word, in another. Such a computation is in flight until its own call ends.
-/// Whoever coalesces from then on would have had that call's result, and run nothing.
-public struct ObservedCalls: Hashable, Sendable {
+/// A call *would have been coalesced* if, when it came, the computation of its key was in flight in a call that itself
+/// would not have been coalesced: in this process or, by the store's word, in another. Such a computation is in flight
+/// until its own call ends. Whoever coalesces from then on would have had that call's result, and run nothing.
+public struct ObservedCalls: Hashable, Sendable, CustomStringConvertible {
     /// The calls that were made, with ``DistributedGroup/entry(_:unavailable:)`` among them.
     public var calls = 0
     /// Calls that would have had the result of a computation in this process.
@@ -22,6 +22,12 @@ public struct ObservedCalls: Hashable, Sendable {
 
     /// Creates an observation of nothing.
     public init() {}
+
+    /// The figures on one line.
+    public var description: String {
+        "\(self.calls) calls: \(self.led) led, \(self.coalescedHere) coalesced here, \(self.coalescedElsewhere) elsewhere, "
+            + "\(self.reused) reused, \(self.unknown) unknown"
+    }
 
     /// Calls that would have run nothing.
     public var coalesced: Int { self.coalescedHere + self.coalescedElsewhere + self.reused }
@@ -42,9 +48,11 @@ package enum ObservedVerdict: String, MetricWord {
 
 /// The flights that a group would have had: real ones, under a name of their own, whose results are empty.
 ///
-/// The first call of a key begins one, which ends when that call ends; calls that find it here count at once and cost the store nothing.
+/// The first call of a key begins one, which ends when that call ends; calls that find it here count at once and cost
+/// the store nothing.
 final class ObservedFlights: Sendable {
-    /// What stands behind a group's name where the store keeps what it learns by observing. No group's own name ends so.
+    /// What stands behind a group's name where the store keeps what it learns by observing. No group's own name ends
+    /// so.
     static var suffix: String { ".observe" }
 
     private let context: FlightContext
@@ -113,7 +121,8 @@ final class ObservedFlights: Sendable {
                 case .over: self.count(.unknown)
                 }
             }
-            // The starter's place is never left: the call would have stayed until the flight's end, wherever that comes from.
+            // The starter's place is never left: the call would have stayed until the flight's end, wherever that comes
+            // from.
             driver.begin(nil)
             return ObservedCall(driver)
         }
@@ -149,7 +158,7 @@ package struct ObservedCall: Sendable {
     }
 
     /// Runs the call's work on behalf of the flight.
-    func perform<T: Sendable>(_ work: () async throws -> T) async rethrows -> T {
+    func perform<T>(_ work: () async throws -> T) async rethrows -> T {
         guard let driver else { return try await work() }
         return try await driver.perform(work)
     }

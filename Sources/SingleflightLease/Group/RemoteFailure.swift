@@ -1,9 +1,10 @@
 import Singleflight
 
-/// An error that an operation threw, as every caller of its flight is told of it, in the leader's process and in all others.
+/// An error that an operation threw, as every caller of its flight is told of it, in the leader's process and in all
+/// others.
 ///
-/// The same everywhere, so that code that catches it does the same on every host. A group that was given ``TypedFailures``
-/// throws the errors of the types that it knows as themselves instead, everywhere, too.
+/// The same everywhere, so that code that catches it does the same on every host. A group that was given
+/// ``TypedFailures`` throws the errors of the types that it knows as themselves instead, everywhere, too.
 public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// The error's type in the leader's process.
     public var type: String
@@ -19,11 +20,18 @@ public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible 
     public internal(set) var original: (any Error)?
 
     /// Creates a failure.
-    public init(type: String, message: String, leader: String, token: LeaseToken?) {
+    public init(
+        type: String,
+        message: String,
+        leader: String,
+        token: LeaseToken? = nil,
+        original: (any Error)? = nil
+    ) {
         self.type = type
         self.message = message
         self.leader = leader
         self.token = token
+        self.original = original
     }
 
     /// Whether both tell the same of the same flight, with the ``original`` or without.
@@ -40,9 +48,9 @@ public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible 
         hasher.combine(self.token)
     }
 
-    /// The type, the message and who led.
+    /// The type, who led, and the message, of which 200 characters; on one line.
     public var description: String {
-        "\(self.type) in \(self.leader): \(self.message)"
+        String(line: self.type) + " in " + String(line: self.leader) + ": " + String(line: self.message)
     }
 }
 
@@ -53,7 +61,8 @@ public struct TypedFailures: Sendable {
     let encode: @Sendable (any Error) -> [UInt8]?
     let decode: @Sendable ([UInt8]) -> (any Error)?
 
-    /// Creates a rule from its two halves; each answers `nil` for what it does not know, which is then told as a ``RemoteFailure``.
+    /// Creates a rule from its two halves; each answers `nil` for what it does not know, which is then told as a
+    /// ``RemoteFailure``.
     public init(
         encode: @escaping @Sendable (any Error) -> [UInt8]?,
         decode: @escaping @Sendable ([UInt8]) -> (any Error)?
@@ -81,7 +90,8 @@ struct FailureBody: Hashable, Sendable {
 
     private static let maximumMessageBytes = 4096
 
-    /// - Parameter maximumTypedBytes: an encoded error that is longer is left out: the failure crosses as a ``RemoteFailure``.
+    /// - Parameter maximumTypedBytes: an encoded error that is longer is left out: the failure crosses as a
+    ///   ``RemoteFailure``.
     init(_ error: any Error, typedFailures: TypedFailures?, maximumTypedBytes: Int) {
         self.type = String(reflecting: Swift.type(of: error))
         self.message = String(String(describing: error).prefix(utf8: Self.maximumMessageBytes))

@@ -51,8 +51,8 @@ extension FlightContext {
             switch verdict {
             case .accepted(let waiters):
                 finished.isSharedElsewhere = waiters ?? 0 > 0
-            case .unverified(let unavailable):
-                finished.unverified = unavailable.error
+            case .unverified(let error):
+                finished.unverified = error
                 finished.coordination = Planted.bug("unverified-told-as-certain") ? .coordinated : .degraded
             }
             return .finished(finished)
@@ -76,12 +76,15 @@ extension FlightContext {
         case .leaderLeft: return .canceled(.leaderLeft)
         case .leaderCanceled(let reason): return .canceled(.revoked(by: self.store.label, reason: reason))
         case .gone: return .canceled(.storeLostFlight)
+        case .lapsed: return .canceled(.leaseExpired)
+        case .absent: return .canceled(.noFlight)
         case .shutDown: return .canceled(.leaderShutDown)
-        case .unavailable(let unavailable): return .unavailable(unavailable.error)
+        case .unavailable(let error): return .unavailable(error)
         }
     }
 
-    /// The result, with the flight's token in its error, which was made before it was known under which lease it would stand.
+    /// The result, with the flight's token in its error, which was made before it was known under which lease it would
+    /// stand.
     private static func named(
         _ result: Result<ErasedValue, any Error>,
         _ token: LeaseToken

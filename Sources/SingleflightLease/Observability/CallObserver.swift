@@ -3,8 +3,8 @@ import Logging
 import Singleflight
 import Tracing
 
-/// Tells of one call, from its beginning to its end. Used in the caller's task, so that what is told stands in that task's
-/// trace.
+/// Tells of one call, from its beginning to its end. Used in the caller's task, so that what is told stands in that
+/// task's trace.
 final class CallObserver: Sendable {
     private let group: GroupObserver
     /// The key, if it is to be named.
@@ -39,7 +39,7 @@ final class CallObserver: Sendable {
     }
 
     /// The caller runs again with this result.
-    func resumed(by flight: FinishedFlight, as role: Role) {
+    func resumed(by flight: FinishedFlight, as role: FlightRole) {
         if let metrics = self.group.metrics, let learnedAt = flight.learnedAt {
             metrics.woke(CallRole(role), after: learnedAt.duration(to: self.group.clock.now))
         }
@@ -93,12 +93,17 @@ final class CallObserver: Sendable {
         switch outcome {
         case .complete(let completion):
             guard case .failure(let error) = completion.result else { return }
+            span.attributes["error.type"] = (error as? RemoteFailure)?.type ?? String(reflecting: type(of: error))
             span.recordError((error as? RemoteFailure)?.original ?? error)
             span.setStatus(SpanStatus(code: .error))
         case .canceled where end.outcome == .left:
             // The caller's own wish.
             break
-        case .canceled:
+        case .canceled(.noFlight):
+            // An answer, and no failure.
+            break
+        case .canceled(let reason):
+            span.attributes["error.type"] = reason.code.description
             span.setStatus(SpanStatus(code: .error))
         }
     }
@@ -128,7 +133,7 @@ final class CallObserver: Sendable {
 }
 
 extension CallRole {
-    init(_ role: Role) {
+    init(_ role: FlightRole) {
         switch role {
         case .leader: self = .leader
         case .subscriber: self = .subscriber
@@ -144,7 +149,7 @@ extension CallEnd {
             switch completion.result {
             case .success:
                 self.init(role: CallRole(completion.role), outcome: .value)
-            case .failure(let error as DistributedGroupError) where error.code == .unavailable:
+            case .failure(let error as DistributedGroupError) where [.unavailable, .refused].contains(error.code):
                 self.init(role: .none, outcome: .unavailable)
             case .failure:
                 self.init(role: CallRole(completion.role), outcome: .failure)

@@ -3,7 +3,8 @@ import Logging
 import Singleflight
 import Synchronization
 
-/// Tells of one flight in this process: its driver shows it each transition and what follows from it, never under a lock.
+/// Tells of one flight in this process: its driver shows it each transition and what follows from it, never under a
+/// lock.
 final class FlightObserver: FlightObserving {
     private struct State {
         var token: LeaseToken?
@@ -38,6 +39,10 @@ final class FlightObserver: FlightObserving {
         switch step.event {
         case .start: self.group.metrics?.inFlight.increment()
         case .replied(.success(.enter(let reply)), .enter(let token, _, _)): self.entered(reply, under: token)
+        case .replied(.success(.inspect(let inspection)), .look):
+            guard let lease = inspection.lease else { break }
+            self.starter.flightStarted(lease.token)
+            self.state.withLock { $0.role = .follower }
         case .replied(let reply, .poll): self.group.metrics?.polled(PollResult(reply.as(PollRequest.self)))
         case .replied(let reply, .renew(let token, _, _)):
             self.renewed(reply.as(RenewRequest.self), of: token, at: step.now, before: step.deadline)
@@ -143,7 +148,7 @@ final class FlightObserver: FlightObserving {
         case .led, .ranAlone:
             self.ended(.leader, state.result ?? .value)
             if let finishedAt = state.finishedAt {
-                self.group.metrics?.verdicts.record(finishedAt.duration(to: now))
+                self.group.metrics?.commits.record(finishedAt.duration(to: now))
             }
         case .followed(_, let outcome, let isReused, _):
             self.ended(isReused ? .reused : .follower, FlightResult(outcome))
@@ -159,8 +164,10 @@ final class FlightObserver: FlightObserving {
             self.ended(.leader, .failure)
         case .leaderLeft, .leaderCanceled:
             self.ended(.leader, .canceled)
-        case .gone:
+        case .gone, .lapsed:
             self.ended(.follower, .canceled)
+        case .absent:
+            self.ended(.none, .canceled)
         case .shutDown:
             self.ended(state.role, .canceled)
         case .unavailable:

@@ -14,7 +14,7 @@ final class GroupMetrics: Sendable {
     let degraded: Counter
     let inFlight: Meter
     let operations: Timer
-    let verdicts: Timer
+    let commits: Timer
     let renewalSlack: Timer
     let takeovers: Counter
     let bytesSent: Recorder
@@ -42,7 +42,7 @@ final class GroupMetrics: Sendable {
         self.degraded = GroupMetric.degraded.counter(group, by: factory)
         self.inFlight = GroupMetric.inFlight.gauge(group, by: factory)
         self.operations = GroupMetric.operations.timer(group, by: factory)
-        self.verdicts = GroupMetric.verdicts.timer(group, by: factory)
+        self.commits = GroupMetric.commits.timer(group, by: factory)
         self.renewalSlack = GroupMetric.renewalSlack.timer(group, by: factory)
         self.takeovers = GroupMetric.takeovers.counter(group, by: factory)
         self.bytesSent = GroupMetric.payloads.distribution(group, "sent", by: factory)
@@ -239,12 +239,12 @@ package enum GroupMetric {
         labels: [group],
         "From the grant of the lease to the operation's end: the work itself."
     )
-    static let verdicts = MetricDefinition(
-        "verdict",
+    static let commits = MetricDefinition(
+        "result_commit",
         .timer,
         unit: "ns",
         labels: [group],
-        "From the operation's end to the moment at which the leader's callers are told: the store's verdict on the result."
+        "From the operation's end to the moment at which the leader's callers are told: the store accepts the result."
     )
     static let renewals = MetricDefinition(
         "lease_renewals_total",
@@ -291,7 +291,7 @@ package enum GroupMetric {
 
     /// In the order of the table.
     package static let all = [
-        calls, coalesced, degraded, observed, waits, wakeups, flights, inFlight, operations, verdicts, renewals,
+        calls, coalesced, degraded, observed, waits, wakeups, flights, inFlight, operations, commits, renewals,
         renewalSlack,
         losses,
         takeovers, polls, payloads,

@@ -3,8 +3,8 @@ import Logging
 import Synchronization
 import Tracing
 
-/// Tells what one group does to those who want to know. A group that has nobody to tell has none of these, and its calls
-/// and flights do nothing for it.
+/// Tells what one group does to those who want to know. A group that has nobody to tell has none of these, and its
+/// calls and flights do nothing for it.
 final class GroupObserver: Sendable {
     let group: String
     let clock: any LeaseClock
@@ -18,7 +18,12 @@ final class GroupObserver: Sendable {
     private let degradation = Mutex(DegradationEpisode())
 
     /// `nil` if there is nobody to tell.
-    init?(group: String, clock: any LeaseClock, _ observability: Observability, _ work: SerialWork) {
+    init?(
+        group: String,
+        clock: any LeaseClock,
+        _ observability: DistributedGroupConfiguration.Observability,
+        _ work: SerialWork
+    ) {
         let factory = MetricDefinition.effectiveFactory(observability.metrics)
         let tracer = observability.tracer ?? InstrumentationSystem.tracer
         self.group = group
@@ -59,8 +64,8 @@ final class GroupObserver: Sendable {
     }
 }
 
-/// Finds the first of the calls that went without the store, and the first that did not: one line for each outage, not for each
-/// call, and none for outages that follow one another closely.
+/// Finds the first of the calls that went without the store, and the first that did not: one line for each outage, not
+/// for each call, and none for outages that follow one another closely.
 struct DegradationEpisode {
     enum Change: Hashable {
         case began

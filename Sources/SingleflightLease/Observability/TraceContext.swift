@@ -1,10 +1,11 @@
 package import Tracing
 
-/// A span's identity on its way to other processes: the few short fields that a tracer writes, W3C's `traceparent` for instance.
+/// A span's identity on its way to other processes: the few short fields that a tracer writes, W3C's `traceparent` for
+/// instance.
 ///
 /// It is stored where others read it, so it takes no more than it must: at most 8 fields, whose names are 1 to 64 of
-/// `A-Za-z0-9._-`, whose values are 1 to 255 printable ASCII characters, in all at most 1024 bytes. Anything else is dropped, and so is
-/// `baggage`: a link needs none, and it may hold what must not be stored.
+/// `A-Za-z0-9._-`, whose values are 1 to 255 printable ASCII characters, in all at most 1024 bytes. Anything else is
+/// dropped, and so is `baggage`: a link needs none, and it may hold what must not be stored.
 public struct TraceContext: Hashable, Sendable {
     /// The fields by name.
     public private(set) var fields: [String: String] = [:]

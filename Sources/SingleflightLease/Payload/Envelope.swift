@@ -117,8 +117,8 @@ extension [UInt8] {
 }
 
 extension String {
-    /// The longest beginning of at most so many bytes of UTF-8 that does not end within a character's bytes: cut there, what
-    /// remains would be repaired by whoever reads it, and be longer than before.
+    /// The longest beginning of at most so many bytes of UTF-8 that does not end within a character's bytes: cut there,
+    /// what remains would be repaired by whoever reads it, and be longer than before.
     func prefix(utf8 count: Int) -> Substring {
         guard self.utf8.count > count else { return self[...] }
         var end = self.utf8.index(self.startIndex, offsetBy: count)

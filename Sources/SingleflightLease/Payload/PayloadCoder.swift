@@ -9,12 +9,15 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
     let maximumResultBytes: Int
     /// This process's label, for the outcomes that it stores.
     let label: String
+    /// Whether the codec decodes payloads of every codec, as a whole.
+    private let readsPayloads: Bool
 
     package init(codec: any FlightCodec<Value>, typedFailures: TypedFailures?, maximumResultBytes: Int, label: String) {
         self.codec = codec
         self.typedFailures = typedFailures
         self.maximumResultBytes = maximumResultBytes
         self.label = label
+        self.readsPayloads = (codec as? ErasedCodec)?.readsPayloads ?? false
     }
 
     /// The longest payload that a quick codec reads in a task that waits for it, in bytes.
@@ -66,7 +69,8 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
                 )
                 return Encoded(outcome: .value(envelope.bytes), local: result)
             } catch {
-                // The callers here have the value and need no bytes. But what a call comes to must not depend on the host.
+                // The callers here have the value and need no bytes. But what a call comes to must not depend on the
+                // host.
                 let error = DistributedGroupError(
                     .encodingFailed,
                     "the result could not be encoded: \(error)",
@@ -128,18 +132,22 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
 
     func decode(value bytes: [UInt8]) -> Decoded {
         self.decode(bytes) { envelope, _ in
-            guard envelope.codec == self.codec.identifier || Planted.bug("codec-of-a-payload-not-checked") else {
+            let isOwn = envelope.codec == self.codec.identifier
+            guard isOwn || self.readsPayloads || Planted.bug("codec-of-a-payload-not-checked") else {
                 throw DistributedGroupError(
                     .decodingFailed,
                     "the result was encoded by \(envelope.codec) in \(envelope.leader), this group reads \(self.codec.identifier)"
                 )
             }
             do {
-                return .success(try self.codec.decode(envelope.body))
+                return .success(try self.codec.decode(self.readsPayloads ? bytes : envelope.body))
             } catch {
                 throw DistributedGroupError(
                     .decodingFailed,
-                    "the result could not be decoded: \(error)",
+                    """
+                    the result of \(envelope.leader) could not be decoded; does a group of another type of value, or of another \
+                    version of the program, have this group's name? \(error)
+                    """,
                     underlying: error
                 )
             }

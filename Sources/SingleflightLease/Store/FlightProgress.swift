@@ -1,5 +1,7 @@
+import Singleflight
+
 /// How far an operation has come, in its own words.
-public struct FlightProgress: Hashable, Sendable {
+public struct FlightProgress: Hashable, Sendable, CustomStringConvertible {
     /// The share of the work that is done, from 0 to 1, if it is known.
     public var fraction: Double?
     /// What is being done; at most 1024 bytes of UTF-8 reach other processes, longer ones are cut.
@@ -9,6 +11,14 @@ public struct FlightProgress: Hashable, Sendable {
     public init(fraction: Double? = nil, message: String = "") {
         self.fraction = fraction.flatMap { $0.isNaN ? nil : min(max($0, 0), 1) }
         self.message = message
+    }
+
+    /// The share and the message, of which 200 characters; on one line.
+    public var description: String {
+        let share = self.fraction.map { "\(Int($0 * 100)) %" }
+        return [share, self.message.isEmpty ? nil : String(line: self.message)].compactMap { $0 }.joined(
+            separator: ": "
+        )
     }
 
     /// The longest message that is told to other processes, in bytes of UTF-8.

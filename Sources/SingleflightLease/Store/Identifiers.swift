@@ -1,6 +1,7 @@
 /// 128 random bits, written as 32 lowercase hexadecimal digits.
 ///
-/// The common form of ``LeaseToken`` and ``InboxID``, which are different types so that one is never taken for the other.
+/// The common form of ``LeaseToken`` and ``InboxID``, which are different types so that one is never taken for the
+/// other.
 struct RandomBits: Hashable, Sendable {
     var high: UInt64
     var low: UInt64

@@ -13,7 +13,8 @@ public enum InboxEvent: Sendable {
     case shuttingDown
 }
 
-/// A message about one flight. It is a fact about exactly the flight that its token names, and a mere hint about any other.
+/// A message about one flight. It is a fact about exactly the flight that its token names, and a mere hint about any
+/// other.
 public struct Announcement: Hashable, Sendable {
     /// What is announced.
     public enum News: Hashable, Sendable {
@@ -54,8 +55,8 @@ public final class InboxRegistration: Sendable {
         self.perform = perform
     }
 
-    /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's waiters: a leader
-    /// that counted as waiting for itself would never learn that nobody else does. Idempotent.
+    /// The listener leads now. It still hears everything, but is no reason to keep its process among the flight's
+    /// waiters: a leader that counted as waiting for itself would never learn that nobody else does. Idempotent.
     public func stopWaiting() {
         self.perform(.stopWaiting)
     }
@@ -91,6 +92,8 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     struct State: Sendable {
         @usableFromInline var nextID: UInt64 = 0
         @usableFromInline var listeners: [Name: Listeners] = [:]
+        /// The process shuts down: whoever comes to listen is told at once.
+        @usableFromInline var isClosed = false
 
         @inlinable
         init() {}
@@ -146,10 +149,10 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         self.onEmpty = onEmpty
     }
 
-    /// Adds a listener for `key`. O(1).
+    /// Adds a listener for `key`; after ``close()`` it hears of the shutdown before this returns. O(1).
     @inlinable
     public func listen(for key: Name, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
-        let id = self.state.withLock { state in
+        let (id, isClosed) = self.state.withLock { state in
             let id = state.nextID
             state.nextID += 1
             let listener = Listener(id: id, handler: handler)
@@ -158,10 +161,11 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
             } else {
                 state.listeners[key]?.others.append(listener)
             }
-            return id
+            return (id, state.isClosed)
         }
-        // A listener keeps the router alive until it is canceled, as the router keeps the listener. A weak reference would cost as
-        // much as the rest of a registration.
+        if isClosed { handler(.shuttingDown) }
+        // A listener keeps the router alive until it is canceled, as the router keeps the listener. A weak reference
+        // would cost as much as the rest of a registration.
         return InboxRegistration { change in
             switch change {
             case .stopWaiting: self.stopWaiting(id, for: key)
@@ -193,6 +197,17 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         return true
     }
 
+    /// Tells every listener, and from now on everybody who comes to listen, that the process shuts down. Idempotent.
+    ///
+    /// Closed first, and told then: a flight that begins in between would never hear of it, and leave its lease behind.
+    public func close() {
+        let isFirst = self.state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        if isFirst { self.deliverToAll(.shuttingDown) }
+    }
+
     /// Delivers `event` to every listener of every key.
     public func deliverToAll(_ event: InboxEvent) {
         let listeners = self.state.withLock { $0.listeners.values.flatMap(\.all) }
@@ -203,8 +218,11 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
 
     @inlinable
     func stopWaiting(_ id: UInt64, for key: Name) {
+        // Changed in place it would cost two allocations, of the accessors' frames.
         self.state.withLock { state in
-            state.listeners[key]?.stopWaiting(id)
+            guard var listeners = state.listeners[key] else { return }
+            listeners.stopWaiting(id)
+            state.listeners[key] = listeners
         }
     }
 

@@ -12,7 +12,8 @@ public struct LeaseInspection: Hashable, Sendable {
         public var remaining: Duration
         /// The number of takeovers of the flight so far.
         public var attempt: Int
-        /// What the leader says about itself. The age is as of now, as far as the leader's and the reader's wall clocks agree.
+        /// What the leader says about itself. The age is as of now, as far as the leader's and the reader's wall clocks
+        /// agree.
         public var note: LeaseNote
 
         /// Creates a lease's description.

@@ -24,10 +24,11 @@ public enum LeaseReply: Hashable, Sendable {
 public enum EnterReply: Hashable, Sendable {
     /// The lease is held under the request's token; `attempt` counts the takeovers of this flight so far.
     case lead(attempt: Int)
-    /// Somebody else leads; this process is registered as a waiter. The lease runs out after `remaining` unless it is renewed.
+    /// Somebody else leads; this process is registered as a waiter. The lease runs out after `remaining` unless it is
+    /// renewed.
     case follow(LeaseToken, remaining: Duration)
-    /// An earlier flight, named by its token, ended with an outcome that may be used again. If it is the request's own token, the
-    /// flight that a first sending began has ended so.
+    /// An earlier flight, named by its token, ended with an outcome that may be used again. If it is the request's own
+    /// token, the flight that a first sending began has ended so.
     case reuse(LeaseToken, StoredOutcome)
     /// The request came too late to be carried out.
     case late
@@ -37,7 +38,8 @@ public enum EnterReply: Hashable, Sendable {
 public enum RenewReply: Hashable, Sendable {
     /// The lease lasts for its duration again; the number of processes that wait for it.
     case renewed(waiters: Int)
-    /// The lease is held under another token, or not at all; why the flight was canceled, if it was, as long as that is kept.
+    /// The lease is held under another token, or not at all; why the flight was canceled, if it was, as long as that is
+    /// kept.
     case lost(reason: CanceledFlight? = nil)
     /// The lease ran out before the request came, though nobody noticed yet. It stays expired.
     case expired
@@ -49,11 +51,12 @@ public enum CompleteReply: Hashable, Sendable {
     case accepted(waiters: Int)
     /// The outcome stands already: the request is a repetition.
     case duplicate
-    /// The lease is no longer held under the token, and the flight ended otherwise or was taken over: the result is refused. Why it
-    /// was canceled, if it was.
+    /// The lease is no longer held under the token, and the flight ended otherwise or was taken over: the result is
+    /// refused. Why it was canceled, if it was.
     case stale(current: LeaseToken?, reason: CanceledFlight? = nil)
     /// The lease is no longer held under the token, and the store does not know how the flight ended. To the first
-    /// sending of the request that means refused; to a repetition it can also mean that the first was accepted and nobody waited.
+    /// sending of the request that means refused; to a repetition it can also mean that the first was accepted and
+    /// nobody waited.
     case unknown(current: LeaseToken?)
 }
 
@@ -71,7 +74,8 @@ public enum ReleaseReply: Hashable, Sendable {
 public enum PollReply: Hashable, Sendable {
     /// The flight has ended.
     case done(StoredOutcome)
-    /// The flight runs, and this process is registered on it. The lease runs out after `remaining` unless it is renewed.
+    /// The flight runs, and this process is registered on it. The lease runs out after `remaining` unless it is
+    /// renewed.
     case running(remaining: Duration)
     /// The lease has run out; a process that enters now may take over.
     case expired

@@ -1,7 +1,7 @@
 /// Whatever a process asks of a ``LeaseStore``, as a value.
 ///
-/// A store carries requests out; what stands between a flight and its store (a recorder, a simulation, a fault) needs to know
-/// nothing of them but this type. Each request says what it requires and promises.
+/// A store carries requests out; what stands between a flight and its store (a recorder, a simulation, a fault) needs
+/// to know nothing of them but this type. Each request says what it requires and promises.
 public enum LeaseRequest: Sendable {
     /// Asks to lead the flight of a key.
     case enter(EnterRequest)
@@ -61,14 +61,15 @@ public enum LeaseRequest: Sendable {
 
 /// A request to lead.
 ///
-/// Postcondition of `.lead`: the lease is held under the request's token for its duration, counted from the sending of the
-/// request; of `.follow`: this process's inbox is registered on the flight that is named. An expired lease is, according to
-/// the request's policy, taken over under the new token with its waiters, or ended as `canceled` for all of them; of several
-/// requests at once one leads.
+/// Postcondition of `.lead`: the lease is held under the request's token for its duration, counted from the sending of
+/// the request; of `.follow`: this process's inbox is registered on the flight that is named. An expired lease is,
+/// according to the request's policy, taken over under the new token with its waiters, or ended as `canceled` for all
+/// of them; of several requests at once one leads.
 ///
 /// A request that comes to the store later than its validity allows is answered `.late` and changes nothing, as far as
 /// the store can tell; one that is in time never is, however far clocks are apart. A free lease may be taken by a step
-/// that cannot tell: the sender of a request to lead that was given up releases its token, until the lease's time is over.
+/// that cannot tell: the sender of a request to lead that was given up releases its token, until the lease's time is
+/// over.
 public struct EnterRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
@@ -80,8 +81,8 @@ public struct EnterRequest: Sendable {
     public var note: LeaseNote
     /// How long after its sending the request may still be carried out by a store that can tell.
     public var validity: Duration
-    /// Whether the request was sent before and may have been carried out: then the flight of its token may have begun, and even have
-    /// ended, which the store must look up.
+    /// Whether the request was sent before and may have been carried out: then the flight of its token may have begun,
+    /// and even have ended, which the store must look up.
     public var isRepetition: Bool
 
     /// Creates a request.
@@ -107,9 +108,9 @@ public struct EnterRequest: Sendable {
 
 /// A request to prolong a lease.
 ///
-/// The lease lasts for its duration again, counted from the sending of the request. Precondition for `.renewed`: it is held
-/// under the token and has not expired, not even unnoticed. The store announces `news` to the waiters, unless there are too
-/// many for one script.
+/// The lease lasts for its duration again, counted from the sending of the request. Precondition for `.renewed`: it is
+/// held under the token and has not expired, not even unnoticed. The store announces `news` to the waiters, unless
+/// there are too many for one script.
 public struct RenewRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
@@ -203,8 +204,8 @@ public struct ReleaseRequest: Sendable {
 
 /// A request to learn how a flight stands.
 ///
-/// If the flight still runs, this process is registered on it again. Of an expired lease the answer is, according to the
-/// request's policy, `.expired` (enter to take over), or the poll ends the flight as `canceled` for everybody.
+/// If the flight still runs, this process is registered on it again. Of an expired lease the answer is, according to
+/// the request's policy, `.expired` (enter to take over), or the poll ends the flight as `canceled` for everybody.
 public struct PollRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
@@ -224,7 +225,8 @@ public struct PollRequest: Sendable {
     }
 }
 
-/// A request to take this process off a flight's waiters, unless another listener of this process still waits for the key.
+/// A request to take this process off a flight's waiters, unless another listener of this process still waits for the
+/// key.
 ///
 /// When no waiter is left, the leader's inbox hears of it.
 public struct LeaveRequest: Sendable {

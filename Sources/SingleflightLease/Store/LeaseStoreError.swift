@@ -5,7 +5,7 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failure; more may come.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
-            case unavailable, timedOut, refused, invalidRequest, protocolViolation, shutDown
+            case unavailable, down, timedOut, refused, invalidRequest, protocolViolation, shutDown
         }
 
         private let kind: Kind
@@ -16,6 +16,9 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
 
         /// The store could not be reached, or cannot serve writes just now.
         public static let unavailable = Code(.unavailable)
+        /// The store has been out of reach for longer than the command timeout, and was not asked. It is tried again in
+        /// the background.
+        public static let down = Code(.down)
         /// No answer came within the command timeout.
         public static let timedOut = Code(.timedOut)
         /// The store does not let us: authentication or permission.
@@ -50,7 +53,7 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
 
     /// Whether the same request may succeed a little later.
     public var isTransient: Bool {
-        self.code == .unavailable || self.code == .timedOut
+        self.code == .unavailable || self.code == .timedOut || self.code == .down
     }
 
     /// The code and the message.

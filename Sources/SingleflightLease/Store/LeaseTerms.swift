@@ -31,8 +31,8 @@ public struct LeaseTerms: Hashable, Sendable {
 public enum LeaderLossPolicy: Hashable, Sendable {
     /// The flight ends as `canceled` for everybody who waits.
     case cancel
-    /// Exactly one waiting process leads on under a new lease, the others keep waiting; at most `attempts` times for one flight,
-    /// after that it ends as `canceled`.
+    /// Exactly one waiting process leads on under a new lease, the others keep waiting; at most `attempts` times for
+    /// one flight, after that it ends as `canceled`.
     case takeOver(attempts: Int)
 }
 

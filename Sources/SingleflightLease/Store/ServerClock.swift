@@ -45,7 +45,8 @@ package struct ServerClock: Sendable {
         self.offset = learned
     }
 
-    /// A time that the store's clock does not show before `instant`, as late as can be; `nil` as long as nothing is known.
+    /// A time that the store's clock does not show before `instant`, as late as can be; `nil` as long as nothing is
+    /// known.
     package func latest(at instant: LeaseInstant) -> Duration? {
         self.widened(to: instant).map { instant.sinceOrigin + $0.upper }
     }

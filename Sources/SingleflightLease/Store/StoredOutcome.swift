@@ -34,7 +34,8 @@ extension CanceledFlight {
         }
     }
 
-    /// Reads a stored reason. A reason that only a later version knows counts as an expiry: no result will come either way.
+    /// Reads a stored reason. A reason that only a later version knows counts as an expiry: no result will come either
+    /// way.
     package init(wireForm: String) {
         // By bytes: to Swift a carriage return and a line feed are one character, which is not a line feed.
         let parts = wireForm.utf8.split(separator: UInt8(ascii: "\n"), maxSplits: 2, omittingEmptySubsequences: false)

@@ -5,8 +5,8 @@ import Synchronization
 
 /// Measures how long an announcement takes: from this process through Redis into an inbox of this process.
 ///
-/// It is what a waiting process on this machine waits for after its leader has handed a result over; what such a process
-/// then does itself is not in it. Must be shut down.
+/// It is what a waiting process on this machine waits for after its leader has handed a result over; what such a
+/// process then does itself is not in it. Must be shut down.
 package final class PushProbe: Sendable {
     private struct Waiting {
         var number: UInt64
@@ -91,7 +91,7 @@ package final class PushProbe: Sendable {
 extension RedisLeaseStore {
     /// A probe on a connection of its own.
     ///
-    /// - Throws: ``LeaseStoreError`` if its inbox cannot be had within the command timeout.
+    /// - Throws: `LeaseStoreError` if its inbox cannot be had within the command timeout.
     package func pushProbe() async throws(LeaseStoreError) -> PushProbe {
         try await PushProbe(self)
     }

@@ -29,7 +29,7 @@ package struct RedisProbe: Sendable {
     /// Connects to the server at `url`, which may be a replica, asks it everything, and disconnects.
     ///
     /// - Parameter wallClock: the time since 1970 by this machine's clock.
-    /// - Throws: ``LeaseStoreError`` if the server cannot be reached, does not let us in, or stops to answer.
+    /// - Throws: `LeaseStoreError` if the server cannot be reached, does not let us in, or stops to answer.
     package static func facts(
         url: String,
         configuration: RedisLeaseStoreConfiguration,
@@ -90,8 +90,8 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Rights
 
-    /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that they
-    /// change nothing: the server checks rights before types.
+    /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that
+    /// they change nothing: the server checks rights before types.
     private func tryCommands(_ facts: inout RedisFacts) async throws {
         let write = try await ask("SET", key, "1", "NX", "PX", "5000")
         note(write, "SET", &facts)
@@ -161,8 +161,8 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Time
 
-    /// The server read its clock between our sending and our receiving, which bounds the offset from both sides. Of some
-    /// attempts the quickest tells most.
+    /// The server read its clock between our sending and our receiving, which bounds the offset from both sides. Of
+    /// some attempts the quickest tells most.
     private func clockOffset() async throws -> RedisFacts.ClockOffset? {
         var best: RedisFacts.ClockOffset?
         for _ in 0..<5 {

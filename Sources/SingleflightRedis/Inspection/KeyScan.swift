@@ -20,7 +20,8 @@ struct KeyScan {
         self.cursor = cursor
     }
 
-    /// The share of the keys that was looked at so far. SCAN counts with the highest bit first: mirrored, its cursor is a fraction.
+    /// The share of the keys that was looked at so far. SCAN counts with the highest bit first: mirrored, its cursor is
+    /// a fraction.
     var fraction: Double {
         guard let cursor else { return 1 }
         var mirrored: UInt64 = 0
@@ -32,8 +33,8 @@ struct KeyScan {
 
     /// The next step; `nil` after the last.
     ///
-    /// The server's own clock, asked right before and after, tells what the step took there: the way to it, however long,
-    /// does not make the steps smaller.
+    /// The server's own clock, asked right before and after, tells what the step took there: the way to it, however
+    /// long, does not make the steps smaller.
     mutating func next(matching pattern: String, by store: RedisLeaseStore) async throws(LeaseStoreError) -> Page? {
         guard let cursor else { return nil }
         let scan = RedisCommand(

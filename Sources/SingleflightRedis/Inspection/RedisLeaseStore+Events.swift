@@ -6,10 +6,11 @@ extension RedisLeaseStore {
     /// The steps of the flights in the store's namespace, from now on, as far as processes publish them
     /// (``RedisLeaseStoreConfiguration/publishesEvents``).
     ///
-    /// A connection of its own hears them, which ends with the stream. Pub/sub keeps nothing: what was published while the
-    /// connection was lost, or while the reader was 65 536 events behind, is missed, and ``LeaseEventUpdate/resumed`` says so.
+    /// A connection of its own hears them, which ends with the stream. Pub/sub keeps nothing: what was published while
+    /// the connection was lost, or while the reader was 65 536 events behind, is missed, and
+    /// ``LeaseEventUpdate/resumed`` says so.
     ///
-    /// - Throws: ``LeaseStoreError`` that says what is wrong if nothing is heard from Redis within the command timeout.
+    /// - Throws: `LeaseStoreError` that says what is wrong if nothing is heard from Redis within the command timeout.
     public func events() async throws(LeaseStoreError) -> AsyncStream<LeaseEventUpdate> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: LeaseEventUpdate.self,

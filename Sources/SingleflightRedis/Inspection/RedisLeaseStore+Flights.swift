@@ -9,6 +9,13 @@ public struct FlightInspection: Sendable {
     public var inspection: LeaseInspection
     /// Outcomes that are kept for those who ask, the one with the longest life first.
     public var outcomes: [RetainedOutcome]
+
+    /// Creates an inspection.
+    public init(key: FlightKey, inspection: LeaseInspection, outcomes: [RetainedOutcome] = []) {
+        self.key = key
+        self.inspection = inspection
+        self.outcomes = outcomes
+    }
 }
 
 /// An outcome that is kept for those who ask for it.
@@ -27,18 +34,39 @@ public struct RetainedOutcome: Sendable {
     public var content: Content
     /// The time until it is forgotten.
     public var remaining: Duration
+    /// The time for which new callers still get it instead of a new flight; `nil` where they do not.
+    public var reuse: Duration?
     /// Whether new callers get it instead of a new flight.
-    public var isReused: Bool
+    public var isReused: Bool { self.reuse != nil }
+
+    /// Creates an outcome that is kept.
+    public init(token: LeaseToken, content: Content, remaining: Duration, reuse: Duration? = nil) {
+        self.token = token
+        self.content = content
+        self.remaining = remaining
+        self.reuse = reuse
+    }
 }
 
 extension RedisLeaseStore {
     /// Finds the flights of `key`: of the group's only, or of every group in the namespace that has any.
     ///
-    /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small steps.
+    /// Retained outcomes are not listed anywhere, so this is one pass over the names of all keys in Redis, in small
+    /// steps.
+    ///
+    /// - Throws: `LeaseStoreError`.
+    public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {
+        try await self.flights(of: Array(key.utf8), in: group)
+    }
+
+    /// The same for a key of any bytes.
     ///
     /// - Throws: ``LeaseStoreError``.
-    public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {
-        let encoded = Keyspace.encode(Array(key.utf8)).text
+    public func flights(
+        of key: [UInt8],
+        in group: String? = nil
+    ) async throws(LeaseStoreError) -> [FlightInspection] {
+        let encoded = Keyspace.encode(key).text
         let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"
         var scan = KeyScan()
         var tokens: [String: Set<LeaseToken>] = group.map { [$0: []] } ?? [:]
@@ -50,13 +78,29 @@ extension RedisLeaseStore {
         }
         var flights: [FlightInspection] = []
         for (group, tokens) in tokens.sorted(by: { $0.key < $1.key }) {
-            let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
+            let flightKey = try FlightKey(group: group, bytes: key)
             let inspection = try await self.answer(to: InspectRequest(key: flightKey)).get()
             let outcomes = try await self.outcomes(of: flightKey, tokens: Array(tokens))
             guard inspection.lease != nil || !outcomes.isEmpty else { continue }
             flights.append(FlightInspection(key: flightKey, inspection: inspection, outcomes: outcomes))
         }
         return flights
+    }
+
+    /// The groups in which somebody leads `key`, sorted. Looks at the names of all keys in Redis, in small steps.
+    ///
+    /// - Throws: ``LeaseStoreError``.
+    package func leadingGroups(of key: [UInt8]) async throws(LeaseStoreError) -> [String] {
+        let encoded = Keyspace.encode(key).text
+        let pattern = "sf1:{\(self.configuration.namespace):*}:lease:*:\(KeyScan.literal(encoded))"
+        var scan = KeyScan()
+        var groups: Set<String> = []
+        while let page = try await scan.next(matching: pattern, by: self) {
+            for name in page.names {
+                if let (group, token) = Self.read(name, encodedKey: encoded), token == nil { groups.insert(group) }
+            }
+        }
+        return groups.sorted()
     }
 
     /// The group, and the token if it is an outcome's, of a key's name; `nil` for the names of other keys.
@@ -79,18 +123,19 @@ extension RedisLeaseStore {
     private func outcomes(of key: FlightKey, tokens: [LeaseToken]) async throws(LeaseStoreError) -> [RetainedOutcome] {
         let names = self.keyspace.names(of: key)
         let replies = try await self.execute(
-            [RedisCommand("GET", names.last)]
+            [RedisCommand("GET", names.last), RedisCommand("PTTL", names.last)]
                 + tokens.flatMap { token in ["GET", "PTTL"].map { RedisCommand($0, names.done(token)) } }
         )
+        let reuse = replies[1].integer.flatMap { $0 > 0 ? Duration.milliseconds($0) : nil }
         let outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
-            guard let bytes = replies[1 + index * 2].bytes, let life = replies[2 + index * 2].integer, life > 0,
+            guard let bytes = replies[2 + index * 2].bytes, let life = replies[3 + index * 2].integer, life > 0,
                 let content = RetainedOutcome.Content(bytes: bytes)
             else { return nil }
             return RetainedOutcome(
                 token: token,
                 content: content,
                 remaining: .milliseconds(life),
-                isReused: replies[0].string == token.description
+                reuse: replies[0].string == token.description ? reuse : nil
             )
         }
         return outcomes.sorted { $0.remaining > $1.remaining }

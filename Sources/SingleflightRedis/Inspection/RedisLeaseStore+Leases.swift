@@ -7,10 +7,29 @@ public struct FoundLease: Hashable, Sendable {
     public var group: String
     /// The key as text; its digest, if the key is too long to be a name and the leader's note does not tell it.
     public var key: String
+    /// The key's own bytes; those of the text, where only that is known.
+    public var keyBytes: [UInt8]
     /// The lease.
     public var lease: LeaseInspection.Lease
     /// The number of processes that wait for it.
     public var waiterCount: Int
+
+    /// Creates a lease that was found.
+    ///
+    /// - Parameter keyBytes: the key's own bytes; `nil` for those of its text.
+    public init(
+        group: String,
+        key: String,
+        keyBytes: [UInt8]? = nil,
+        lease: LeaseInspection.Lease,
+        waiterCount: Int = 0
+    ) {
+        self.group = group
+        self.key = key
+        self.keyBytes = keyBytes ?? Array(key.utf8)
+        self.lease = lease
+        self.waiterCount = waiterCount
+    }
 }
 
 /// Some of the leases in Redis.
@@ -21,13 +40,21 @@ public struct LeaseBatch: Sendable {
     public var scannedFraction: Double
     /// The server's time when they were found, since 1970; `nil` where this user may not ask for it.
     public var time: Duration?
+
+    /// Creates a batch.
+    public init(leases: [FoundLease], scannedFraction: Double = 1, time: Duration? = nil) {
+        self.leases = leases
+        self.scannedFraction = scannedFraction
+        self.time = time
+    }
 }
 
 /// The leases of a namespace in batches, each of which is asked for when it is wanted.
 ///
-/// A lease that comes or goes meanwhile may be found or not. One that stays is found, once. Memory is that of one batch, and of
-/// the token of each lease that was found, since Redis tells some of its keys twice when it resizes its table. No command keeps
-/// the server for long: how many keys a step looks at follows from how long the server took for the steps before.
+/// A lease that comes or goes meanwhile may be found or not. One that stays is found, once. Memory is that of one
+/// batch, and of the token of each lease that was found, since Redis tells some of its keys twice when it resizes its
+/// table. No command keeps the server for long: how many keys a step looks at follows from how long the server took for
+/// the steps before.
 public struct LeaseBatches: AsyncSequence, Sendable {
     fileprivate let store: RedisLeaseStore
     fileprivate let isWanted: @Sendable (_ group: String, _ key: String) -> Bool
@@ -51,7 +78,7 @@ public struct LeaseBatches: AsyncSequence, Sendable {
 
         /// The next batch; `nil` after the last.
         ///
-        /// - Throws: ``LeaseStoreError``.
+        /// - Throws: `LeaseStoreError`.
         public mutating func next() async throws(LeaseStoreError) -> LeaseBatch? {
             let pattern = "sf1:{\(self.store.configuration.namespace):*}:lease:*"
             guard let page = try await self.scan.next(matching: pattern, by: self.store) else { return nil }
@@ -74,7 +101,7 @@ extension RedisLeaseStore {
 
     /// All of ``leaseBatches(where:)`` at once.
     ///
-    /// - Throws: ``LeaseStoreError``.
+    /// - Throws: `LeaseStoreError`.
     public func leases(
         where isWanted: @escaping @Sendable (_ group: String, _ key: String) -> Bool = { _, _ in true }
     ) async throws(LeaseStoreError) -> [FoundLease] {
@@ -128,6 +155,7 @@ extension RedisLeaseStore {
             return FoundLease(
                 group: name.flight.group,
                 key: key,
+                keyBytes: name.flight.bytes ?? Array(key.utf8),
                 lease: LeaseInspection.Lease(record, keyLife: .milliseconds(life)),
                 waiterCount: Int(replies[index * 3 + 2].integer ?? 0)
             )

@@ -9,7 +9,8 @@ struct ScanPace: Sendable {
     /// For the next step. The first is small: nothing is known of the server yet.
     private(set) var count = 100
 
-    /// The server was kept so long by a step of ``count`` keys. Half of the steps' size goes at once, it comes back slowly.
+    /// The server was kept so long by a step of ``count`` keys. Half of the steps' size goes at once, it comes back
+    /// slowly.
     mutating func took(_ duration: Duration) {
         if duration > Self.limit {
             count = max(count / 2, Self.smallest)

@@ -11,8 +11,9 @@ struct FlightName: Hashable, Sendable {
         self.encodedKey = String(name[name.index(after: colon)...])
     }
 
-    /// The key as text; `nil` if the name is a digest.
-    var text: String? {
-        Keyspace.decode(self.encodedKey.utf8[...]).map { String(decoding: $0, as: UTF8.self) }
-    }
+    /// The key; `nil` if the name is a digest.
+    var bytes: [UInt8]? { Keyspace.decode(self.encodedKey.utf8[...]) }
+
+    /// The key as text, with bytes that are not UTF-8 replaced; `nil` if the name is a digest.
+    var text: String? { self.bytes.map { String(decoding: $0, as: UTF8.self) } }
 }

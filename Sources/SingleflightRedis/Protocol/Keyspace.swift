@@ -72,7 +72,8 @@ struct Keyspace: Sendable {
         return Int(crc) % Self.partitionCount
     }
 
-    /// Printable ASCII stands as it is, but for `%`, `{`, `}` and space; a leading `~` marks a digest and is escaped, too.
+    /// Printable ASCII stands as it is, but for `%`, `{`, `}` and space; a leading `~` marks a digest and is escaped,
+    /// too.
     static func encode(_ bytes: [UInt8]) -> (text: String, isDigest: Bool) {
         if bytes.count <= Self.maximumEncodedBytes, bytes.allSatisfy(Self.standsAsItIs) {
             // Nearly all keys: no second array.

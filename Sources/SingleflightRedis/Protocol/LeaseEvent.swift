@@ -45,13 +45,36 @@ public struct LeaseEvent: Hashable, Sendable {
     public var attempt: Int
     /// The processes that waited for the flight, or were told of its end.
     public var waiters: Int
-    /// What the leader says about itself. The age is as of the event, as far as the leader's and the server's clocks agree.
+    /// What the leader says about itself. The age is as of the event, as far as the leader's and the server's clocks
+    /// agree.
     public var note: LeaseNote
+
+    /// Creates an event.
+    public init(
+        _ change: Change,
+        token: LeaseToken,
+        group: String,
+        key: String,
+        time: Duration,
+        attempt: Int = 0,
+        waiters: Int = 0,
+        note: LeaseNote
+    ) {
+        self.change = change
+        self.token = token
+        self.group = group
+        self.key = key
+        self.time = time
+        self.attempt = attempt
+        self.waiters = waiters
+        self.note = note
+    }
 }
 
 /// What ``RedisLeaseStore/events()`` tells.
 public enum LeaseEventUpdate: Hashable, Sendable {
-    /// Events are seen from here on. The first update; each further one means that events before it may have been missed.
+    /// Events are seen from here on. The first update; each further one means that events before it may have been
+    /// missed.
     case resumed
     /// The connection was lost. Nothing is heard until the next ``resumed``.
     case interrupted
@@ -78,7 +101,7 @@ extension LeaseEvent {
         else { return nil }
         let note = LeaseRecord.Note(json: lines[1])
         self.init(
-            change: change,
+            change,
             token: token,
             group: name.group,
             key: name.text ?? note.key ?? name.encodedKey,

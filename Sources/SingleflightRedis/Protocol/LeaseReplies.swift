@@ -182,6 +182,7 @@ extension LeaseStoreError {
         let code: Code =
             switch error.code {
             case .timedOut: .timedOut
+            case .outage: .down
             case .authenticationFailed: .refused
             case .shutDown: .shutDown
             case .protocolViolation: .protocolViolation

@@ -1,7 +1,7 @@
 /// SHA-256 (FIPS 180-4), for naming overlong keys.
 ///
-/// The one use of a digest in this package does not warrant the dependency that has it, whose build takes longer than all
-/// the rest together.
+/// The one use of a digest in this package does not warrant the dependency that has it, whose build takes longer than
+/// all the rest together.
 enum SHA256 {
     /// The digest in 64 lowercase hexadecimal digits.
     static func hexadecimalDigest(of message: [UInt8]) -> String {

@@ -9,7 +9,8 @@ final class FakeServer: Sendable {
     enum Reaction: Sendable {
         case reply(String)
         case replyAndClose(String)
-        /// The first text, then the second over and over, for as long as the client takes it, or until it took very much.
+        /// The first text, then the second over and over, for as long as the client takes it, or until it took very
+        /// much.
         case replyWithoutEnd(String, String)
         case silence
     }

@@ -44,7 +44,7 @@ struct ExecValueTests {
         recording.append(Self.bytes("one"), to: .output)
         recording.append(Self.bytes("two"), to: .error)
         let bytes = RecordingCodec().encode(recording)
-        for length in bytes.indices where length != 5 && length != 13 {
+        for length in bytes.indices where length != 18 && length != 26 {
             #expect(throws: RecordingCodec.Malformed.self) { try RecordingCodec().decode(Array(bytes[..<length])) }
         }
         #expect(throws: RecordingCodec.Malformed.self) { try RecordingCodec().decode(bytes + [9, 0, 0, 0, 0]) }

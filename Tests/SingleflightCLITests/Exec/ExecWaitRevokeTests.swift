@@ -122,7 +122,7 @@ extension ProcessSuites {
                 for group in [[], ["--group", "exec"]] {
                     let result = try await stage.start(words + ["a b\n🛫"] + group).result
                     #expect(result.status == 2)
-                    #expect(result.messages == "singleflight: nobody leads 'a b\\n🛫'\n")
+                    #expect(result.messages == "singleflight: nobody leads $'a b\\n🛫'\n")
                 }
             }
         }

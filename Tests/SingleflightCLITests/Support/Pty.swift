@@ -199,11 +199,18 @@ final class Pty: Sendable {
         posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO)
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
+        // What the tests were started with, in the background or under nohup, is not for the process.
+        var (all, none) = (sigset_t(), sigset_t())
+        sigfillset(&all)
+        sigemptyset(&none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        let flags = Int32(POSIX_SPAWN_SETSIGDEF) | Int32(POSIX_SPAWN_SETSIGMASK)
         #if canImport(Darwin)
-            posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSID))
+            posix_spawnattr_setflags(&attributes, Int16(flags | Int32(POSIX_SPAWN_SETSID)))
         #else
             // POSIX_SPAWN_SETSID, a GNU extension that Swift does not see.
-            posix_spawnattr_setflags(&attributes, 0x80)
+            posix_spawnattr_setflags(&attributes, Int16(flags | 0x80))
         #endif
         var words: [UnsafeMutablePointer<CChar>?] = ([executable] + arguments).map { strdup($0) } + [nil]
         var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0)=\($1)") } + [nil]

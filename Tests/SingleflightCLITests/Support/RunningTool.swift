@@ -1,47 +1,58 @@
 import Foundation
+import PrivateRedis
 import Synchronization
 import TestSupport
 import Testing
 
+@testable import SingleflightCLI
+
 /// The built command while it runs, its two outputs apart.
 final class RunningTool: Sendable {
-    private let process: Process
+    private let reaper: Reaper
     private let output: Transcript
     private let messages: Transcript
     private let status: Task<Int32, Never>
 
     init(_ arguments: String...) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: try Tool.path)
-        process.arguments = arguments
-        process.standardInput = FileHandle.nullDevice
-        let (outputPipe, messagePipe) = (Pipe(), Pipe())
-        process.standardOutput = outputPipe
-        process.standardError = messagePipe
-        let (ended, continuation) = AsyncStream.makeStream(of: Int32.self)
-        process.terminationHandler = {
-            continuation.yield($0.terminationStatus)
-            continuation.finish()
+        // Not by Foundation's `Process`: what the tests were started with, in the background or under nohup, would be
+        // the tool's as well, and it would not hear Ctrl-C.
+        let (outputs, errors) = (try SocketPair(), try SocketPair())
+        defer {
+            outputs.closeChilds()
+            errors.closeChilds()
         }
-        try process.run()
-        self.process = process
-        output = Transcript(outputPipe.fileHandleForReading)
-        messages = Transcript(messagePipe.fileHandleForReading)
-        status = Task { await ended.first { _ in true } ?? -1 }
+        let plan = Spawn.Plan(
+            executable: try Tool.path,
+            arguments: arguments,
+            environment: ProcessInfo.processInfo.environment,
+            standardInput: FileHandle.nullDevice.fileDescriptor,
+            standardOutput: outputs.childs,
+            standardError: errors.childs
+        )
+        let reaper = Reaper(id: try Spawn.start(plan).get())
+        self.reaper = reaper
+        output = Transcript(FileHandle(fileDescriptor: outputs.ours, closeOnDealloc: true))
+        messages = Transcript(FileHandle(fileDescriptor: errors.ours, closeOnDealloc: true))
+        status = Task {
+            switch await reaper.exit() {
+            case .code(let code): code
+            case .signal(let number): 128 + number
+            }
+        }
     }
 
     func untilOutput(_ text: String) async throws { try await output.until(text) }
 
     func untilMessage(_ text: String) async throws { try await messages.until(text) }
 
-    func interrupt() { process.interrupt() }
+    func interrupt() { _ = reaper.signal(SIGINT) }
 
     /// Waits until it has ended and everything it said was read.
     func end() async -> Tool.Run {
         let status = await withTaskCancellationHandler {
             await self.status.value
         } onCancel: {
-            kill(self.process.processIdentifier, SIGKILL)
+            _ = self.reaper.signal(SIGKILL)
         }
         return Tool.Run(status: status, output: await output.all(), messages: await messages.all())
     }

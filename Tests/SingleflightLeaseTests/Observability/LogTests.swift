@@ -91,7 +91,7 @@ struct LogTests {
     func level() async throws {
         var logger = self.observed.log.logger
         logger.logLevel = .info
-        let observability = Observability(logger: logger)
+        let observability = DistributedGroupConfiguration.Observability(logger: logger)
         let a = try self.cluster.process("a", .test { $0.observability = observability })
         self.work.finish()
         _ = await a.call(self.work).value

@@ -103,7 +103,7 @@ struct MetricsTests {
         #expect(self.here.nanoseconds("call_wait", ["role": "leader"]) == [500_000_000])
         #expect(self.there.nanoseconds("call_wait", ["role": "follower"]) == [500_000_000])
         #expect(self.here.nanoseconds("operation") == [500_000_000])
-        #expect(self.here.nanoseconds("verdict") == [0])
+        #expect(self.here.nanoseconds("result_commit") == [0])
         // The clock stands still while the callers wake up.
         #expect(self.there.nanoseconds("wakeup", ["role": "follower"]) == [0])
         #expect(self.here.nanoseconds("wakeup", ["role": "subscriber"]) == [0])
@@ -236,7 +236,10 @@ struct MetricsTests {
     @Test("no handle is made on the way of a call: as many exist before the first call as after the last")
     func handlesAreMadeOnce() async throws {
         let metrics = CountingFactory()
-        let a = try self.cluster.process("a", .test { $0.observability = Observability(metrics: metrics) })
+        let a = try self.cluster.process(
+            "a",
+            .test { $0.observability = DistributedGroupConfiguration.Observability(metrics: metrics) }
+        )
         let made = metrics.made
         #expect(made > 0)
         self.work.finish()
@@ -274,7 +277,7 @@ struct MetricsTests {
 
 @Suite("A group that nobody watches", .timeLimit(.minutes(1)))
 struct UnobservedTests {
-    private func observer(_ observability: Observability) -> GroupObserver? {
+    private func observer(_ observability: DistributedGroupConfiguration.Observability) -> GroupObserver? {
         GroupObserver(
             group: "group",
             clock: ManualLeaseClock(),
@@ -285,22 +288,22 @@ struct UnobservedTests {
 
     @Test("has no observer: nothing is made or looked up for it")
     func off() {
-        #expect(self.observer(Observability()) == nil)
-        #expect(self.observer(Observability(metrics: NOOPMetricsHandler.instance)) == nil)
+        #expect(self.observer(DistributedGroupConfiguration.Observability()) == nil)
+        #expect(self.observer(DistributedGroupConfiguration.Observability(metrics: NOOPMetricsHandler.instance)) == nil)
     }
 
     @Test("has one as soon as somebody wants to know anything")
     func on() {
         let observed = Observed()
-        #expect(self.observer(Observability(metrics: observed.metrics)) != nil)
-        #expect(self.observer(Observability(tracer: observed.tracer)) != nil)
-        #expect(self.observer(Observability(logger: observed.log.logger)) != nil)
+        #expect(self.observer(DistributedGroupConfiguration.Observability(metrics: observed.metrics)) != nil)
+        #expect(self.observer(DistributedGroupConfiguration.Observability(tracer: observed.tracer)) != nil)
+        #expect(self.observer(DistributedGroupConfiguration.Observability(logger: observed.log.logger)) != nil)
     }
 
     @Test("takes the factory that is in force when it is made")
     func ambient() {
         let metrics = CountingFactory()
-        withMetricsFactory(metrics) { _ = self.observer(Observability()) }
+        withMetricsFactory(metrics) { _ = self.observer(DistributedGroupConfiguration.Observability()) }
         #expect(metrics.made > 0)
     }
 }

@@ -80,6 +80,7 @@ struct TracingTests {
         _ = await a.call(self.work).value
         let span = try #require(self.span(self.here, "leader"))
         #expect(span.attributes.get("sf.outcome") == .string("failure"))
+        #expect(span.attributes.get("error.type") == .string(String(reflecting: Failure.self)))
         #expect(span.errors.first?.error as? Failure == Failure())
         #expect(span.status?.code == .error)
     }
@@ -95,6 +96,7 @@ struct TracingTests {
         let span = try #require(self.here.tracer.finishedSpans.first)
         #expect(span.attributes.get("sf.outcome") == .string("canceled"))
         #expect(span.attributes.get("sf.reason") == .string("lease-expired"))
+        #expect(span.attributes.get("error.type") == .string("lease-expired"))
         #expect(span.attributes.get("sf.token") == self.work.flight?.token.map { .string($0.description) })
         #expect(span.status?.code == .error)
     }
@@ -109,6 +111,7 @@ struct TracingTests {
         let span = try #require(self.here.tracer.finishedSpans.first)
         #expect(span.attributes.get("sf.outcome") == .string("left"))
         #expect(span.attributes.get("sf.reason") == .string("caller-canceled"))
+        #expect(span.attributes.get("error.type") == nil)
         #expect(span.status == nil)
     }
 

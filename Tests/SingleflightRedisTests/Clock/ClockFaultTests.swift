@@ -39,8 +39,8 @@ struct ClockFaultTests {
         }
     }
 
-    /// Before a process told Redis the greatest fence it was given, a lost counter and a clock set back made the next one lower
-    /// than the last, and nobody noticed.
+    /// Before a process told Redis the greatest fence it was given, a lost counter and a clock set back made the next
+    /// one lower than the last, and nobody noticed.
     @Test(
         "draws a greater fence for a process that was given one, even when it has lost its data and its clock was set back"
     )
@@ -90,8 +90,8 @@ struct ClockFaultTests {
         }
     }
 
-    /// Before scripts cut what a key has too long to live, a clock that went back by an hour kept the followers of a leader
-    /// that had died waiting for that hour.
+    /// Before scripts cut what a key has too long to live, a clock that went back by an hour kept the followers of a
+    /// leader that had died waiting for that hour.
     @Test("does not prolong the lease of a leader that has died when it goes back")
     func back() async throws {
         try await ShiftedClock.with { redis, clock in

@@ -1,8 +1,8 @@
 import Foundation
 import PrivateRedis
 
-/// The wall clock of a redis-server, which a test moves while the server runs: a library of a few lines that is preloaded into
-/// it. The machine's clock, this process's and all monotonic ones stay as they are.
+/// The wall clock of a redis-server, which a test moves while the server runs: a library of a few lines that is
+/// preloaded into it. The machine's clock, this process's and all monotonic ones stay as they are.
 struct ShiftedClock: Sendable {
     struct NoCompiler: Error, CustomStringConvertible {
         let output: String

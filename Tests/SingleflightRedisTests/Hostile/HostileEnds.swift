@@ -2,7 +2,8 @@ import SingleflightLease
 import SingleflightRedis
 import Synchronization
 
-/// How the requests and calls of all sessions ended, by kind: for docs/reliability.md, and to see that there is more than one.
+/// How the requests and calls of all sessions ended, by kind: for docs/reliability.md, and to see that there is more
+/// than one.
 final class HostileEnds: Sendable {
     private let counts = Mutex<[String: Int]>([:])
 

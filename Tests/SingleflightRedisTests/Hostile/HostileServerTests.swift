@@ -16,8 +16,8 @@ struct HostileServerTests {
     private static let running = environment["SINGLEFLIGHT_HOSTILE_RUNNING"]
 
     private static let workers = 16
-    /// Each of two connections of each worker may hold a reply of 32 MiB, and hiredis as much again, but a session lasts too short
-    /// a time for most of them to get so far.
+    /// Each of two connections of each worker may hold a reply of 32 MiB, and hiredis as much again, but a session
+    /// lasts too short a time for most of them to get so far.
     private static let memoryCap = 512 << 20
 
     @Test("cannot crash a process, nor make anything in it wait without end, nor fill its memory")

@@ -3,8 +3,8 @@ import SingleflightLease
 import SingleflightRedis
 import Synchronization
 
-/// One process's life with a hostile server: requests of every kind, calls of a group, and the tools' questions. Each must
-/// come to an end.
+/// One process's life with a hostile server: requests of every kind, calls of a group, and the tools' questions. Each
+/// must come to an end.
 struct HostileSession: Sendable {
     static let commandTimeout = Duration.milliseconds(40)
     /// How long one thing may take on the busiest of machines, before it counts as hung.

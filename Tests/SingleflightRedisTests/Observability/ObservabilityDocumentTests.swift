@@ -39,6 +39,19 @@ struct ObservabilityDocumentTests {
         #expect(documented == declared)
     }
 
+    @Test("rules and dashboard look at metrics that there are", arguments: ["alerts.yml", "dashboard.json"])
+    func prometheus(_ file: String) throws {
+        let text = try String(
+            contentsOf: ObservabilityDocument.root.appending(path: "docs/prometheus/" + file),
+            encoding: .utf8
+        )
+        let declared = GroupMetric.all + StoreMetric.all
+        let known = Set(declared.map(\.name) + declared.filter { $0.kind == .timer }.map { $0.name + "_bucket" })
+        let used = Set(text.matches(of: /singleflight_[a-z_]+/).map { String($0.0) })
+        #expect(used.count >= 7)
+        #expect(used.subtracting(known).isEmpty)
+    }
+
     @Test("its table of log lines is what the sources log, in static words, at the same level")
     func logLines() throws {
         let sources = ObservabilityDocument.root.appending(path: "Sources")

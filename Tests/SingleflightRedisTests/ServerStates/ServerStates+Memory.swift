@@ -28,8 +28,8 @@ extension ServerStates {
         ]
         .map(evicting)
 
-    /// Full up to the brim, and written to until the lease is gone: under a `volatile` policy with keys that have no time to
-    /// live, so that the leases are the only ones to go.
+    /// Full up to the brim, and written to until the lease is gone: under a `volatile` policy with keys that have no
+    /// time to live, so that the leases are the only ones to go.
     private static func evicting(_ policy: String) -> ServerState {
         let gone: ExpectedAnswer = .canceled(.storeLostFlight)
         let answers = ServerState.Answers(

@@ -25,9 +25,9 @@ extension ServerState {
             prepare: prepare,
             strike: strike,
             heal: heal,
-            // The leader's callers are not kept waiting; the result is handed in once the server is well, and told. Where the
-            // connections have to be made anew, that can be too late. A follower whose inbox was cut off, too, asks at once, and waits
-            // no longer than a command timeout for an answer.
+            // The leader's callers are not kept waiting; the result is handed in once the server is well, and told.
+            // Where the connections have to be made anew, that can be too late. A follower whose inbox was cut off, too,
+            // asks at once, and waits no longer than a command timeout for an answer.
             brief: Answers(newcomer: [answer], leader: [answer], follower: [.value, .expired, answer]),
             lasting: .cutOff(answer)
         )

@@ -26,7 +26,8 @@ struct ServerTrial: Sendable {
     var leader: Told
     /// From the moment when the state came about.
     var follower: Told
-    /// From the moment when the server was well until calls of both processes got values and both inboxes were subscribed.
+    /// From the moment when the server was well until calls of both processes got values and both inboxes were
+    /// subscribed.
     var recovery: Duration
     /// Keys that nothing but somebody with a broom removes.
     var leftBehind: [String]
@@ -35,8 +36,8 @@ struct ServerTrial: Sendable {
     /// What no store that keeps its promises could have answered to both processes.
     var violations: [String]
 
-    /// The leader lost its lease, or the follower was told that it cannot ask, before the state could come about: the machine
-    /// was too busy for a lease of two seconds.
+    /// The leader lost its lease, or the follower was told that it cannot ask, before the state could come about: the
+    /// machine was too busy for a lease of two seconds.
     private struct TooBusy: Error {}
 
     static func run(_ state: ServerState, _ stay: ServerState.Stay) async throws -> ServerTrial {
@@ -91,7 +92,8 @@ struct ServerTrial: Sendable {
         }
         await gate.untilArrived()
         let follower = two.begin("led") { "another" }
-        // On a busy machine the follower may be told already that it cannot ask: nothing would end the leader's flight then.
+        // On a busy machine the follower may be told already that it cannot ask: nothing would end the leader's flight
+        // then.
         let answered = Gate()
         answered.open()
         Task {
@@ -117,7 +119,8 @@ struct ServerTrial: Sendable {
             gate.open()
             _ = await leader.value
         case .lasting:
-            // How long the state lasts, no less than a lease needs to end and to be forgotten. Who still leads then, is done.
+            // How long the state lasts, no less than a lease needs to end and to be forgotten. Who still leads then, is
+            // done.
             try await Task.sleep(for: .milliseconds(stage.milliseconds))
             gate.open()
             _ = (await leader.value, await follower.value)
@@ -144,8 +147,8 @@ struct ServerTrial: Sendable {
 
     /// A call that comes while the server is in the state.
     ///
-    /// Some states take a moment to come about, and on a busy machine an answer may come too late to be told: so it may be
-    /// asked again, each time for another key, five times or for a second.
+    /// Some states take a moment to come about, and on a busy machine an answer may come too late to be told: so it may
+    /// be asked again, each time for another key, five times or for a second.
     private static func newcomer(_ process: TrialProcess, expected: [ExpectedAnswer]) async -> Told {
         let began = ContinuousClock.now
         var attempt = 0

@@ -15,7 +15,7 @@ func withEvents<Result: Sendable>(
     )
     return try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
         var reader = EventReader(updates: try await store.events().makeAsyncIterator())
-        _ = await reader.updates.next()
+        _ = await reader.nextUpdate()
         return try await body(store, &reader)
     }
 }
@@ -24,9 +24,14 @@ func withEvents<Result: Sendable>(
 struct EventReader {
     var updates: AsyncStream<LeaseEventUpdate>.AsyncIterator
 
+    /// The next update, whatever it is.
+    mutating func nextUpdate() async -> LeaseEventUpdate? {
+        await self.updates.next(isolation: #isolation)
+    }
+
     /// The next event that is no renewal: how many of those come depends on how fast the machine is.
     mutating func next() async -> LeaseEvent? {
-        while let update = await self.updates.next() {
+        while let update = await self.nextUpdate() {
             if case .event(let event) = update, event.change != .renewed { return event }
         }
         return nil

@@ -5,8 +5,8 @@ import Synchronization
 /// Sends random requests to stores on a real Redis and to a ``LeaseModel``, one after the other, and compares.
 ///
 /// Nothing expires by itself meanwhile: leases last ten minutes, and expire by being handed over. So every answer is
-/// determined but for the remaining times, of which only the sign is compared. Its keys are its own, so others can go on
-/// beside it.
+/// determined but for the remaining times, of which only the sign is compared. Its keys are its own, so others can go
+/// on beside it.
 final class ModelComparison {
     /// What a process heard, in order.
     private final class Heard: Sendable {
@@ -121,7 +121,8 @@ final class ModelComparison {
         )
         switch self.pick(12) {
         case 0, 1, 2:
-            // Now and then the leader's request again, as after a lost reply. No token is ever used for a second flight.
+            // Now and then the leader's request again, as after a lost reply. No token is ever used for a second
+            // flight.
             let current = self.model.inspect(key, now: now).lease?.token
             let repeated = self.pick(5) == 0 ? current : nil
             let token = repeated ?? self.newToken(of: key)

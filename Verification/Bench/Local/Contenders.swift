@@ -4,7 +4,7 @@ import Synchronization
 actor NaiveActor {
     private var tasks: [String: Task<Int, Never>] = [:]
 
-    func value(_ key: String, _ operation: @escaping @Sendable () async -> Int) async -> Int {
+    func value(_ key: String, _ operation: @escaping @Sendable @concurrent () async -> Int) async -> Int {
         if let task = tasks[key] { return await task.value }
         let task = Task { await operation() }
         tasks[key] = task

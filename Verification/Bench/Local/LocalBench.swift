@@ -172,7 +172,7 @@ struct LocalBench {
 
     private static func bytesPerOpenFlight(_ count: Int, _ counter: AllocationCounter) -> Double {
         let group = Group<String, Int>()
-        var open: [Entry<String, Int>] = []
+        var open: [Group<String, Int>.Entry] = []
         open.reserveCapacity(count)
         let before = counter.heapBytes
         for index in 0..<count { open.append(group.entry("flight:\(index)")) }

@@ -63,7 +63,8 @@ struct BlockingBench {
         }
     }
 
-    /// Milliseconds of the server for that number of messages to one subscriber, sent by a script that does nothing else.
+    /// Milliseconds of the server for that number of messages to one subscriber, sent by a script that does nothing
+    /// else.
     func publish(_ count: Int, payload: Int) async throws -> Double {
         let channel = "\(namespace):publish"
         let inbox = redis.client.makeSubscription(to: channel) { _ in }

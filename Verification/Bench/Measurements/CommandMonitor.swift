@@ -11,7 +11,9 @@ struct CommandMonitor {
         self.redis = redis
         process = try await ChildProcess("/usr/bin/env", ["redis-cli", "-s", socketPath, "monitor"])
         lines = process.lines.makeAsyncIterator()
-        guard await lines.next() == "OK" else { throw CommandFailure("redis-cli monitor did not start") }
+        guard await lines.next(isolation: #isolation) == "OK" else {
+            throw CommandFailure("redis-cli monitor did not start")
+        }
     }
 
     /// Ends the count. Only commands that name a key or a script of leases are counted.
@@ -19,7 +21,7 @@ struct CommandMonitor {
         let mark = "end of the count"
         _ = try await redis.client.send(RedisCommand("ECHO", .string(mark)))
         var count = 0
-        while let line = await lines.next(), !line.contains(mark) {
+        while let line = await lines.next(isolation: #isolation), !line.contains(mark) {
             if line.contains(" lua] ") { continue }
             if line.contains("\"SET\" \"sf1:") || line.contains("\"EVAL") { count += 1 }
         }

@@ -45,7 +45,7 @@ final class BenchWorker: Sendable {
         }
     }
 
-    private func begin(_ body: @escaping @Sendable () async -> Line) {
+    private func begin(_ body: @escaping @Sendable @concurrent () async -> Line) {
         let task = Task(operation: body)
         flight.withLock { $0 = task }
     }

@@ -41,7 +41,8 @@ struct CellProcess: Sendable {
 }
 
 extension MatrixTimes {
-    /// The group of every process: an unreachable store is an error, and a lost lease the end, so that nothing runs without a lease.
+    /// The group of every process: an unreachable store is an error, and a lost lease the end, so that nothing runs
+    /// without a lease.
     static func group(
         _ name: String,
         rule: MatrixCell.Rule,

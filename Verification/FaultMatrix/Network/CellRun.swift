@@ -4,7 +4,8 @@ import PrivateRedis
 import SingleflightRedis
 import Synchronization
 
-/// Plays one cell: a leader and a follower of one flight on a real Redis, one of them through a proxy that does the harm.
+/// Plays one cell: a leader and a follower of one flight on a real Redis, one of them through a proxy that does the
+/// harm.
 struct CellRun: Sendable {
     private let cell: MatrixCell
     private let redis: PrivateRedis

@@ -64,7 +64,8 @@ struct ProcessCellRun: Sendable {
         let isAtPoint = try await self.isAtPoint(worker, other)
         report.struck = isStruck && isAtPoint
         if self.cell.point == .subscribe, let calling {
-            // The news come while nothing can be heard: before the server knows of the inbox, or behind an unread answer.
+            // The news come while nothing can be heard: before the server knows of the inbox, or behind an unread
+            // answer.
             self.finish.continuation.finish()
             await within(Self.patience) { await calling.value }
         }

@@ -5,8 +5,8 @@ import PrivateRedis
 import SingleflightRedis
 import Synchronization
 
-/// Plays one cell: three flights of one key. A worker process waits for the first and the third; the second must neither count it nor
-/// tell it anything.
+/// Plays one cell: three flights of one key. A worker process waits for the first and the third; the second must
+/// neither count it nor tell it anything.
 struct SecondFlightRun: Sendable {
     private let cell: SecondFlightCell
     private let redis: PrivateRedis
@@ -143,7 +143,8 @@ struct SecondFlightRun: Sendable {
         _ = await process.recorded.answer(to: request)
     }
 
-    /// Announces something to the worker, and waits until it has come as far as the proxy: all that was announced before has, too.
+    /// Announces something to the worker, and waits until it has come as far as the proxy: all that was announced
+    /// before has, too.
     private func mark(_ text: String, _ inbox: String, _ proxy: FaultProxy) async throws {
         try await self.redis.command("PUBLISH", "sf1:in:matrix:\(inbox)", text)
         await within(Self.patience) {

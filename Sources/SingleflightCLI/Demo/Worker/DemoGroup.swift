@@ -6,7 +6,7 @@ protocol DemoGroup: Sendable {
     func run(
         _ key: String,
         policy: LossPolicy,
-        operation: @escaping @Sendable (DemoFlight) async throws -> DemoValue
+        operation: @escaping @Sendable @concurrent (DemoFlight) async throws -> DemoValue
     ) async -> DemoOutcome
 }
 
@@ -68,7 +68,7 @@ private struct LeasedDemoGroup: DemoGroup {
     func run(
         _ key: String,
         policy: LossPolicy,
-        operation: @escaping @Sendable (DemoFlight) async throws -> DemoValue
+        operation: @escaping @Sendable @concurrent (DemoFlight) async throws -> DemoValue
     ) async -> DemoOutcome {
         let group =
             switch policy {

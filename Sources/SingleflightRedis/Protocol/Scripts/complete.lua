@@ -12,11 +12,12 @@ if not lease or lease.token ~= token then
   return {'DUP'}
 end
 local waiters = redis.call('SCARD', KEYS[2])
+-- Nobody is given an older result than this one.
 if waiters > 0 or reuse > 0 then
-  if reuse > 0 then redis.call('SET', KEYS[4], token, 'PX', reuse) end
+  if reuse > 0 then redis.call('SET', KEYS[4], token, 'PX', reuse) else redis.call('DEL', KEYS[4]) end
   decide(ARGV[6], token, status, ARGV[3], math.max(retention, reuse))
 else
-  redis.call('DEL', KEYS[1])
+  redis.call('DEL', KEYS[1], KEYS[4])
 end
 event(ARGV[7], status, lease, waiters, status == 'e' and #ARGV[3] <= 8192 and ARGV[3])
 return {'OK', waiters}
