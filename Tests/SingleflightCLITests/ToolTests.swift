@@ -44,7 +44,7 @@ struct ToolTests {
         arguments: [
             ("lease", "leases"), ("laeses", "leases"), ("namespace", "namespaces"), ("docter", "doctor"),
             ("rev", "revoke"),
-            ("tpo", "top"),
+            ("topp", "top"),
         ]
     )
     func suggestion(_ word: String, _ command: String) async throws {

@@ -124,7 +124,8 @@ extension LeaseBoard {
             let waiting = lease.waiters == 1 ? "1 process" : "\(lease.waiters) processes"
             let question =
                 "End \(ShellWord.quoted(lease.key)) of group \(lease.group), led by \(lease.leader), \(waiting) waiting? y/N"
-            return Self.flow(question.split(separator: " ").map { (String($0), .warning) }, by: " ", terminal)
+            return SafeText.wrapped(terminal.own(question), to: terminal.width ?? .max)
+                .map { terminal.styled($0, .warning) }
         case .list: return [help(rows, of: count, terminal)]
         }
     }
