@@ -142,13 +142,13 @@ package struct Leading: Sendable {
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
-        // An answer may be about the lease before this one.
-        guard request.token == self.token else { return [] }
         switch request {
-        case .renew: return self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
-        case .complete: return self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
-        case .release: return self.released(reply.as(ReleaseRequest.self))
-        case .look, .enter, .poll, .leave, .revoke: return []
+        case .renew(self.token, _, _): self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
+        case .complete(self.token, _): self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
+        case .release(self.token, _): self.released(reply.as(ReleaseRequest.self))
+        // An answer may be about the lease before this one.
+        case .renew, .complete, .release: []
+        case .look, .enter, .poll, .leave, .revoke: []
         }
     }
 
