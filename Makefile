@@ -1,8 +1,8 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs examples bench plots bench-tools plain inspection test simulate matrix mutants model servers hostile fuzz fuzzers \
-	sanitize storm chaos soak lint format clean swift dependencies
+.PHONY: help demo install uninstall docs examples bench plots bench-tools plain inspection test simulate matrix mutants model servers \
+	hostile fuzz fuzzers sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks Examples/Package.swift Examples/Quickstart \
 	Examples/Service/Package.swift Examples/Service/Sources Examples/Worker
@@ -35,6 +35,9 @@ SANITIZER ?= thread address
 RESUMES ?= 10000000
 # Of `make chaos`: for how long.
 MINUTES ?= 15
+# Of `make install`: where to, and below what, where a package is put together.
+PREFIX ?= /usr/local
+DESTDIR ?=
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +51,15 @@ docs: dependencies ## build the documentation of every product into .build/docs;
 
 examples: dependencies ## build and run the examples (EXAMPLE="Cron Worker": some of them); installs PostgreSQL if it is missing
 	SWIFTFLAGS="$(SWIFTFLAGS)" scripts/examples $(EXAMPLE)
+
+install: dependencies ## build the tool with TLS, and install it with manual page and completion (PREFIX=/usr/local, DESTDIR)
+	swift build -c release --product singleflight $(SWIFTFLAGS)
+	scripts/install-tool "$$(swift build -c release --show-bin-path $(SWIFTFLAGS))/singleflight" "$(PREFIX)" "$(DESTDIR)"
+
+uninstall: ## remove what `make install` installed
+	rm -f $(addprefix "$(DESTDIR)$(PREFIX)"/,bin/singleflight share/man/man1/singleflight.1 \
+		share/bash-completion/completions/singleflight share/zsh/site-functions/_singleflight \
+		share/fish/vendor_completions.d/singleflight.fish)
 
 bench: bench-tools ## measure what docs/performance.md promises, against its budgets (QUICK=1: shorter, and milder)
 	$(if $(QUICK),,swift package --package-path Benchmarks benchmark --no-progress)

@@ -292,7 +292,7 @@ let package = Package(
         .testTarget(
             name: "SingleflightCLITests",
             dependencies: [
-                "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "TestSupport",
+                "HiredisClient", "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

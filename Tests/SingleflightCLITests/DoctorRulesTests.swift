@@ -1,3 +1,4 @@
+import Foundation
 import SingleflightRedis
 import Testing
 
@@ -21,6 +22,10 @@ struct DoctorRulesTests {
             "min-replicas-max-lag": "10", "timeout": "0", "tcp-keepalive": "300",
             "client-output-buffer-limit": "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
         ]
+        facts.refusedCommands = [:]
+        facts.mayScan = true
+        facts.scripts = .withShebang
+        facts.prefix = "sf1"
         facts.inbox = .delivered(after: .microseconds(200))
         facts.clockOffset = .init(lower: .microseconds(-50), upper: .microseconds(50))
         facts.roundTrips = Array(repeating: .microseconds(100), count: 100)
@@ -30,12 +35,12 @@ struct DoctorRulesTests {
     private func status(_ check: String, _ change: (inout RedisFacts) -> Void) throws -> Finding.Status {
         var facts = Self.healthy
         change(&facts)
-        return try #require(DoctorRules.findings(of: facts).first { $0.check == check }).status
+        return try #require(DoctorRules.findings(of: facts, at: .zero).first { $0.check == check }).status
     }
 
     @Test("a server that is set up well passes every check")
     func healthy() {
-        let findings = DoctorRules.findings(of: Self.healthy)
+        let findings = DoctorRules.findings(of: Self.healthy, at: .zero)
         #expect(findings.filter { $0.status != .ok } == [])
         #expect(Set(findings.map(\.check)).count == findings.count)
     }
@@ -43,22 +48,27 @@ struct DoctorRulesTests {
     @Test("where nothing may be known, nothing is claimed and nothing fails")
     func blind() {
         var facts = RedisFacts()
+        facts.refusedCommands = [:]
+        facts.mayScan = true
+        facts.scripts = .withShebang
         facts.inbox = .delivered(after: .zero)
         facts.roundTrips = [.zero]
-        let statuses = DoctorRules.findings(of: facts).reduce(into: [:]) { $0[$1.check] = $1.status }
+        let statuses = DoctorRules.findings(of: facts, at: .zero).reduce(into: [:]) { $0[$1.check] = $1.status }
         let known = statuses.filter { $0.value != .skipped }.keys
-        #expect(known.sorted() == ["inbox", "latency", "listing", "rights", "scripts", "writes"])
+        #expect(
+            known.sorted() == ["commands", "connection", "inbox", "latency", "listing", "rights", "scripts", "writes"]
+        )
         #expect(!statuses.values.contains { $0 > .ok })
     }
 
     @Test("what is not in order says what to do")
     func advice() {
         var facts = RedisFacts()
-        facts.refusedCommands = ["SET": "NOPERM"]
+        facts.refusedCommands = ["SET": .init(.command, "NOPERM"), "GET": .init(.unknown, "ERR")]
         facts.inbox = .silent
-        facts.scripts = .none("ERR")
+        facts.scripts = .refused("ERR")
         facts.role = "slave"
-        for finding in DoctorRules.findings(of: facts) where finding.status != .ok {
+        for finding in DoctorRules.findings(of: facts, at: .zero) where finding.status != .ok {
             #expect(finding.advice?.isEmpty == false, "\(finding.check)")
         }
     }
@@ -79,24 +89,120 @@ struct DoctorRulesTests {
         var facts = Self.healthy
         facts.info["valkey_version"] = "8.1.0"
         facts.info["redis_version"] = "7.2.4"
-        let finding = try #require(DoctorRules.findings(of: facts).first)
+        let finding = try #require(DoctorRules.findings(of: facts, at: .zero).first)
         #expect(finding.found == "Valkey 8.1.0")
         #expect(finding.status == .ok)
     }
 
     @Test(
-        "eviction of keys with a time to live fails, that of any key is a warning",
+        "a policy that evicts leases fails where there is a limit to evict at, whatever it begins with",
         arguments: [
-            ("noeviction", Finding.Status.ok), ("volatile-lru", .fail), ("volatile-ttl", .fail), ("allkeys-lfu", .warn),
+            ("noeviction", Finding.Status.ok, Finding.Status.ok), ("volatile-lru", .fail, .warn),
+            ("volatile-ttl", .fail, .warn), ("allkeys-lru", .fail, .warn), ("allkeys-random", .fail, .warn),
         ]
     )
-    func eviction(_ policy: String, _ expected: Finding.Status) throws {
-        #expect(try status("eviction") { $0.settings["maxmemory-policy"] = policy } == expected)
-        let fromInfo = try status("eviction") {
-            $0.settings["maxmemory-policy"] = nil
-            $0.info["maxmemory_policy"] = policy
+    func eviction(_ policy: String, _ limited: Finding.Status, _ unlimited: Finding.Status) throws {
+        for (limit, expected) in [("1000000000", limited), ("0", unlimited), (nil, limited)] {
+            let status = try status("eviction") {
+                $0.settings["maxmemory-policy"] = policy
+                $0.info["maxmemory"] = limit
+            }
+            #expect(status == expected)
+            let fromInfo = try self.status("eviction") {
+                $0.settings["maxmemory-policy"] = nil
+                $0.info["maxmemory_policy"] = policy
+                $0.info["maxmemory"] = limit
+            }
+            #expect(fromInfo == expected)
         }
-        #expect(fromInfo == expected)
+    }
+
+    @Test(
+        "connections that run out are a warning while some are left, and a failure when a process cannot connect",
+        arguments: [
+            (2, 10_000, Finding.Status.ok), (7_900, 10_000, .ok), (8_100, 10_000, .warn), (9_999, 10_000, .fail),
+            (18, 20, .warn), (19, 20, .fail), (20, 20, .fail), (30, 50, .ok), (31, 50, .warn),
+        ]
+    )
+    func clients(_ connected: Int, _ most: Int, _ expected: Finding.Status) throws {
+        let status = try status("clients") {
+            $0.info["connected_clients"] = "\(connected)"
+            $0.info["maxclients"] = "\(most)"
+        }
+        #expect(status == expected)
+    }
+
+    @Test("what a user lacks is told as the line that gives it")
+    func missingRule() throws {
+        var facts = Self.healthy
+        facts.user = "worker"
+        facts.refusedCommands = [
+            "SADD": .init(.command, "NOPERM no permissions to run the 'sadd' command"),
+            "EVAL": .init(.command, "NOPERM no permissions to run the 'eval' command"),
+            "SET": .init(.keys, "NOPERM No permissions to access a key"),
+        ]
+        facts.inbox = .refused("NOPERM No permissions to access a channel")
+        let findings = DoctorRules.findings(of: facts, at: .zero)
+        let rights = try #require(findings.first { $0.check == "rights" })
+        #expect(rights.advice == "As an administrator: ACL SETUSER worker ~sf1:* +eval +sadd")
+        let inbox = try #require(findings.first { $0.check == "inbox" })
+        #expect(inbox.advice == "As an administrator: ACL SETUSER worker &sf1:* +publish +subscribe")
+    }
+
+    @Test("a command that was renamed away is a failure of its own, and no missing right")
+    func renamed() throws {
+        var facts = Self.healthy
+        facts.refusedCommands = ["ROLE": .init(.unknown, "ERR unknown command 'ROLE'")]
+        let findings = DoctorRules.findings(of: facts, at: .zero)
+        #expect(findings.filter { $0.status != .ok }.map(\.check) == ["commands"])
+        #expect(findings.first { $0.check == "commands" }?.found == "the server has no ROLE")
+    }
+
+    @Test("a replica is told with its primary's URL")
+    func primary() throws {
+        var facts = Self.healthy
+        facts.role = "slave"
+        facts.primary = ("2001:db8::1", 6_380)
+        let finding = try #require(DoctorRules.findings(of: facts, at: .zero).first { $0.check == "role" })
+        #expect(finding.advice == "Use the URL of its primary: redis://[2001:db8::1]:6380")
+    }
+
+    @Test(
+        "the end of the server's certificate is a warning two weeks ahead, and a failure a day ahead",
+        arguments: [(nil, Finding.Status.ok), (15.0, .ok), (13.0, .warn), (0.9, .fail), (-1.0, .fail)]
+    )
+    func certificate(_ days: Double?, _ expected: Finding.Status) throws {
+        var facts = Self.healthy
+        let now = Duration.seconds(1_700_000_000)
+        facts.certificateEnd = days.map { now + .seconds($0 * 86_400) }
+        let finding = try #require(DoctorRules.findings(of: facts, at: now).first)
+        #expect(finding.check == "connection")
+        #expect(finding.status == expected)
+    }
+
+    @Test("without a connection there is one finding, which says what to do, and never to run doctor")
+    func unreachable() throws {
+        for (code, message) in [
+            (LeaseStoreError.Code.unavailable, "cannot connect: refused"), (.refused, "AUTH was refused"),
+            (.timedOut, "no answer"),
+        ] {
+            var facts = RedisFacts()
+            facts.failure = LeaseStoreError(code, message)
+            let findings = DoctorRules.findings(of: facts, at: .zero)
+            #expect(findings.map(\.check) == ["connection"])
+            #expect(findings[0].status == .fail && findings[0].found == message)
+            #expect(findings[0].advice?.contains("doctor") == false)
+        }
+    }
+
+    @Test("a server that stops to answer half-way leaves what was not tried as that, and not as ok")
+    func interrupted() throws {
+        var facts = RedisFacts()
+        facts.info = ["redis_version": "7.0.15"]
+        facts.failure = LeaseStoreError(.timedOut, "no answer")
+        let statuses = DoctorRules.findings(of: facts, at: .zero).reduce(into: [:]) { $0[$1.check] = $1.status }
+        #expect(statuses.filter { $0.value == .ok }.keys.sorted() == ["version"])
+        #expect(statuses["connection"] == .fail)
     }
 
     @Test(
@@ -144,10 +250,10 @@ struct DoctorRulesTests {
     func directions() throws {
         var facts = Self.healthy
         facts.clockOffset = .init(lower: .seconds(-61), upper: .seconds(-59))
-        let behind = try #require(DoctorRules.findings(of: facts).first { $0.check == "clock" })
+        let behind = try #require(DoctorRules.findings(of: facts, at: .zero).first { $0.check == "clock" })
         #expect(behind.found == "the server is 1 min behind, ± 1.0 s")
         facts.clockOffset = .init(lower: .seconds(59), upper: .seconds(61))
-        let ahead = try #require(DoctorRules.findings(of: facts).first { $0.check == "clock" })
+        let ahead = try #require(DoctorRules.findings(of: facts, at: .zero).first { $0.check == "clock" })
         #expect(ahead.found == "the server is 1 min ahead, ± 1.0 s")
     }
 
@@ -169,12 +275,11 @@ struct DoctorRulesTests {
         #expect(try status("cluster") { $0.writeError = "MOVED 1 127.0.0.1:2" } == .fail)
     }
 
-    @Test("slow answers, short idle timeouts, few connections and persistence are warnings")
+    @Test("slow answers, short idle timeouts and persistence are warnings")
     func warnings() throws {
         #expect(try status("latency") { $0.roundTrips[98] = .milliseconds(60) } == .warn)
         #expect(try status("idle timeout") { $0.settings["timeout"] = "5" } == .warn)
         #expect(try status("keepalive") { $0.settings["tcp-keepalive"] = "0" } == .warn)
-        #expect(try status("clients") { $0.info["connected_clients"] = "9500" } == .warn)
         #expect(try status("persistence") { $0.settings["save"] = "3600 1" } == .warn)
         #expect(try status("persistence") { $0.settings["appendonly"] = "yes" } == .warn)
         #expect(try status("scripts") { $0.scripts = .withoutShebang } == .warn)
@@ -190,5 +295,29 @@ struct DoctorRulesTests {
         #expect(status(.warn, .ok) == .warn)
         #expect(status(.warn, .fail, .skipped) == .fail)
         #expect(DoctorReport(url: "redis://u:secret@h", namespace: "n", findings: []).url == "redis://u:***@h")
+    }
+
+    @Test(
+        "on a narrow terminal the report is broken between words, and no line is wider",
+        arguments: [40, 60, 80, 140]
+    )
+    func narrow(_ columns: Int) throws {
+        var facts = Self.healthy
+        facts.settings["maxmemory-policy"] = "allkeys-lru"
+        facts.settings["tcp-keepalive"] = "0"
+        let report = DoctorReport(
+            url: "redis://h",
+            namespace: "n",
+            findings: DoctorRules.findings(of: facts, at: .zero)
+        )
+        for isASCII in [false, true] {
+            let terminal = Terminal(isInteractive: true, width: columns, isASCII: isASCII)
+            let text = try report.text(as: .table, for: terminal)
+            let lines = text.split(separator: "\n")
+            #expect(lines.allSatisfy { SafeText.width(String($0)) <= columns })
+            #expect(!isASCII || text.allSatisfy(\.isASCII))
+            #expect(!isASCII || text.contains("100 us") && text.contains("+/-"))
+            #expect(lines.map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ").contains("pile up."))
+        }
     }
 }

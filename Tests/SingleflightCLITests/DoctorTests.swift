@@ -24,7 +24,8 @@ struct DoctorTests {
             configuration: .init(namespace: "test", label: "doctor"),
             wallClock: wallClock
         )
-        return Dictionary(uniqueKeysWithValues: DoctorRules.findings(of: facts).map { ($0.check, $0) })
+        let findings = DoctorRules.findings(of: facts, at: .seconds(Date().timeIntervalSince1970))
+        return Dictionary(uniqueKeysWithValues: findings.map { ($0.check, $0) })
     }
 
     private static func findings(ofServerWith lines: String...) async throws -> [String: Finding] {
@@ -55,7 +56,9 @@ struct DoctorTests {
         try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker)"])) { redis in
             let findings = try await Self.findings(try Self.url(redis, user: "w"))
             #expect(
-                Self.checks(findings, .ok) == ["clock", "inbox", "rights", "role", "scripts", "writes"]
+                Self.checks(findings, .ok) == [
+                    "clock", "commands", "connection", "inbox", "rights", "role", "scripts", "writes",
+                ]
             )
             #expect(Self.checks(findings, .fail) + Self.checks(findings, .warn) == [])
             #expect(try await redis.command("DBSIZE") == ":0\r\n")
@@ -106,7 +109,7 @@ struct DoctorTests {
 
     @Test("a policy that evicts leases fails")
     func eviction() async throws {
-        let findings = try await Self.findings(ofServerWith: "maxmemory-policy volatile-lru")
+        let findings = try await Self.findings(ofServerWith: "maxmemory-policy volatile-lru", "maxmemory 100mb")
         #expect(Self.checks(findings, .fail) == ["eviction"])
     }
 
@@ -148,13 +151,14 @@ struct DoctorTests {
                 .init(extraLines: ["replicaof 127.0.0.1 \(port)", "repl-diskless-sync-delay 0"])
             ) {
                 let findings = try await Self.findings($0.url)
-                #expect(findings["role"]?.found == "replica")
+                #expect(findings["role"]?.found == "replica of 127.0.0.1:\(port)")
+                #expect(findings["role"]?.advice == "Use the URL of its primary: redis://127.0.0.1:\(port)")
                 #expect(Self.checks(findings, .fail).contains("role"))
                 #expect(findings["writes"]?.status == .fail)
                 // READONLY means that the right is there.
                 #expect(findings["rights"]?.status == .ok)
-                // The replica refused the script, and was said to be too old for it.
-                #expect(findings["scripts"]?.status == .ok)
+                // The replica refused the script, which says nothing of whether it could run it.
+                #expect(findings["scripts"]?.status == .skipped)
             }
         }
     }
@@ -169,6 +173,101 @@ struct DoctorTests {
         }
     }
 
+    // MARK: - In every state
+
+    /// Runs doctor as JSON and as a table, and sees that both tell of the same failures and end with `status`.
+    private static func expect(
+        _ failures: [String],
+        status: Int32 = 1,
+        url: String,
+        _ location: SourceLocation = #_sourceLocation
+    ) async throws {
+        struct Report: Decodable { let findings: [Finding] }
+        let environment = ["SINGLEFLIGHT_URL": url]
+        let json = try await Tool.run("doctor", "--output", "json", environment: environment)
+        let report = try JSONDecoder().decode(Report.self, from: Data(json.output.utf8))
+        let failed = report.findings.filter { $0.status == .fail }
+        #expect(failed.map(\.check).sorted() == failures, "\(failed)", sourceLocation: location)
+        #expect(failed.allSatisfy { $0.advice?.contains("doctor") == false }, sourceLocation: location)
+        let table = try await Tool.run("doctor", environment: environment)
+        for finding in failed {
+            #expect(table.output.contains("fail     \(finding.check)"), sourceLocation: location)
+        }
+        for run in [json, table] {
+            #expect(run.status == status, sourceLocation: location)
+            #expect(run.messages.isEmpty, "\(run.messages)", sourceLocation: location)
+        }
+    }
+
+    @Test("a server that cannot save to its disk is told as that, although it answers not even PING")
+    func misconfigured() async throws {
+        try await PrivateRedis.with(.init(extraLines: ["enable-protected-configs yes"])) { redis in
+            _ = try await redis.command("CONFIG", "SET", "save", "3600 1")
+            // The name of a directory, the one above the server's own: nothing can be renamed to that.
+            _ = try await redis.command("CONFIG", "SET", "dbfilename", "..")
+            _ = try await redis.command("BGSAVE")
+            while !(try await redis.command("INFO", "persistence").contains("rdb_last_bgsave_status:err")) {}
+            try await Self.expect(["writes"], url: redis.url)
+        }
+    }
+
+    @Test("a user without +ping is told the line that it lacks, and not that nothing can be reached")
+    func withoutPing() async throws {
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) -ping"])) { redis in
+            let url = try Self.url(redis, user: "w")
+            try await Self.expect(["rights"], url: url)
+            let run = try await Tool.run("doctor", "--url", url)
+            #expect(run.output.contains("ACL SETUSER w +ping"))
+        }
+    }
+
+    @Test("a server without free connections is told as that")
+    func withoutConnections() async throws {
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { _ in
+                // That of the store is there already, and stays.
+                _ = try await redis.command("CONFIG", "SET", "maxclients", "1")
+                try await Self.expect(["connection"], status: 69, url: redis.url)
+            }
+        }
+    }
+
+    @Test(
+        "commands that were renamed away are told, and nothing that needs them is ok",
+        arguments: ["ROLE", "EVALSHA"]
+    )
+    func renamed(_ command: String) async throws {
+        try await PrivateRedis.with(.init(extraLines: ["rename-command \(command) \"\""])) { redis in
+            try await Self.expect(["commands"], url: redis.url)
+        }
+        try await PrivateRedis.with(.init(extraLines: ["rename-command SET \"\""])) { redis in
+            try await Self.expect(["commands", "writes"], url: redis.url)
+        }
+    }
+
+    @Test("where there is no server, or a password is wrong, there is a report all the same")
+    func unreachable() async throws {
+        try await Self.expect(["connection"], status: 69, url: "redis://127.0.0.1:1")
+        try await PrivateRedis.with(.init(password: "right")) { redis in
+            let socket = try #require(redis.socketPath)
+            try await Self.expect(["connection"], status: 77, url: "redis+unix://:guess@\(socket)")
+            try await Self.expect(["connection"], status: 77, url: "redis+unix://\(socket)")
+        }
+    }
+
+    @Test("a worker's URL for leases is told which right is missing, in words")
+    func workerLists() async throws {
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker)"])) { redis in
+            let url = try Self.url(redis, user: "w")
+            for arguments in [["leases"], ["show", "k"], ["namespaces"]] {
+                let run = try await Tool.run(arguments, environment: ["SINGLEFLIGHT_URL": url])
+                #expect(run.status == 77)
+                #expect(run.messages.contains("+scan") && run.messages.contains("an operator"), "\(run.messages)")
+                #expect(run.messages.split(separator: "\n").count == 1)
+            }
+        }
+    }
+
     // MARK: - From outside
 
     @Test("the exit status is 0 for warnings and 1 for failures")
@@ -178,7 +277,9 @@ struct DoctorTests {
         }
         #expect(warned.status == 0)
         #expect(warned.output.contains("warn"))
-        let failed = try await PrivateRedis.with(.init(extraLines: ["maxmemory-policy volatile-ttl"])) {
+        let failed = try await PrivateRedis.with(
+            .init(extraLines: ["maxmemory-policy volatile-ttl", "maxmemory 100mb"])
+        ) {
             try await Tool.run("doctor", "--url", $0.url)
         }
         #expect(failed.status == 1)

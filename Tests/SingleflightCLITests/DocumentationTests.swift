@@ -24,6 +24,34 @@ struct DocumentationTests {
         #expect(run.status == 0, "\(run.messages)")
     }
 
+    @Test("an installation is the command, its manual page and completion, below DESTDIR, which nothing names")
+    func installation() async throws {
+        let root = NSTemporaryDirectory() + "install-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let script = Self.root.appending(path: "scripts/install-tool").path(percentEncoded: false)
+        let run = try await Tool.run(program: script, [try Tool.path, "/opt/sf", root])
+        #expect(run.status == 0, "\(run.messages)")
+        for name in [
+            "share/man/man1/singleflight.1", "share/bash-completion/completions/singleflight",
+            "share/zsh/site-functions/_singleflight", "share/fish/vendor_completions.d/singleflight.fish",
+        ] {
+            let text = try String(contentsOfFile: "\(root)/opt/sf/\(name)", encoding: .utf8)
+            #expect(text.contains("doctor") && !text.contains(root) && !text.contains("demo-load"), "\(name)")
+        }
+        let installed = try await Tool.run(program: "\(root)/opt/sf/bin/singleflight", ["--version"])
+        #expect(installed.status == 0)
+        let page = try String(contentsOfFile: "\(root)/opt/sf/share/man/man1/singleflight.1", encoding: .utf8)
+        for section in [
+            ".SH NAME", ".SH SYNOPSIS", ".SH COMMANDS", ".SS leases", ".SS exec", ".SH ENVIRONMENT", ".SH FILES",
+        ] {
+            #expect(page.contains(section))
+        }
+        #expect(try await Tool.run(program: script, [try Tool.path, "opt", root]).status == 64)
+    }
+
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
     @Test("completion scripts come without hidden commands", arguments: ["bash", "zsh", "fish"])
     func completion(_ shell: String) async throws {
         let run = try await Tool.run("--generate-completion-script", shell)

@@ -28,15 +28,18 @@ struct LiveBoardTests {
 
     @Test(
         "no line is wider than the terminal, and no frame higher",
-        arguments: [(60, 24), (80, 10), (100, 24), (200, 50), (20, 3), (1, 1)]
+        arguments: [(60, 24), (80, 10), (100, 24), (200, 50), (50, 24), (40, 10), (20, 3), (1, 1)]
     )
     func fits(_ columns: Int, _ rows: Int) {
         let leases = (0..<100).map { Self.lease(String(repeating: "日本 ", count: 20) + "\($0)", waiters: $0) }
         let size = TerminalScreen.Size(columns: columns, rows: rows)
-        let lines = Self.board(leases).lines(size, for: Terminal(), at: .zero)
-        #expect(lines.count == rows)
-        // Narrower than 60 columns the terminal cuts the table; nothing wraps.
-        #expect(columns < 60 || lines.allSatisfy { SafeText.width($0) <= columns })
+        for isASCII in [false, true] {
+            let lines = Self.board(leases).lines(size, for: Terminal(isASCII: isASCII), at: .zero)
+            #expect(lines.count == rows)
+            // So narrow that not even a mark for what was cut fits beside another column, the terminal cuts.
+            #expect(columns < 20 || lines.allSatisfy { SafeText.width($0) <= columns })
+            #expect(!isASCII || lines.allSatisfy { $0.allSatisfy(\.isASCII) })
+        }
     }
 
     @Test("the busiest come first, and keys change the order")
@@ -46,8 +49,8 @@ struct LiveBoardTests {
             board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)[4...5].map { $0.prefix(1) }
         }
         #expect(keys() == ["b", "a"])
-        let goesOn = ["k", "q", "\u{3}"].map { board.press($0) }
-        #expect(goesOn == [true, false, false])
+        let wishes = ["k", "q", "\u{3}"].map { board.press(.character($0)) }
+        #expect(wishes == [.nothing, .quit, .quit])
         #expect(keys() == ["a", "b"])
     }
 
@@ -57,6 +60,7 @@ struct LiveBoardTests {
         let lines = board.lines(.init(columns: 80, rows: 10), for: Terminal(), at: .zero)
         #expect(lines[1] == "5000 leases · 12497500 waiters")
         #expect(lines[4].hasPrefix("4999"))
+        #expect(lines[9].hasPrefix("1-5 of 5000  "))
     }
 
     @Test("the first pass shows what it has found so far, later ones only when they are whole")
@@ -135,10 +139,21 @@ struct LiveBoardTests {
         for second in 0..<20 {
             activity.record(.acquired, at: .seconds(second))
         }
+        activity.record(.failed(nil), at: .seconds(19))
+        activity.record(.canceled(.leaderShutDown), at: .seconds(19))
+        for _ in 0..<2 { activity.record(.canceled(.leaseExpired), at: .seconds(19)) }
+        for _ in 0..<3 { activity.record(.takenOver(from: anyToken), at: .seconds(19)) }
         activity.record(.joined(anyInbox), at: .seconds(19))
-        #expect(activity.flightsPerSecond(at: .seconds(19)) == 1)
-        #expect(activity.flightsPerSecond(at: .seconds(60)) == 0)
+        #expect(
+            FlightActivity.Kind.allCases.map { activity.perSecond($0, at: .seconds(19)) } == [1, 0.1, 0.1, 0.2, 0.3]
+        )
+        #expect(FlightActivity.Kind.allCases.allSatisfy { activity.perSecond($0, at: .seconds(60)) == 0 })
         #expect(activity.coalescedShare == 1.0 / 21)
+    }
+
+    private var anyToken: LeaseToken {
+        var generator = SystemRandomNumberGenerator()
+        return LeaseToken(using: &generator)
     }
 
     private var anyInbox: InboxID {
@@ -148,15 +163,37 @@ struct LiveBoardTests {
 
     @Test("a frame is drawn from the top without clearing first, so that it does not flicker")
     func frame() {
-        let frame = TerminalScreen.frame(["a", "b"])
-        #expect(frame == "\u{1B}[?2026h\u{1B}[Ha\u{1B}[K\r\nb\u{1B}[K\u{1B}[J\u{1B}[?2026l")
+        let frame = TerminalScreen.frame(["a", "b"], on: .init(columns: 80, rows: 24))
+        #expect(frame == "\u{1B}[?2026h\u{1B}[Ha\u{1B}[K\r\nb\u{1B}[K\r\n\u{1B}[J\u{1B}[?2026l")
     }
 
-    @Test("arrows and other sequences are no keys")
+    @Test("what stands in the last column is not cleared away again, with styles or without")
+    func lastColumn() {
+        let lines = ["12345", "\u{1B}[1m日本\u{1B}[0m5", TerminalScreen.marked("12345"), "1234"]
+        let frame = TerminalScreen.frame(lines, on: .init(columns: 5, rows: 4))
+        #expect(frame == "\u{1B}[?2026h\u{1B}[H" + lines.joined(separator: "\r\n") + "\u{1B}[K\u{1B}[?2026l")
+    }
+
+    @Test("keys are characters and those with names; sequences of other keys are none")
     func keys() {
         var decoder = KeyDecoder()
-        let typed = Array("a\u{1B}[A\u{1B}OPé\u{1B}[1;5Cq".utf8).compactMap { decoder.decode($0) }
-        #expect(typed == ["a", "q"])
+        let typed = "a\u{1B}[A\u{1B}OB\u{1B}OPé日\u{1B}[1;5C\u{1B}[5~\u{1B}[6~\u{1B}[H\u{1B}[F\r\u{7F}q\u{C3}"
+        let keys = (Array(typed.utf8) + [0xC3, UInt8(ascii: "z")]).compactMap { decoder.decode($0) }
+        #expect(
+            keys == [
+                .character("a"), .up, .down, .character("é"), .character("日"), .pageUp, .pageDown, .home, .end, .enter,
+                .backspace, .character("q"), .character("Ã"), .character("z"),
+            ]
+        )
+    }
+
+    @Test("an escape behind which nothing comes is the key Escape")
+    func escape() {
+        var decoder = KeyDecoder()
+        #expect(decoder.decode(0x1B) == nil && decoder.isUndecided)
+        #expect(decoder.pause() == .escape)
+        #expect(decoder.pause() == nil)
+        #expect(decoder.decode(UInt8(ascii: "[")) == .character("["))
     }
 
     @Test("a short list is sorted; a long one comes as it is found, aligned, on a terminal and in a pipe")

@@ -43,6 +43,21 @@ struct ShowTests {
         }
     }
 
+    @Test("what is reused for a while and retained for longer is told with both times")
+    func reuse() async throws {
+        try await withWorker { redis, store in
+            let configuration = DistributedGroupConfiguration(results: .init(retention: .seconds(3_600), reuse: .seconds(600)))
+            let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
+            _ = await group.run(Self.key) { _ in "result" }
+            let run = try await Tool.run("show", Self.key, "--url", redis.url)
+            let line = try #require(run.output.split(separator: "\n").first { $0.hasPrefix("reused") })
+            let times = line.split(separator: "for ").dropFirst()
+            #expect(times.count == 2)
+            #expect(times.first?.hasPrefix("9 min ") == true || times.first?.hasPrefix("10 min") == true, "\(line)")
+            #expect(times.last?.hasPrefix("59 min ") == true || times.last?.hasPrefix("1 h") == true, "\(line)")
+        }
+    }
+
     @Test("show --payload prints the retained result and nothing else")
     func payload() async throws {
         try await withWorker { redis, store in

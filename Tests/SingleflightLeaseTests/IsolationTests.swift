@@ -82,7 +82,7 @@ private actor Home {
             return notes.text
         }
         #expect(HomeQueue.isCurrent)
-        #expect(try outcome.get() == "")
+        #expect(try outcome.get() == "written")
     }
 
     /// Whether the operation ran at home.

@@ -206,7 +206,7 @@ struct LeastPrivilegeTests {
             for user in ["singleflight", "operator"] {
                 let url = redis.url.replacing("redis+unix://", with: "redis+unix://\(user):pw@")
                 let facts = try await RedisProbe.facts(url: url, configuration: .init(namespace: "test")) { .zero }
-                #expect(facts.refusedCommands.isEmpty)
+                #expect(facts.refusedCommands == [:])
                 #expect(facts.mayScan == (user == "operator"))
                 #expect(facts.settings.isEmpty == (user == "singleflight"))
             }

@@ -32,6 +32,7 @@ struct Handshake: Sendable, Hashable {
         if let name = configuration.clientName {
             steps.append(.setName(name))
         }
+        // Who puts up with a replica puts up with any server, and looks what it is like later.
         if configuration.requiresPrimary {
             steps.append(.role)
         }
@@ -40,7 +41,7 @@ struct Handshake: Sendable, Hashable {
                 .loadScript(configuration.usesLegacyScripts ? script.legacyBody ?? script.body : script.body)
             }
         }
-        steps.append(.ping)
+        if configuration.requiresPrimary { steps.append(.ping) }
         if let channel {
             steps.append(.subscribe(channel: channel))
         }

@@ -1,11 +1,13 @@
 import ArgumentParser
+import Foundation
 import PrivateRedis
 
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure a load of one's own on this machine.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             Starts a private Redis and worker processes that ask for the same keys as fast as they are answered, and says
             how many calls and flights there were, what they cost Redis, and how long results took to other processes.
 
@@ -14,6 +16,7 @@ struct BenchCommand: AsyncParsableCommand {
               singleflight bench --processes 4 --callers 256 --keys 1000 --zipf 1.1 --payload 1024
               singleflight bench --redis redis://127.0.0.1:6379 --duration 60 --output json
             """
+        )
     )
 
     enum Format: String, CaseIterable, ExpressibleByArgument {
@@ -70,6 +73,11 @@ struct BenchCommand: AsyncParsableCommand {
         #if DEBUG
             StandardStream.error.note("singleflight: this is a debug build; its figures mean nothing")
         #endif
+        let terminal = Terminal(
+            descriptor: StandardStream.output.descriptor,
+            color: .never,
+            environment: ProcessInfo.processInfo.environment
+        )
         try await TerminationSignals.cancelling { [self] in
             try await BenchRedis.with(redis) { redis in
                 let load = Load(
@@ -82,7 +90,7 @@ struct BenchCommand: AsyncParsableCommand {
                 )
                 let report = try await LoadBench(processes: processes, load: load, redis: redis).run()
                 try StandardStream.output.write(
-                    output == .json ? JSONText.document(report) : LoadRendering.summary(report)
+                    output == .json ? JSONText.document(report) : LoadRendering.summary(report, for: terminal)
                 )
             }
         }

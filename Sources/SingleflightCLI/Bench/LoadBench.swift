@@ -31,7 +31,7 @@ struct LoadCount: Codable, Sendable {
 }
 
 /// What a run found.
-struct LoadReport: Codable, Sendable {
+struct LoadReport: Encodable, Sendable {
     let processes: Int
     let callers: Int
     let keys: Int
@@ -45,6 +45,46 @@ struct LoadReport: Codable, Sendable {
     var callsPerSecond: Double { count.seconds > 0 ? Double(count.calls) / count.seconds : 0 }
     var runsPerSecond: Double { count.seconds > 0 ? Double(count.runs) / count.seconds : 0 }
     var callsPerRun: Double { count.runs > 0 ? Double(count.calls) / Double(count.runs) : 0 }
+
+    /// The time below which this share of the wake-ups lies; nil without any.
+    func wakeUp(_ quantile: Double) -> Duration? {
+        count.wakeUps.count == 0 ? nil : .nanoseconds(count.wakeUps.quantile(quantile))
+    }
+}
+
+extension LoadReport {
+    /// The unit is part of the name: a number of JSON has none of its own.
+    private enum CodingKeys: String, CodingKey {
+        case processes, callers, keys, zipf, payload, seconds, calls, flights, failures, callsPerSecond,
+            flightsPerSecond, callsPerFlight, wakeUpSamples, wakeUpP50Microseconds, wakeUpP90Microseconds,
+            wakeUpP99Microseconds, wakeUpP999Microseconds, redisCPUMicrosecondsPerFlight, redisCallsPerFlight
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(processes, forKey: .processes)
+        try values.encode(callers, forKey: .callers)
+        try values.encode(keys, forKey: .keys)
+        try values.encode(zipf, forKey: .zipf)
+        try values.encode(payload, forKey: .payload)
+        try values.encode(count.seconds, forKey: .seconds)
+        try values.encode(count.calls, forKey: .calls)
+        try values.encode(count.runs, forKey: .flights)
+        try values.encode(count.failures, forKey: .failures)
+        try values.encode(callsPerSecond, forKey: .callsPerSecond)
+        try values.encode(runsPerSecond, forKey: .flightsPerSecond)
+        try values.encode(callsPerRun, forKey: .callsPerFlight)
+        try values.encode(count.wakeUps.count, forKey: .wakeUpSamples)
+        let percentiles: [(CodingKeys, Double)] = [
+            (.wakeUpP50Microseconds, 0.5), (.wakeUpP90Microseconds, 0.9), (.wakeUpP99Microseconds, 0.99),
+            (.wakeUpP999Microseconds, 0.999),
+        ]
+        for (key, quantile) in percentiles {
+            try values.encodeIfPresent(wakeUp(quantile).map { $0 / .microseconds(1) }, forKey: key)
+        }
+        try values.encode(redisCPU, forKey: .redisCPUMicrosecondsPerFlight)
+        try values.encode(redisCalls, forKey: .redisCallsPerFlight)
+    }
 }
 
 /// Worker processes that ask for the same keys as fast as they are answered.

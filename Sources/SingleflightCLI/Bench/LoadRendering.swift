@@ -2,17 +2,16 @@ import Foundation
 
 /// What a load found, as text.
 enum LoadRendering {
-    static func summary(_ report: LoadReport) -> String {
-        let wakeUps = report.count.wakeUps
-        func microseconds(_ quantile: Double) -> String { BenchNumber.text(Double(wakeUps.quantile(quantile)) / 1000) }
+    static func summary(_ report: LoadReport, for terminal: Terminal) -> String {
+        func time(_ quantile: Double) -> String { report.wakeUp(quantile).map(terminal.duration) ?? "-" }
         return """
             calls per second             \(BenchNumber.text(report.callsPerSecond))
             flights per second           \(BenchNumber.text(report.runsPerSecond))
             calls per flight             \(BenchNumber.text(report.callsPerRun))
             failed calls                 \(report.count.failures)
-            wake-up across processes     p50 \(microseconds(0.5)), p99 \(microseconds(0.99)), \
-            p99.9 \(microseconds(0.999)) us (\(wakeUps.count) samples)
-            Redis CPU per flight         \(BenchNumber.text(report.redisCPU)) us
+            wake-up across processes     p50 \(time(0.5)), p99 \(time(0.99)), p99.9 \(time(0.999)) \
+            (\(report.count.wakeUps.count) samples)
+            Redis CPU per flight         \(terminal.duration(.nanoseconds(Int64(report.redisCPU * 1_000))))
             Redis calls per flight       \(BenchNumber.text(report.redisCalls)) (scripts' own included)
 
             """

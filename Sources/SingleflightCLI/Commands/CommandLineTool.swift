@@ -25,6 +25,7 @@ package enum CommandLineTool {
 
     private static func status(of arguments: [String]) async -> Int32 {
         do {
+            try DescriptorLimit.check()
             try checkHelp(arguments)
             var command = try SingleflightCommand.parseAsRoot(GlobalOptions.moved(arguments))
             if var command = command as? any AsyncParsableCommand {
@@ -38,26 +39,33 @@ package enum CommandLineTool {
         } catch let exit as ForeignExit {
             return exit.status
         } catch {
-            return report(error).rawValue
+            return report(error, arguments).rawValue
         }
     }
 
     /// Says what went wrong in one place and one way.
-    private static func report(_ error: any Error) -> ExitStatus {
+    private static func report(_ error: any Error, _ arguments: [String]) -> ExitStatus {
         if let silent = error as? SilentExit { return silent.status }
         switch SingleflightCommand.exitCode(for: error) {
         case .success:
             // Asking for help or the version is an error only to the parser.
             do {
-                try StandardStream.output.write(SingleflightCommand.fullMessage(for: error) + "\n")
+                let text = SingleflightCommand.fullMessage(for: error)
+                try StandardStream.output.write(HelpText.withUsageBroken(text, at: HelpText.columns) + "\n")
                 return .success
             } catch is OutputClosed {
                 return .success
             } catch {
-                return report(error)
+                return report(error, arguments)
             }
         case .validationFailure:
-            ErrorLine.note(SingleflightCommand.message(for: error))
+            var message = SingleflightCommand.message(for: error)
+            if let command = GlobalOptions.moved(arguments).first.flatMap(UsageHint.command) {
+                message += "; did you mean '\(command)'?"
+            } else if let hint = UsageHint.value(in: message) {
+                message += ": " + hint
+            }
+            ErrorLine.note(message)
             return .usage
         default:
             let failure = CommandFailure(describing: error)

@@ -1,6 +1,6 @@
 /// Options that every command knows may stand before the command's name as well.
 enum GlobalOptions {
-    private static let names: Set<String> = ["--url", "--namespace", "--output", "--color"]
+    private static let names: Set<String> = ["--url", "--namespace", "--context", "--output", "--color"]
 
     /// `--url X leases` as `leases --url X`: the parser wants options after the command they belong to.
     static func moved(_ arguments: [String]) -> [String] {

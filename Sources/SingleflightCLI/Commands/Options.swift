@@ -29,12 +29,21 @@ package struct ConnectionOptions: ParsableArguments {
     )
     var namespace: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A context of ~/.config/singleflight/contexts: URL and namespace under one name. (env: SINGLEFLIGHT_CONTEXT)",
+            valueName: "name"
+        )
+    )
+    var context: String?
+
     package init() {}
 
     static let defaultURL = "redis://127.0.0.1:6379"
     static let defaultNamespace = "default"
 
     package func resolvedURL(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
+        let environment = inContext(environment)
         let url = url ?? environment["SINGLEFLIGHT_URL"].nonEmpty ?? Self.defaultURL
         guard let file = passwordFile ?? environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty,
             // It was read when the command line was checked.
@@ -44,11 +53,22 @@ package struct ConnectionOptions: ParsableArguments {
     }
 
     package func resolvedNamespace(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
-        namespace ?? environment["SINGLEFLIGHT_NAMESPACE"].nonEmpty ?? Self.defaultNamespace
+        namespace ?? inContext(environment)["SINGLEFLIGHT_NAMESPACE"].nonEmpty ?? Self.defaultNamespace
+    }
+
+    /// The environment as the context has it. What is wrong with that was told when the command line was checked.
+    private func inContext(_ environment: [String: String]) -> [String: String] {
+        (try? Contexts.applied(to: environment, named: context)) ?? environment
     }
 
     package func validate() throws {
-        let variable = ProcessInfo.processInfo.environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty
+        let environment: [String: String]
+        do {
+            environment = try Contexts.applied(to: ProcessInfo.processInfo.environment, named: context)
+        } catch {
+            throw ValidationError("\(error)")
+        }
+        let variable = environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty
         if let file = passwordFile ?? variable { _ = try PasswordFile.password(in: file) }
         try Self.check(url: resolvedURL(), of: url == nil ? "SINGLEFLIGHT_URL" : "--url")
         if let url, URLPassword.isIn(url) {

@@ -38,6 +38,12 @@ struct Demo {
         let url = configuration.redis ?? redis?.url ?? ConnectionOptions.defaultURL
         // A namespace of its own in somebody's Redis: two demos at once do not meet.
         let namespace = "demo-\(UInt32.random(in: 0 ... .max))"
+        if redis == nil {
+            progress.note(
+                "in namespace \(namespace): `singleflight top --namespace \(namespace)` shows it",
+                style: .dim
+            )
+        }
         let stage = DemoStage(
             configuration: configuration,
             origin: OriginClient(port: originPort),
@@ -51,8 +57,9 @@ struct Demo {
             )
         }
         do {
-            let report = try await play(on: stage)
+            var report = try await play(on: stage)
             await stage.stopWorkers()
+            if redis == nil { report.namespace = namespace }
             return report
         } catch {
             await stage.stopWorkers()

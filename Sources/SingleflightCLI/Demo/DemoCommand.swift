@@ -4,16 +4,21 @@ struct DemoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
         abstract: "See it work, and fail well, on this machine.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             Starts a private Redis, an origin that counts its hits, and worker processes; then plays five scenes: a herd
             on hot keys, a leader that fails, one that is killed, one that is paused past its lease, and a Redis that is
             restarted in mid-flight. Says what should have happened and what did; ends with 1 if a scene went wrong.
+
+            With --redis it plays in a namespace of its own, and names it first, so that `singleflight top` and `singleflight
+            watch` can look on. What it leaves there ends by its time to live, fences after seven days.
 
             Examples:
               singleflight demo
               singleflight demo --workers 8 --callers 1000
               singleflight demo --redis redis://127.0.0.1:6379 --output json
             """
+        )
     )
 
     enum Format: String, CaseIterable, ExpressibleByArgument {

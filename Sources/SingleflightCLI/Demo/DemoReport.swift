@@ -70,27 +70,32 @@ struct HerdFigures: Codable, Sendable {
 struct DemoReport: Codable, Sendable {
     let scenes: [SceneReport]
     let herd: HerdFigures?
+    /// Where it was played in the user's own Redis; nil in a private one, which is gone.
+    var namespace: String?
 
     /// Whether nothing went wrong; what was not run did not go wrong.
     var passed: Bool { scenes.allSatisfy { $0.verdict != .failed } }
 
-    private enum CodingKeys: String, CodingKey { case scenes, herd, passed }
+    private enum CodingKeys: String, CodingKey { case scenes, herd, namespace, passed }
 
-    init(scenes: [SceneReport], herd: HerdFigures?) {
+    init(scenes: [SceneReport], herd: HerdFigures?, namespace: String? = nil) {
         self.scenes = scenes
         self.herd = herd
+        self.namespace = namespace
     }
 
     init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         scenes = try values.decode([SceneReport].self, forKey: .scenes)
         herd = try values.decodeIfPresent(HerdFigures.self, forKey: .herd)
+        namespace = try values.decodeIfPresent(String.self, forKey: .namespace)
     }
 
     func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(scenes, forKey: .scenes)
         try values.encodeIfPresent(herd, forKey: .herd)
+        try values.encodeIfPresent(namespace, forKey: .namespace)
         try values.encode(passed, forKey: .passed)
     }
 }

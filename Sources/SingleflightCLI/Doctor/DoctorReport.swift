@@ -28,19 +28,31 @@ extension DoctorReport {
     /// A line for each finding; those that are not in order also say what that means and what to do.
     private func table(for terminal: Terminal) -> String {
         let width = findings.map(\.check.count).max() ?? 0
+        let indentation = Finding.Status.width + width + 4
+        // On a narrow terminal what is said of a check stands below its name.
+        let isNarrow = terminal.width.map { $0 < indentation + 30 } ?? false
+        let margin = isNarrow ? Finding.Status.width + 2 : indentation
+        func said(_ text: String, _ mark: String = "") -> [String] {
+            let room = terminal.width.map { $0 - margin - mark.count } ?? .max
+            return SafeText.wrapped(terminal.own(text), to: room).enumerated().map { index, line in
+                String(repeating: " ", count: margin + (index == 0 ? 0 : mark.count)) + (index == 0 ? mark : "") + line
+            }
+        }
         var lines: [String] = []
         for finding in findings {
             let status = finding.status.rawValue
             let check = finding.check + String(repeating: " ", count: width - finding.check.count)
             let padding = String(repeating: " ", count: Finding.Status.width - status.count)
-            lines.append(
-                "\(terminal.styled(status, finding.status.style))\(padding)  \(terminal.styled(check, .bold))  "
-                    + terminal.safe(finding.found)
-            )
+            let name = "\(terminal.styled(status, finding.status.style))\(padding)  \(terminal.styled(check, .bold))"
+            let found = said(finding.found)
+            if isNarrow {
+                lines += [name] + found
+            } else {
+                lines += ["\(name)  " + found[0].dropFirst(margin)] + found.dropFirst()
+            }
             guard finding.status == .warn || finding.status == .fail else { continue }
-            let indentation = String(repeating: " ", count: Finding.Status.width + width + 4)
-            lines.append(indentation + terminal.safe(finding.meaning))
-            if let advice = finding.advice { lines.append(indentation + "-> " + terminal.safe(advice)) }
+            lines += said(finding.meaning)
+            if let advice = finding.advice { lines += said(advice, "-> ") }
         }
         lines.append("")
         lines.append(summary)
@@ -52,7 +64,8 @@ extension DoctorReport {
             let count = findings.count { $0.status == status }
             return count == 0 ? nil : "\(count) \(status.rawValue)"
         }
-        let hint = findings.contains { $0.status == .skipped } ? " (skipped: ask as a user with more rights)" : ""
+        let isHidden = findings.contains { $0.status == .skipped && $0.found.hasPrefix(Finding.notKnown) }
+        let hint = isHidden ? " (skipped: ask as a user with more rights)" : ""
         return counts.joined(separator: ", ") + hint
     }
 }

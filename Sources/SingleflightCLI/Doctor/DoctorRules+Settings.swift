@@ -6,19 +6,20 @@ extension DoctorRules {
         guard let policy = facts.settings["maxmemory-policy"] ?? facts.info["maxmemory_policy"] else {
             return .skipped("eviction", needs: "CONFIG GET or INFO")
         }
+        if policy == "noeviction" {
+            return .ok("eviction", policy, "A full server refuses new leases and keeps the ones it has.")
+        }
         let advice = "Set maxmemory-policy noeviction."
-        if policy.hasPrefix("volatile-") {
-            return .fail(
+        // All others remove leases, those of keys with a time to live only them.
+        guard bytes("maxmemory", facts) != 0 else {
+            return .warn(
                 "eviction",
-                policy,
-                "Leases are the keys with a time to live, so a full server removes them first: two leaders.",
+                "\(policy), but there is no limit to evict at",
+                "As soon as maxmemory is set, a full server removes leases: two leaders.",
                 do: advice
             )
         }
-        if policy.hasPrefix("allkeys-") {
-            return .warn("eviction", policy, "A full server may remove leases: two leaders at a time.", do: advice)
-        }
-        return .ok("eviction", policy, "A full server refuses new leases and keeps the ones it has.")
+        return .fail("eviction", policy, "A full server removes leases: two leaders.", do: advice)
     }
 
     static func memory(_ facts: RedisFacts) -> Finding {
@@ -112,8 +113,14 @@ extension DoctorRules {
             return .skipped("clients", needs: "INFO")
         }
         let found = "\(connected) of \(most)"
-        if connected > most / 10 * 9 {
-            return .warn("clients", found, "Each process takes two; soon no more can connect.", do: "Raise maxclients.")
+        let left = most - connected
+        let advice = "Raise maxclients, or see who holds the connections (CLIENT LIST)."
+        if left < 2 {
+            return .fail("clients", found, "Each process takes two: no more can connect.", do: advice)
+        }
+        // A deployment that replaces its processes has both kinds for a while.
+        if left < 20 || connected * 5 > most * 4 {
+            return .warn("clients", found, "Each process takes two; soon no more can connect.", do: advice)
         }
         return .ok("clients", found, "Each process takes two.")
     }

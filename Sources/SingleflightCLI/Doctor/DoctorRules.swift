@@ -3,11 +3,17 @@ package import SingleflightRedis
 /// From facts about a server to what to think of them. No I/O.
 package enum DoctorRules {
     /// Every check, in the order in which they are shown.
-    package static func findings(of facts: RedisFacts) -> [Finding] {
-        [
-            version(facts), role(facts), cluster(facts), rights(facts), listing(facts), writes(facts), scripts(facts),
-            inbox(facts), latency(facts), clock(facts), eviction(facts), memory(facts), persistence(facts),
-            inboxBuffer(facts), replicas(facts), clients(facts), idleTimeout(facts), keepalive(facts),
+    ///
+    /// - Parameter now: the time since 1970 by this machine's clock.
+    package static func findings(of facts: RedisFacts, at now: Duration) -> [Finding] {
+        let connection = connection(facts, at: now)
+        // Nobody was let in: what else there is to say of the server is not known, and takes no list of skipped checks.
+        if facts.failure != nil, facts.info.isEmpty, facts.refusedCommands == nil { return [connection] }
+        return [
+            connection, version(facts), role(facts), cluster(facts), commands(facts), rights(facts), listing(facts),
+            writes(facts), scripts(facts), inbox(facts), latency(facts), clock(facts), eviction(facts), memory(facts),
+            persistence(facts), inboxBuffer(facts), replicas(facts), clients(facts), idleTimeout(facts),
+            keepalive(facts),
         ]
     }
 
@@ -41,11 +47,20 @@ package enum DoctorRules {
         case nil: .skipped("role", needs: "ROLE")
         case "master": .ok("role", "primary", "Leases are granted by the primary.")
         case "slave":
-            .fail("role", "replica", "Only a primary can grant leases.", do: "Use the URL of this replica's primary.")
+            .fail(
+                "role",
+                "replica" + (facts.primary.map { " of \(address($0))" } ?? ""),
+                "Only a primary can grant leases.",
+                do: "Use the URL of its primary" + (facts.primary.map { ": redis://\(address($0))" } ?? ".")
+            )
         case "sentinel":
             .fail("role", "sentinel", "A sentinel keeps no data.", do: "Use the URL of the primary that it watches.")
         case let other?: .fail("role", other, "Only a primary can grant leases.", do: "Use the URL of a primary.")
         }
+    }
+
+    private static func address(_ primary: (host: String, port: Int)) -> String {
+        (primary.host.contains(":") ? "[\(primary.host)]" : primary.host) + ":\(primary.port)"
     }
 
     private static func cluster(_ facts: RedisFacts) -> Finding {
@@ -64,22 +79,45 @@ package enum DoctorRules {
 
     // MARK: - What this user may do
 
-    private static func rights(_ facts: RedisFacts) -> Finding {
-        let user = facts.user.map { "user \($0)" } ?? "this user"
-        guard let first = facts.refusedCommands.keys.min() else {
-            return .ok("rights", "\(user) may send every command", "A worker can lead and follow as this user.")
-        }
-        let names = facts.refusedCommands.keys.sorted().joined(separator: ", ")
+    /// What the server does not do for anybody.
+    private static func commands(_ facts: RedisFacts) -> Finding {
+        guard let refused = facts.refusedCommands else { return .notTried("commands") }
+        let unknown = refused.filter { $0.value.reason == .unknown }.keys.sorted()
+        guard !unknown.isEmpty else { return .ok("commands", "all are there", "Nothing that workers send is renamed.") }
         return .fail(
-            "rights",
-            "\(user) may not send \(names): \(facts.refusedCommands[first] ?? "")",
-            "Flights fail, or every process computes for itself.",
-            do: "Give the user the rules under \"Least privilege\" in docs/protocol.md."
+            "commands",
+            "the server has no \(unknown.joined(separator: ", "))",
+            "Workers send these under their own names: no process can connect, lead or follow without them.",
+            do: "Take rename-command out of the server's configuration, or use a server that has them."
         )
     }
 
+    private static func rights(_ facts: RedisFacts) -> Finding {
+        guard let refused = facts.refusedCommands else { return .notTried("rights") }
+        let user = facts.user.map { "user \($0)" } ?? "this user"
+        let lacking = refused.filter { $0.value.reason != .unknown }
+        guard let first = lacking.min(by: { $0.key < $1.key }) else {
+            return .ok("rights", "\(user) may send every command", "A worker can lead and follow as this user.")
+        }
+        let names = lacking.keys.sorted().joined(separator: ", ")
+        return .fail(
+            "rights",
+            "\(user) may not send \(names): \(first.value.message)",
+            "Flights fail, or every process computes for itself.",
+            do: "As an administrator: \(rule(for: lacking, facts))"
+        )
+    }
+
+    /// The command that gives the user what it lacks.
+    private static func rule(for lacking: [String: RedisFacts.Refusal], _ facts: RedisFacts) -> String {
+        let commands = lacking.filter { $0.value.reason == .command }.keys.sorted().map { "+\($0.lowercased())" }
+        let keys = lacking.values.contains { $0.reason == .keys } ? ["~\(facts.prefix):*"] : []
+        return (["ACL SETUSER \(facts.user ?? "NAME")"] + keys + commands).joined(separator: " ")
+    }
+
     private static func listing(_ facts: RedisFacts) -> Finding {
-        if facts.mayScan { return .ok("listing", "SCAN is allowed", "`leases` and `show` work as this user.") }
+        guard let mayScan = facts.mayScan else { return .notTried("listing") }
+        if mayScan { return .ok("listing", "SCAN is allowed", "`leases` and `show` work as this user.") }
         return Finding(
             check: "listing",
             status: .skipped,
@@ -90,8 +128,10 @@ package enum DoctorRules {
     }
 
     private static func writes(_ facts: RedisFacts) -> Finding {
-        if facts.refusedCommands["SET"] != nil {
-            return .fail("writes", "not allowed", "No lease can be granted.", do: "See rights.")
+        guard let refused = facts.refusedCommands else { return .notTried("writes") }
+        if let refusal = refused["SET"] {
+            let place = refusal.reason == .unknown ? "commands" : "rights"
+            return .fail("writes", "not allowed", "No lease can be granted.", do: "See \(place).")
         }
         guard let error = facts.writeError else { return .ok("writes", "accepted", "Leases can be granted.") }
         let advice =
@@ -109,6 +149,7 @@ package enum DoctorRules {
 
     private static func scripts(_ facts: RedisFacts) -> Finding {
         switch facts.scripts {
+        case nil: .notTried("scripts")
         case .withShebang: .ok("scripts", "they run, with #!lua", "Flights can be joined, renewed and completed.")
         case .withoutShebang:
             .warn(
@@ -117,13 +158,14 @@ package enum DoctorRules {
                 "A server that is full or read-only stops scripts half-way instead of refusing them.",
                 do: "Upgrade the server to 7.0 or later."
             )
-        case .none(let reason):
+        case .refused(let reason):
             .fail("scripts", reason, "Nobody can join, renew or complete a flight.", do: "Allow EVAL and EVALSHA.")
         }
     }
 
     private static func inbox(_ facts: RedisFacts) -> Finding {
         switch facts.inbox {
+        case nil: .notTried("inbox")
         case .delivered(let latency):
             .ok("inbox", "a message came after \(DurationText.describe(latency))", "Waiters are woken by push.")
         case .refused(let reason):
@@ -131,7 +173,7 @@ package enum DoctorRules {
                 "inbox",
                 reason,
                 "Waiters hear of outcomes only when they poll, as late as the end of the lease.",
-                do: "Give the user the channels: resetchannels &sf1:* +publish +subscribe."
+                do: "As an administrator: ACL SETUSER \(facts.user ?? "NAME") &\(facts.prefix):* +publish +subscribe"
             )
         case .silent:
             .fail(
@@ -150,7 +192,7 @@ package enum DoctorRules {
     private static func latency(_ facts: RedisFacts) -> Finding {
         let trips = facts.roundTrips
         guard let median = percentile(50, of: trips), let high = percentile(99, of: trips) else {
-            return .fail("latency", "no PING was answered", "Nothing else will be.", do: "Look at the server.")
+            return .notTried("latency")
         }
         let found =
             "p50 \(DurationText.describe(median)), p99 \(DurationText.describe(high)) of \(trips.count) round trips"

@@ -43,12 +43,26 @@ extension Finding {
         Finding(check: check, status: .fail, found: found, meaning: meaning, advice: advice)
     }
 
+    /// Something else is in the way; what that is stands elsewhere.
+    static func notTried(_ check: String) -> Finding {
+        Finding(
+            check: check,
+            status: .skipped,
+            found: "not tried",
+            meaning: "What failed elsewhere is in the way.",
+            advice: "Repair what failed first."
+        )
+    }
+
+    /// How a finding begins that a user with more rights would be told.
+    static let notKnown = "not known"
+
     /// The server does not tell this user.
     static func skipped(_ check: String, needs command: String) -> Finding {
         Finding(
             check: check,
             status: .skipped,
-            found: "not known: needs \(command)",
+            found: "\(notKnown): needs \(command)",
             meaning: "The server does not tell this user.",
             advice: "Run doctor as an operator user, who may send \(command)."
         )

@@ -7,7 +7,8 @@ struct ExecCommand: AsyncParsableCommand {
         commandName: "exec",
         abstract:
             "Run a command once in the whole cluster, and give its output and status to everybody who asked for it.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             The first to come runs the command, with its own standard input, in a process group of its own and without a
             shell. Anyone who asks while it runs waits for it, prints the same output and ends with the same status; a
             command that fails is not tried again by those who wait. Output is shared up to 8 MiB.
@@ -31,6 +32,7 @@ struct ExecCommand: AsyncParsableCommand {
             be run), or 64 usage, 69 Redis unreachable, 75 canceled or lease lost, 77 refused, 124 waited too long, or
             the command ran for longer than --timeout.
             """
+        )
     )
 
     @Argument(help: "What is being done: who names the same key shares one run.")

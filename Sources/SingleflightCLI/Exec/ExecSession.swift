@@ -15,6 +15,8 @@ final class ExecSession: Sendable {
         /// of.
         var status: Int32?
         var failure: CommandFailure?
+        /// What to record of the run, when there was one.
+        var record: RunRecord?
     }
 
     private let configuration: ExecConfiguration
@@ -58,7 +60,7 @@ final class ExecSession: Sendable {
                 to: configuration.url,
                 configuration: configuration.store
             ) { store -> Int32 in
-                try await self.run(with: store)
+                try await self.recording(on: store) { try await self.run(with: store) }
             }
         } catch let error as LeaseStoreError where error.isTransient && configuration.runsAnyway {
             return try await runUncoordinated()
@@ -92,6 +94,26 @@ final class ExecSession: Sendable {
         // A command whose result is no longer wanted was told to end: it is not left behind.
         if state.withLock({ $0.phase.hasLed }) { await Task { for await _ in over {} }.value }
         return try status(of: outcome)
+    }
+
+    /// Keeps the record of a run for `singleflight last`, if there was one here. Nothing depends on it: where it cannot
+    /// be kept, the run is what it was.
+    private func recording(on store: RedisLeaseStore, _ run: () async throws -> Int32) async throws -> Int32 {
+        do {
+            let status = try await run()
+            await keepRecord(on: store)
+            return status
+        } catch let failure as CommandFailure where failure.status != .unavailable {
+            await keepRecord(on: store, reason: failure.description)
+            throw failure
+        }
+    }
+
+    private func keepRecord(on store: RedisLeaseStore, reason: String? = nil) async {
+        guard var record = state.withLock({ $0.record }) else { return }
+        // A command that ended has a status; of one that was ended it is told why.
+        if record.status == nil { record.reason = reason ?? "ended before it was done" }
+        try? await store.record(record, of: configuration.recordKey())
     }
 
     /// Runs the command although Redis cannot be asked.
@@ -138,6 +160,8 @@ final class ExecSession: Sendable {
             // Without a lease there is an outcome by now: a reused one, or that of a run that has just ended.
             guard let lease = try await running(key, store) else { return try status(of: await subscriber.outcome()) }
             subscriber.leave()
+            // For `singleflight last`; nothing depends on it.
+            try? await store.recordSkip(of: configuration.recordKey())
             if configuration.follow == .print {
                 ErrorLine.note("\(configuration.shownKey) runs already, \(Self.describe(lease)); skipped")
             }
@@ -213,6 +237,7 @@ final class ExecSession: Sendable {
             return state.phase.started()
         }
         for number in early { command.signal(number) }
+        let start = RunStart()
         let isTooLong = Atomic(false)
         let limit = configuration.timeout.map { timeout in
             MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: TimeAmount(timeout)) { [configuration] in
@@ -235,9 +260,13 @@ final class ExecSession: Sendable {
             let line = "\(configuration.shownKey) ran for longer than \(DurationText.describe(timeout)) and was ended"
             recording = Self.concluded(recording, status: ExitStatus.timeout.rawValue, saying: ErrorLine.text(line))
         } else if capture.wasTerminated {
+            state.withLock { $0.record = start.record(by: configuration.store.label, status: nil) }
             return recording
         }
-        state.withLock { [status = recording.status] in $0.status = status }
+        state.withLock { [status = recording.status] state in
+            state.status = status
+            state.record = start.record(by: configuration.store.label, status: status)
+        }
         return recording
     }
 

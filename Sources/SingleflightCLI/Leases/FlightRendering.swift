@@ -10,7 +10,33 @@ package enum FlightRendering {
         }
     }
 
+    /// The card as lines that fit the terminal, each made safe to print.
+    static func lines(_ flight: FlightDetail, for terminal: Terminal) -> [String] {
+        let room = max(1, (terminal.width ?? .max) - nameWidth)
+        return rows(flight, for: terminal).flatMap { name, value, style in
+            SafeText.pieces(of: terminal.safe(value), to: room).enumerated().map { index, piece in
+                padded(index == 0 ? name : "") + terminal.styled(piece, style)
+            }
+        }
+    }
+
+    private static let nameWidth = 12
+
+    private static func padded(_ name: String) -> String {
+        name + String(repeating: " ", count: nameWidth - name.count)
+    }
+
+    /// Lines as long as they are: a token that is copied from a terminal is whole.
     private static func card(_ flight: FlightDetail, for terminal: Terminal) -> String {
+        rows(flight, for: terminal).map { name, value, style in
+            padded(name) + terminal.styled(terminal.safe(value), style) + "\n"
+        }.joined()
+    }
+
+    private static func rows(
+        _ flight: FlightDetail,
+        for terminal: Terminal
+    ) -> [(name: String, value: String, style: TextStyle?)] {
         var lines: [(name: String, value: String, style: TextStyle?)] = [
             ("key", ShellWord.plain(flight.key), .bold), ("group", flight.group, nil),
         ]
@@ -33,9 +59,7 @@ package enum FlightRendering {
             lines.append((outcome.reused ? "reused" : "retained", describe(outcome, for: terminal), nil))
             lines.append(("", "token \(outcome.token)", .dim))
         }
-        return lines.map { name, value, style in
-            name + String(repeating: " ", count: 12 - name.count) + terminal.styled(terminal.safe(value), style) + "\n"
-        }.joined()
+        return lines
     }
 
     private static func describe(_ outcome: FlightDetail.Outcome, for terminal: Terminal) -> String {
@@ -45,8 +69,12 @@ package enum FlightRendering {
             parts.append((bytes == 1 ? "1 byte" : "\(bytes) bytes") + (outcome.codec.map { " of \($0)" } ?? ""))
         }
         if let leader = outcome.leader { parts.append("by \(leader)") }
-        let remaining = outcome.reuseMilliseconds ?? outcome.remainingMilliseconds
-        parts.append("for \(terminal.duration(.milliseconds(remaining))) more")
+        let kept = "for \(terminal.duration(.milliseconds(outcome.remainingMilliseconds))) more"
+        if let reuse = outcome.reuseMilliseconds {
+            parts += ["for \(terminal.duration(.milliseconds(reuse))) more", "retained \(kept)"]
+        } else {
+            parts.append(kept)
+        }
         return parts.joined(separator: ", ")
     }
 }

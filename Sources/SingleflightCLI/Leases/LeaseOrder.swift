@@ -11,7 +11,7 @@ package enum LeaseOrder: String, CaseIterable, ExpressibleByArgument, Sendable {
             case .age where left.age != right.age: left.age > right.age
             case .left where left.remaining != right.remaining: left.remaining < right.remaining
             case .waiters where left.waiters != right.waiters: left.waiters > right.waiters
-            default: (left.key, left.group) < (right.key, right.group)
+            default: (left.key, left.group, left.namespace ?? "") < (right.key, right.group, right.namespace ?? "")
             }
         }
     }

@@ -1,18 +1,27 @@
 import SingleflightRedis
 
 extension LeaseSummary {
-    init(_ found: FoundLease) {
-        self.init(found.lease, key: ByteText.text(found.keyBytes), group: found.group, waiters: found.waiterCount)
+    /// - Parameter isNamespaceTold: whether leases of several namespaces stand side by side.
+    init(_ found: FoundLease, isNamespaceTold: Bool = false) {
+        self.init(
+            found.lease,
+            namespace: isNamespaceTold ? found.namespace : nil,
+            key: ByteText.text(found.keyBytes),
+            group: found.group,
+            waiters: found.waiterCount
+        )
     }
 
-    init(_ lease: LeaseInspection.Lease, key: String, group: String, waiters: Int) {
+    init(_ lease: LeaseInspection.Lease, namespace: String? = nil, key: String, group: String, waiters: Int) {
         self.init(
+            namespace: namespace,
             key: key,
             group: group,
             leader: lease.note.label,
             token: lease.token.description,
             age: lease.note.age,
             remaining: max(lease.remaining, .zero),
+            duration: lease.duration,
             renewals: lease.note.renewals,
             waiters: waiters,
             progress: lease.note.progress?.text,

@@ -5,7 +5,8 @@ struct ShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
         abstract: "Show everything about the flights of one key: the lease, who waits, and retained outcomes.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             Ends with status 2 if nobody leads the key and no outcome of it is retained. --payload prints the retained result
             and nothing else, as its codec wrote it: JSON, bytes, or what the group's own codec makes.
 
@@ -14,6 +15,7 @@ struct ShowCommand: AsyncParsableCommand {
               singleflight show front-page --group pages --output json
               singleflight show front-page --payload | jq .
             """
+        )
     )
 
     @Argument(help: "The key.")

@@ -33,6 +33,43 @@ package enum SafeText {
         return kept + mark
     }
 
+    /// `text` on lines of at most `cells`, broken between words; a word that is longer is cut. At least one line.
+    package static func wrapped(_ text: String, to cells: Int) -> [String] {
+        let cells = max(cells, 1)
+        var lines = [""]
+        for var word in text.split(separator: " ", omittingEmptySubsequences: false).map(String.init) {
+            let line = lines[lines.count - 1]
+            if width(line) + 1 + width(word) <= cells, !line.isEmpty || lines.count > 1 {
+                lines[lines.count - 1] += (line.isEmpty ? "" : " ") + word
+                continue
+            }
+            if !line.isEmpty { lines.append("") }
+            while width(word) > cells {
+                let piece = pieces(of: word, to: cells)[0]
+                lines[lines.count - 1] = piece
+                lines.append("")
+                word.removeFirst(piece.count)
+            }
+            lines[lines.count - 1] = word
+        }
+        return lines
+    }
+
+    /// `text` in pieces of at most `cells`, broken anywhere; at least one.
+    package static func pieces(of text: String, to cells: Int) -> [String] {
+        var pieces = [""]
+        var room = cells
+        for character in text {
+            if width(character) > room, !pieces[pieces.count - 1].isEmpty {
+                pieces.append("")
+                room = cells
+            }
+            pieces[pieces.count - 1].append(character)
+            room -= width(character)
+        }
+        return pieces
+    }
+
     private static func replacement(for scalar: Unicode.Scalar, ascii: Bool) -> String? {
         switch scalar {
         case "\n": return "\\n"

@@ -78,18 +78,20 @@ package struct Table: Sendable {
         }
         guard let limit else { return widths }
         var excess = widths.reduce(0, +) + Self.gap * (columns.count - 1) - limit
-        // Taking from the widest first keeps short columns whole.
-        while excess > 0, let widest = shrinkable(widths) {
-            widths[widest] -= 1
-            excess -= 1
+        // Taking from the widest first keeps short columns whole. Where that is not enough, no column is left alone:
+        // a line that wraps is read by nobody.
+        let flexible = columns.indices.filter { columns[$0].isFlexible }
+        for (candidates, narrowest) in [(flexible, Self.narrowest), (Array(columns.indices), 1)] {
+            while excess > 0, let widest = Self.widest(candidates, of: widths, over: narrowest) {
+                widths[widest] -= 1
+                excess -= 1
+            }
         }
         return widths
     }
 
-    private func shrinkable(_ widths: [Int]) -> Int? {
-        columns.indices
-            .filter { columns[$0].isFlexible && widths[$0] > Self.narrowest }
-            .max { widths[$0] < widths[$1] }
+    private static func widest(_ candidates: [Int], of widths: [Int], over narrowest: Int) -> Int? {
+        candidates.filter { widths[$0] > narrowest }.max { widths[$0] < widths[$1] }
     }
 
     private func line(

@@ -69,5 +69,16 @@ extension Terminal {
     /// `text` from elsewhere, safe to print here.
     package func safe(_ text: String) -> String { SafeText.escape(text, ascii: isASCII) }
 
+    /// `text` of this program's own, safe to print here: its signs beyond ASCII become words of ASCII, where keys and
+    /// other text from elsewhere are escaped so that they stay recognizable.
+    package func own(_ text: String) -> String {
+        guard isASCII else { return safe(text) }
+        return safe(Self.asciiSigns.reduce(text) { $0.replacing($1.sign, with: $1.replacement) })
+    }
+
+    private static let asciiSigns: [(sign: String, replacement: String)] = [
+        ("µ", "u"), ("·", "|"), ("…", "..."), ("±", "+/-"), ("↑", "up"), ("↓", "down"), ("⏎", "enter"),
+    ]
+
     package func duration(_ duration: Duration) -> String { DurationText.describe(duration, ascii: isASCII) }
 }

@@ -6,7 +6,8 @@ struct RevokeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "revoke",
         abstract: "End the flight of a key: its leader's work is canceled, and who waits is told.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             Asks before it does so; a script says --yes. The next call for the key starts afresh.
 
             Examples:
@@ -17,6 +18,7 @@ struct RevokeCommand: AsyncParsableCommand {
             Exit status: 0 ended, 1 not confirmed, 2 nobody leads the key (or not under that token), 64 usage,
             69 Redis unreachable, 77 refused.
             """
+        )
     )
 
     @Argument(help: "The key.")
@@ -67,15 +69,7 @@ struct RevokeCommand: AsyncParsableCommand {
                 )
             }
             if !yes { try confirm(found) }
-            // Under its token: whoever leads by now, if it is somebody else, is not who was asked about.
-            let request = RevokeRequest(
-                key: found.key,
-                token: found.lease.token,
-                by: RunLabel.user,
-                reason: reason,
-                // Whoever misses the announcement asks when the lease would have run out.
-                retention: max(.seconds(10), found.lease.duration * 2)
-            )
+            let request = found.revocation(reason: reason)
             let reply = try await store.answer(to: request).get()
             guard case .revoked(let token, let waiters) = reply else {
                 throw CommandFailure("\(ShellWord.quoted(key)) ended by itself meanwhile", status: .notFound)

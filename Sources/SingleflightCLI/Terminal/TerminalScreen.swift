@@ -45,7 +45,7 @@ struct TerminalScreen: Sendable {
 
     /// Replaces everything on the screen, in one write and without clearing first: no flicker.
     func draw(_ lines: [String]) throws {
-        try output.write(Self.frame(lines))
+        try output.write(Self.frame(lines, on: size))
     }
 
     /// Gives the terminal back to the shell until we are continued, as Ctrl-Z does with programs that leave it as it
@@ -78,9 +78,24 @@ struct TerminalScreen: Sendable {
         if let keyboard { mode?.restore(on: keyboard) }
     }
 
-    static func frame(_ lines: [String]) -> String {
-        beginUpdate + "\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J" + endUpdate
+    static func frame(_ lines: [String], on size: Size) -> String {
+        let cleared = lines.map { line in
+            // Behind the last column the cursor still stands on it, and clearing the rest of the line takes it away.
+            SafeText.width(withoutStyles(line)) < size.columns ? line + "\u{1B}[K" : line
+        }
+        let rest = lines.count < size.rows ? "\r\n\u{1B}[J" : ""
+        return beginUpdate + "\u{1B}[H" + cleared.joined(separator: "\r\n") + rest + endUpdate
     }
+
+    /// `text` without the sequences that ``Terminal/styled(_:_:)`` and ``marked(_:)`` put into it.
+    private static func withoutStyles(_ text: String) -> String {
+        text.split(separator: "\u{1B}[", omittingEmptySubsequences: false).enumerated().map { index, part in
+            index == 0 ? part : part.drop { $0 != "m" }.dropFirst()
+        }.joined()
+    }
+
+    /// A line that stands out, on terminals without colors as well.
+    static func marked(_ text: String) -> String { "\u{1B}[7m\(text)\u{1B}[27m" }
 
     /// Alternate screen, no cursor, and no wrapping: a line that is too long must not push others off.
     private static let enter = "\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l"

@@ -2,9 +2,25 @@ import SingleflightRedis
 
 /// What events tell of the pace, and what was measured of the way of an announcement, as a value: time comes in.
 struct FlightActivity: Sendable {
+    /// What is counted by the second.
+    enum Kind: Int, CaseIterable, Sendable {
+        case flights, failed, canceled, expired, takenOver
+
+        /// How people call what went wrong; a flight that begins is no trouble.
+        var trouble: String? {
+            switch self {
+            case .flights: nil
+            case .failed: "failed"
+            case .canceled: "canceled"
+            case .expired: "expired"
+            case .takenOver: "taken over"
+            }
+        }
+    }
+
     private struct Second {
         var number: Int64
-        var flights: Int
+        var counts = Array(repeating: 0, count: Kind.allCases.count)
     }
 
     /// Over how many seconds the pace is taken.
@@ -28,16 +44,23 @@ struct FlightActivity: Sendable {
         switch change {
         case .acquired:
             flights += 1
-            let second = now.components.seconds
-            if recent.last?.number == second {
-                recent[recent.count - 1].flights += 1
-            } else {
-                recent.append(Second(number: second, flights: 1))
-                recent.removeAll { $0.number <= second - Self.window }
-            }
+            count(.flights, at: now)
         case .joined: joined += 1
-        case .takenOver, .renewed, .left, .completed, .failed, .canceled, .released: break
+        case .takenOver: count(.takenOver, at: now)
+        case .failed: count(.failed, at: now)
+        case .canceled(.leaseExpired), .canceled(.supersededTooOften): count(.expired, at: now)
+        case .canceled: count(.canceled, at: now)
+        case .renewed, .left, .completed, .released: break
         }
+    }
+
+    private mutating func count(_ kind: Kind, at now: Duration) {
+        let number = now.components.seconds
+        if recent.last?.number != number {
+            recent.append(Second(number: number))
+            recent.removeAll { $0.number <= number - Self.window }
+        }
+        recent[recent.count - 1].counts[kind.rawValue] += 1
     }
 
     /// An announcement was heard after so long, or not at all.
@@ -56,11 +79,11 @@ struct FlightActivity: Sendable {
     /// Whether there was any event at all.
     var isKnown: Bool { start != nil }
 
-    /// Flights that began, per second, over the last ten or since the first event.
-    func flightsPerSecond(at now: Duration) -> Double {
+    /// How often it happened per second, over the last ten or since the first event.
+    func perSecond(_ kind: Kind, at now: Duration) -> Double {
         guard let start else { return 0 }
         let second = now.components.seconds
-        let count = recent.filter { $0.number > second - Self.window }.reduce(0) { $0 + $1.flights }
+        let count = recent.filter { $0.number > second - Self.window }.reduce(0) { $0 + $1.counts[kind.rawValue] }
         let seconds = min(max(now - start, .seconds(1)), .seconds(Self.window))
         return Double(count) / (Double(seconds.wholeMilliseconds) / 1_000)
     }

@@ -6,7 +6,7 @@ struct LiveView: Sendable {
     let command: String
     let url: String
     let namespace: String
-    let isWanted: @Sendable (_ group: String, _ key: String) -> Bool
+    let selection: LeaseSelection
     /// From the end of one pass over the leases to the start of the next.
     let interval: Duration
     let terminal: Terminal
@@ -14,12 +14,14 @@ struct LiveView: Sendable {
 
     private enum Input: Sendable {
         case leases([LeaseSummary])
-        case endOfPass
+        case endOfPass(serverTime: Duration?)
         case failure(String)
+        case opened(LeaseSummary, [FlightDetail])
+        case notice(String)
         case event(LeaseEvent)
         /// An announcement was heard after so long, or not at all.
         case wakeUp(Duration?)
-        case key(Character)
+        case key(TerminalKey)
         case resized
     }
 
@@ -42,6 +44,8 @@ struct LiveView: Sendable {
 
     private func show(_ store: RedisLeaseStore, on screen: TerminalScreen) async throws {
         let (inputs, continuation) = AsyncStream.makeStream(of: Input.self)
+        let (wishes, wish) = AsyncStream.makeStream(of: LeaseBoard.Wish.self)
+        let isWanted = selection.isWanted
         let events = board.activity == nil ? nil : try await store.events()
         let probe = board.activity == nil ? nil : try await store.pushProbe()
         let resizes = await UnixSignalsSequence(trapping: .sigwinch)
@@ -50,6 +54,9 @@ struct LiveView: Sendable {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await scan(store, into: continuation) }
+            group.addTask {
+                for await wish in wishes { await fulfill(wish, by: store, into: continuation) }
+            }
             group.addTask {
                 for await _ in resizes { continuation.yield(.resized) }
             }
@@ -64,9 +71,58 @@ struct LiveView: Sendable {
                 group.addTask { await measure(probe, into: continuation) }
             }
             defer { group.cancelAll() }
-            try await draw(inputs, on: screen)
+            try await draw(inputs, on: screen) { wish.yield($0) }
         }
     }
+
+    // MARK: - Wishes
+
+    /// Does what somebody asked for by a key, and tells what came of it.
+    private func fulfill(
+        _ wish: LeaseBoard.Wish,
+        by store: RedisLeaseStore,
+        into inputs: AsyncStream<Input>.Continuation
+    ) async {
+        do {
+            switch wish {
+            case .nothing, .quit, .suspend: break
+            case .open(let lease):
+                let flights = try await withStore(of: lease, store) { store in
+                    try await store.flights(of: ByteText.bytes(lease.key), in: lease.group).map(FlightDetail.init)
+                }
+                inputs.yield(.opened(lease, flights))
+            case .revoke(let lease):
+                inputs.yield(.notice(try await withStore(of: lease, store) { try await Self.revoke(lease, by: $0) }))
+            }
+        } catch {
+            inputs.yield(.notice(CommandFailure(describing: error).description))
+        }
+    }
+
+    /// A store speaks for one namespace; a lease of another one takes a store of its own.
+    private func withStore<Result: Sendable>(
+        of lease: LeaseSummary,
+        _ store: RedisLeaseStore,
+        _ body: @Sendable (RedisLeaseStore) async throws -> Result
+    ) async throws -> Result {
+        guard let namespace = lease.namespace, namespace != self.namespace else { return try await body(store) }
+        let configuration = RedisLeaseStoreConfiguration(namespace: namespace, label: "singleflight")
+        return try await RedisLeaseStore.withConnection(to: url, configuration: configuration, body)
+    }
+
+    /// Ends the flight that was asked about, and no other; what to tell of it.
+    private static func revoke(_ lease: LeaseSummary, by store: RedisLeaseStore) async throws -> String {
+        let key = ShellWord.quoted(lease.key)
+        let ended = "\(key) ended by itself meanwhile"
+        let found = try await FlightLookup(store: store).flight(of: lease.key, in: lease.group)
+        guard found.lease.token.description == lease.token else { return ended }
+        let reply = try await store.answer(to: found.revocation(reason: "")).get()
+        guard case .revoked(_, let waiters) = reply else { return ended }
+        let told = waiters == 1 ? " and 1 process that waited" : " and \(waiters) processes that waited"
+        return "ended \(key): told its leader \(lease.leader)" + (waiters == 0 ? "; nobody waited" : told)
+    }
+
+    // MARK: - Measuring, drawing, looking
 
     private func measure(_ probe: PushProbe, into inputs: AsyncStream<Input>.Continuation) async {
         while !Task.isCancelled {
@@ -77,7 +133,11 @@ struct LiveView: Sendable {
     }
 
     /// Draws what comes in until somebody quits. Events alone draw nothing: there may be thousands a second.
-    private func draw(_ inputs: AsyncStream<Input>, on screen: TerminalScreen) async throws {
+    private func draw(
+        _ inputs: AsyncStream<Input>,
+        on screen: TerminalScreen,
+        wish: (LeaseBoard.Wish) -> Void
+    ) async throws {
         let start = ContinuousClock.now
         var board = board
         var lastDrawn = Duration.zero
@@ -94,10 +154,16 @@ struct LiveView: Sendable {
             case .wakeUp(let latency):
                 board.measured(latency)
                 continue
-            case .endOfPass: board.endPass()
+            case .endOfPass(let serverTime): board.endPass(at: serverTime)
             case .failure(let reason): board.fail(reason)
-            case .key("\u{1A}"): screen.suspend()
-            case .key(let key): guard board.press(key) else { return }
+            case .opened(let lease, let flights): board.opened(lease, flights)
+            case .notice(let notice): board.tell(notice)
+            case .key(let key):
+                switch board.press(key, page: board.page(screen.size, for: terminal, at: now)) {
+                case .quit: return
+                case .suspend: screen.suspend()
+                case let other: wish(other)
+                }
             case .resized: break
             }
             lastDrawn = now
@@ -108,10 +174,17 @@ struct LiveView: Sendable {
     private func scan(_ store: RedisLeaseStore, into inputs: AsyncStream<Input>.Continuation) async {
         while !Task.isCancelled {
             do {
-                for try await batch in store.leaseBatches(where: isWanted) where !batch.leases.isEmpty {
-                    inputs.yield(.leases(batch.leases.map(LeaseSummary.init)))
+                var time: Duration?
+                let batches = store.leaseBatches(
+                    inEveryNamespace: selection.allNamespaces,
+                    where: selection.isWanted
+                )
+                for try await batch in batches {
+                    time = batch.time ?? time
+                    let leases = selection.summaries(of: batch.leases)
+                    if !leases.isEmpty { inputs.yield(.leases(leases)) }
                 }
-                inputs.yield(.endOfPass)
+                inputs.yield(.endOfPass(serverTime: time))
             } catch {
                 inputs.yield(.failure(CommandFailure(describing: error).description))
             }

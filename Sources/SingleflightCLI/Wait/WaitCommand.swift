@@ -5,7 +5,8 @@ struct WaitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "wait",
         abstract: "Wait for the current flight of a key and print its result.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             Prints the bytes of the result as they are, JSON with a newline behind it, and of a command that `exec` runs
             what the command prints. It never leads and never takes over.
 
@@ -17,6 +18,7 @@ struct WaitCommand: AsyncParsableCommand {
             Exit status: 0 and the result (of `exec`: the command's own status), 1 the flight failed, 2 nobody leads the
             key, 64 usage, 69 Redis unreachable, 75 canceled, 77 refused, 124 not done in time.
             """
+        )
     )
 
     @Argument(help: "The key.")

@@ -99,22 +99,10 @@ extension EventLine {
         if let detail { facts.append(ProgressBar.text(fraction, detail, for: terminal)) }
         let word = event.padding(toLength: 10, withPad: " ", startingAt: 0)
         return [
-            terminal.styled(Self.clock(timeMilliseconds), .dim), terminal.styled(word, style),
+            terminal.styled(ClockText.timeWithMilliseconds(.milliseconds(timeMilliseconds)), .dim),
+            terminal.styled(word, style),
             terminal.safe("\(group):\(key)"), terminal.styled(String(token.prefix(8)), .dim), terminal.safe(leader),
             terminal.safe(facts.joined(separator: ", ")),
         ].filter { !$0.isEmpty }.joined(separator: "  ")
-    }
-
-    private static func clock(_ milliseconds: Int64) -> String {
-        var seconds = time_t(milliseconds / 1_000)
-        var parts = tm()
-        localtime_r(&seconds, &parts)
-        return String(
-            format: "%02d:%02d:%02d.%03d",
-            parts.tm_hour,
-            parts.tm_min,
-            parts.tm_sec,
-            Int32(milliseconds % 1_000)
-        )
     }
 }

@@ -6,7 +6,8 @@ struct WatchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "watch",
         abstract: "Tell which flights run, and then what happens to flights, as it happens.",
-        discussion: """
+        discussion: HelpText.flowing(
+            """
             What runs is found by looking for leases, as `singleflight leases` does it, and told as `running`; after a lost
             connection again, for something may have been missed. --no-running leaves that out.
 
@@ -20,6 +21,7 @@ struct WatchCommand: AsyncParsableCommand {
               singleflight watch 'user:*' --group profiles
               singleflight watch --output ndjson | jq 'select(.event == "expired")'
             """
+        )
     )
 
     @Argument(help: "Which keys: a glob with * ? [a-z].")

@@ -1,3 +1,5 @@
+package import SingleflightLease
+
 /// What ``RedisProbe`` found out about a server, as the user it logged in as. Judging it is somebody else's business.
 package struct RedisFacts: Sendable {
     /// What became of the scripts that were tried.
@@ -7,7 +9,7 @@ package struct RedisFacts: Sendable {
         /// They run, but only without that line.
         case withoutShebang
         /// They do not run, because of this.
-        case none(String)
+        case refused(String)
     }
 
     /// What became of a message to an inbox of our own.
@@ -33,22 +35,52 @@ package struct RedisFacts: Sendable {
         }
     }
 
-    /// The user's name in the server; nil if the user may not ask.
+    /// A command that a worker sends, and what the server said instead of doing it.
+    package struct Refusal: Sendable, Hashable {
+        package enum Reason: Sendable, Hashable {
+            /// The user may not send it.
+            case command
+            /// The user may send it, but not for keys of leases.
+            case keys
+            /// The server has no such command: it was renamed, disabled, or came with a later version.
+            case unknown
+        }
+
+        package var reason: Reason
+        package var message: String
+
+        package init(_ reason: Reason, _ message: String) {
+            self.reason = reason
+            self.message = message
+        }
+    }
+
+    /// Why the server cannot be asked any more; nil where it answered to the end. What was not asked until then is
+    /// missing below.
+    package var failure: LeaseStoreError?
+    /// The user's name in the server, as the URL has it if the user may not ask; nil if neither tells.
     package var user: String?
     /// `master`, `slave` or `sentinel`; nil if the user may not ask.
     package var role: String?
+    /// Where a replica's primary is.
+    package var primary: (host: String, port: Int)?
+    /// When the server's certificate ends, since 1970; nil where there is none.
+    package var certificateEnd: Duration?
+    /// What the names of keys and channels begin with, for the rules of a user.
+    package var prefix = ""
     /// The fields of `INFO`; empty if the user may not ask.
     package var info: [String: String] = [:]
     /// Configuration parameters by name; those that the user may not ask for, or the server does not know, are missing.
     package var settings: [String: String] = [:]
-    /// Commands that a worker needs and this user may not send, with what the server said.
-    package var refusedCommands: [String: String] = [:]
-    /// Whether the user may look for leases (`SCAN`).
-    package var mayScan = true
-    /// Why a write was not accepted although the user may write.
+    /// Commands that a worker needs and the server does not do for this user; nil where none was tried.
+    package var refusedCommands: [String: Refusal]?
+    /// Whether the user may look for leases (`SCAN`); nil where it was not tried.
+    package var mayScan: Bool?
+    /// Why commands are not accepted that the user may send: MISCONF, OOM and the like.
     package var writeError: String?
-    package var scripts = Scripts.withShebang
-    package var inbox = Inbox.silent
+    /// nil where none was tried, because nothing can be written.
+    package var scripts: Scripts?
+    package var inbox: Inbox?
     /// nil if the user may not ask for the time.
     package var clockOffset: ClockOffset?
     /// Round trips of PINGs, sorted.

@@ -25,11 +25,15 @@ package struct RedisProbe: Sendable {
     private let key: RedisArgument
     private let timeout: Duration
     private let wallClock: @Sendable () -> Duration
+    private let prefix: String
 
     /// Connects to the server at `url`, which may be a replica, asks it everything, and disconnects.
     ///
     /// - Parameter wallClock: the time since 1970 by this machine's clock.
-    /// - Throws: `LeaseStoreError` if the server cannot be reached, does not let us in, or stops to answer.
+    /// A server that cannot be reached, does not let us in, or stops to answer, is a fact as well:
+    /// ``RedisFacts/failure``.
+    ///
+    /// - Throws: `LeaseStoreError` if the configuration or the URL makes no sense.
     package static func facts(
         url: String,
         configuration: RedisLeaseStoreConfiguration,
@@ -44,36 +48,42 @@ package struct RedisProbe: Sendable {
             configuration: clientConfiguration,
             logger: Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
         )
+        let inboxPrefix = Keyspace(namespace: configuration.namespace).inboxPrefix
+        let prefix = String(inboxPrefix.prefix { $0 != ":" })
         let probe = RedisProbe(
             client: client,
-            channel: Keyspace(namespace: configuration.namespace).inboxPrefix + inbox.description,
-            key: .string("sf1:{\(configuration.namespace):doctor}:probe:\(inbox)"),
+            channel: inboxPrefix + inbox.description,
+            key: .string("\(prefix):{\(configuration.namespace):doctor}:probe:\(inbox)"),
             timeout: configuration.commandTimeout,
-            wallClock: wallClock
+            wallClock: wallClock,
+            prefix: prefix
         )
         client.start()
+        var facts = RedisFacts()
+        facts.prefix = prefix
+        facts.user = clientConfiguration.url.user
         do {
-            let facts = try await probe.facts()
-            await client.shutdown()
-            return facts
+            try await probe.find(&facts)
         } catch let error as LeaseStoreError {
-            await client.shutdown()
-            throw error
+            facts.failure = error
+        } catch let error as RedisClientError {
+            facts.failure = LeaseStoreError(error)
         } catch {
-            await client.shutdown()
-            throw LeaseStoreError(.unavailable, "\(error)", underlying: error)
+            facts.failure = LeaseStoreError(.unavailable, "\(error)", underlying: error)
         }
+        await client.shutdown()
+        facts.certificateEnd = await clientConfiguration.certificateEnd()
+        return facts
     }
 
-    private func facts() async throws -> RedisFacts {
-        do {
-            try await client.connected(within: timeout)
-        } catch let error as RedisClientError {
-            throw LeaseStoreError(error)
+    private func find(_ facts: inout RedisFacts) async throws {
+        try await client.connected(within: timeout)
+        facts.user = try await ask("ACL", "WHOAMI").value?.string ?? facts.user
+        let role = try await ask("ROLE").value?.array ?? []
+        facts.role = role.first?.string
+        if facts.role == "slave", role.count > 2, let host = role[1].string, let port = role[2].integer {
+            facts.primary = (host, Int(port))
         }
-        var facts = RedisFacts()
-        facts.user = try await ask("ACL", "WHOAMI").value?.string
-        facts.role = try await ask("ROLE").value?.array?.first?.string
         facts.info = Self.fields(try await ask("INFO").value?.string ?? "")
         for parameter in Self.parameters {
             // One at a time: several in one command came with 7.0.
@@ -85,7 +95,6 @@ package struct RedisProbe: Sendable {
         facts.inbox = try await inbox()
         facts.clockOffset = try await clockOffset()
         facts.roundTrips = try await roundTrips()
-        return facts
     }
 
     // MARK: - Rights
@@ -93,33 +102,40 @@ package struct RedisProbe: Sendable {
     /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that
     /// they change nothing: the server checks rights before types.
     private func tryCommands(_ facts: inout RedisFacts) async throws {
+        facts.refusedCommands = [:]
         let write = try await ask("SET", key, "1", "NX", "PX", "5000")
         note(write, "SET", &facts)
-        if !write.isRefused, let error = write.error { facts.writeError = error.message }
+        if write.refusal == nil, let error = write.error { facts.writeError = error.message }
         var commands: [(name: String, arguments: [RedisArgument])] = [
             ("GET", [key]), ("SREM", [key, "1"]), ("SCARD", [key]), ("SMEMBERS", [key]), ("PEXPIRE", [key, "5000"]),
             ("PTTL", [key]), ("STRLEN", [key]), ("TIME", []), ("ROLE", []),
-            ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("DEL", [key]),
+            ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("PING", []), ("DEL", [key]),
         ]
         // Where no string could be written, SADD would make a set without a time to live.
         if write.error == nil { commands.insert(("SADD", [key, "1"]), at: 0) }
         for (name, arguments) in commands {
             note(try await ask(RedisCommand(name, arguments: arguments)), name, &facts)
         }
-        facts.mayScan = !(try await ask("SCAN", "0", "MATCH", key, "COUNT", "1").isRefused)
+        facts.mayScan = try await ask("SCAN", "0", "MATCH", key, "COUNT", "1").refusal == nil
     }
 
     private func note(_ answer: Answer, _ command: String, _ facts: inout RedisFacts) {
-        if answer.isRefused, let error = answer.error { facts.refusedCommands[command] = error.message }
+        if let refusal = answer.refusal {
+            facts.refusedCommands?[command] = refusal
+        } else if facts.writeError == nil, let error = answer.error, error.isStateOfServer {
+            facts.writeError = error.message
+        }
     }
 
-    private func scripts() async throws -> RedisFacts.Scripts {
+    private func scripts() async throws -> RedisFacts.Scripts? {
         let modern = try await ask("EVAL", "#!lua flags=allow-oom\nreturn redis.call('PTTL', KEYS[1])", "1", key)
-        // A server that refuses a script for the state it is in, as a replica does, has understood its first line.
-        guard let refusal = modern.error, !refusal.isTransient else { return .withShebang }
+        guard let refusal = modern.error else { return .withShebang }
+        // A server that refuses a script for the state it is in, as a replica does, has understood its first line; but
+        // whether it would run is not known.
+        guard !refusal.isTransient else { return nil }
         let legacy = try await ask("EVAL", "return redis.call('PTTL', KEYS[1])", "1", key)
         guard let error = legacy.error else { return .withoutShebang }
-        return .none(error.message)
+        return .refused(error.message)
     }
 
     // MARK: - Inbox
@@ -152,7 +168,7 @@ package struct RedisProbe: Sendable {
         let clock = ContinuousClock()
         let start = clock.now
         let answer = try await ask("PUBLISH", .string(channel), "1")
-        if let error = answer.error { return answer.isRefused ? .refused(error.message) : .failed(error.message) }
+        if let error = answer.error { return error.code == "NOPERM" ? .refused(error.message) : .failed(error.message) }
         let timer = client.eventLoop.scheduleTask(in: TimeAmount(timeout)) { continuation.finish() }
         defer { timer.cancel() }
         for await _ in messages { return .delivered(after: start.duration(to: clock.now)) }
@@ -183,7 +199,8 @@ package struct RedisProbe: Sendable {
         var roundTrips: [Duration] = []
         while roundTrips.count < Self.pings, start.duration(to: clock.now) < Self.pingLimit {
             let sent = clock.now
-            _ = try await ask("PING")
+            // Without the right to PING, or with a disk that it cannot write to, the server tells just that.
+            if try await ask("PING").error != nil, roundTrips.isEmpty { break }
             roundTrips.append(sent.duration(to: clock.now))
         }
         return roundTrips.sorted()
@@ -203,7 +220,13 @@ package struct RedisProbe: Sendable {
             if case .error(let error) = self { error } else { nil }
         }
 
-        var isRefused: Bool { error?.code == "NOPERM" }
+        var refusal: RedisFacts.Refusal? {
+            guard let error else { return nil }
+            if error.isUnknownCommand { return .init(.unknown, error.message) }
+            guard error.code == "NOPERM" else { return nil }
+            // "… no permissions to access a key", "… to access one of the keys used as arguments".
+            return .init(error.message.contains(" key") ? .keys : .command, error.message)
+        }
     }
 
     private func ask(_ name: String, _ arguments: RedisArgument...) async throws(LeaseStoreError) -> Answer {
@@ -226,4 +249,9 @@ package struct RedisProbe: Sendable {
         }
         return Dictionary(pairs) { $1 }
     }
+}
+
+extension RedisServerError {
+    /// The server refuses for the state that it, or its cluster, is in, whatever was asked.
+    fileprivate var isStateOfServer: Bool { isTransient || code == "MOVED" || code == "NOAUTH" }
 }

@@ -52,6 +52,8 @@ struct KeyScan {
         let reply: RESPValue
         switch results[1] {
         case .success(let value): reply = value
+        case .failure(let error) where error.serverError?.code == "NOPERM":
+            throw LeaseStoreError(.refused, Self.missingRight, underlying: error)
         case .failure(let error): throw LeaseStoreError(error)
         }
         guard let page = reply.array, page.count == 2, let next = page[0].string.flatMap({ UInt64($0) }),
@@ -69,6 +71,12 @@ struct KeyScan {
         self.cursor = next == 0 ? nil : next
         return Page(names: names.compactMap(\.string), time: end)
     }
+
+    /// Workers do without it on purpose: nobody who runs a worker can be expected to know why its URL lists nothing.
+    private static let missingRight = """
+        this user may not look for keys: finding leases takes the right +scan, which workers do without; \
+        use the URL of an operator, or give this user the right (ACL SETUSER name +scan)
+        """
 
     private static func time(_ reply: Result<RESPValue, RedisClientError>) -> Duration? {
         guard let parts = try? reply.get().array?.compactMap({ $0.string.flatMap { Int64($0) } }), parts.count == 2

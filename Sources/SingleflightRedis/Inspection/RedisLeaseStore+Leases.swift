@@ -3,6 +3,8 @@ public import SingleflightLease
 
 /// A lease that was found in Redis, and what it is for.
 public struct FoundLease: Hashable, Sendable {
+    /// The namespace that it is of.
+    public var namespace: String
     /// The group's name.
     public var group: String
     /// The key as text; its digest, if the key is too long to be a name and the leader's note does not tell it.
@@ -18,12 +20,14 @@ public struct FoundLease: Hashable, Sendable {
     ///
     /// - Parameter keyBytes: the key's own bytes; `nil` for those of its text.
     public init(
+        namespace: String,
         group: String,
         key: String,
         keyBytes: [UInt8]? = nil,
         lease: LeaseInspection.Lease,
         waiterCount: Int = 0
     ) {
+        self.namespace = namespace
         self.group = group
         self.key = key
         self.keyBytes = keyBytes ?? Array(key.utf8)
@@ -49,7 +53,7 @@ public struct LeaseBatch: Sendable {
     }
 }
 
-/// The leases of a namespace in batches, each of which is asked for when it is wanted.
+/// Leases in batches, each of which is asked for when it is wanted.
 ///
 /// A lease that comes or goes meanwhile may be found or not. One that stays is found, once. Memory is that of one
 /// batch, and of the token of each lease that was found, since Redis tells some of its keys twice when it resizes its
@@ -57,11 +61,13 @@ public struct LeaseBatch: Sendable {
 /// the steps before.
 public struct LeaseBatches: AsyncSequence, Sendable {
     fileprivate let store: RedisLeaseStore
+    fileprivate let isEveryNamespaceMeant: Bool
     fileprivate let isWanted: @Sendable (_ group: String, _ key: String) -> Bool
 
     /// Starts from the beginning.
     public func makeAsyncIterator() -> Iterator {
-        Iterator(store: self.store, isWanted: self.isWanted)
+        let namespace = self.isEveryNamespaceMeant ? "*" : self.store.configuration.namespace
+        return Iterator(store: self.store, namespace: namespace, isWanted: self.isWanted)
     }
 
     /// Asks for one batch after the other.
@@ -72,6 +78,8 @@ public struct LeaseBatches: AsyncSequence, Sendable {
         public typealias Failure = LeaseStoreError
 
         fileprivate let store: RedisLeaseStore
+        /// As a pattern.
+        fileprivate let namespace: String
         fileprivate let isWanted: @Sendable (String, String) -> Bool
         fileprivate var scan = KeyScan()
         fileprivate var seen: Set<LeaseToken> = []
@@ -80,7 +88,7 @@ public struct LeaseBatches: AsyncSequence, Sendable {
         ///
         /// - Throws: `LeaseStoreError`.
         public mutating func next() async throws(LeaseStoreError) -> LeaseBatch? {
-            let pattern = "sf1:{\(self.store.configuration.namespace):*}:lease:*"
+            let pattern = "sf1:{\(self.namespace):*}:lease:*"
             guard let page = try await self.scan.next(matching: pattern, by: self.store) else { return nil }
             let leases = try await self.store.leases(named: page.names, where: self.isWanted)
                 .filter { self.seen.insert($0.lease.token).inserted }
@@ -92,11 +100,14 @@ public struct LeaseBatches: AsyncSequence, Sendable {
 extension RedisLeaseStore {
     /// The leases of the store's namespace, expired ones that nobody claimed included, in no order, as they are found.
     ///
-    /// - Parameter isWanted: whether the lease of this key is of interest; nothing more is read of the others.
+    /// - Parameters:
+    ///   - isEveryNamespaceMeant: whether leases of other namespaces are wanted as well.
+    ///   - isWanted: whether the lease of this key is of interest; nothing more is read of the others.
     public func leaseBatches(
+        inEveryNamespace isEveryNamespaceMeant: Bool = false,
         where isWanted: @escaping @Sendable (_ group: String, _ key: String) -> Bool = { _, _ in true }
     ) -> LeaseBatches {
-        LeaseBatches(store: self, isWanted: isWanted)
+        LeaseBatches(store: self, isEveryNamespaceMeant: isEveryNamespaceMeant, isWanted: isWanted)
     }
 
     /// All of ``leaseBatches(where:)`` at once.
@@ -153,6 +164,7 @@ extension RedisLeaseStore {
             let key = name.flight.text ?? record.note.key ?? name.flight.encodedKey
             guard name.flight.text != nil || isWanted(name.flight.group, key) else { return nil }
             return FoundLease(
+                namespace: name.namespace,
                 group: name.flight.group,
                 key: key,
                 keyBytes: name.flight.bytes ?? Array(key.utf8),
@@ -165,13 +177,17 @@ extension RedisLeaseStore {
 
 /// The names of a lease's keys, read back from the first.
 private struct LeaseName {
+    var namespace: String
     var lease: String
     var wait: String
     var flight: FlightName
 
     init?(_ name: String) {
-        guard let marker = name.firstRange(of: "}:lease:"), let flight = FlightName(name[marker.upperBound...])
+        guard let marker = name.firstRange(of: "}:lease:"), let flight = FlightName(name[marker.upperBound...]),
+            let brace = name.firstIndex(of: "{"),
+            let partition = name[..<marker.lowerBound].lastIndex(of: ":"), brace < partition
         else { return nil }
+        self.namespace = String(name[name.index(after: brace)..<partition])
         self.lease = name
         self.wait = "\(name[..<marker.lowerBound])}:wait:\(name[marker.upperBound...])"
         self.flight = flight

@@ -37,6 +37,7 @@ struct Keyspace: Sendable {
         /// What a token is appended to.
         var done: RedisArgument { .joined(self.tag, "done:", self.name + ":") }
         var last: RedisArgument { .joined(self.tag, "last:", self.name) }
+        var runs: RedisArgument { .joined(self.tag, "runs:", self.name) }
         var fence: RedisArgument { .joined(self.tag, "fence", "") }
 
         /// The key that holds the outcome of one flight.

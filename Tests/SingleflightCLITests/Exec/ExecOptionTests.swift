@@ -4,6 +4,8 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
+@testable import SingleflightCLI
+
 extension ProcessSuites {
     @Suite("what exec can be asked for")
     struct ExecOptionTests {
@@ -52,6 +54,12 @@ extension ProcessSuites {
                 #expect(try await leader.result.status == 0)
                 // Nobody runs it: there is nothing to skip for.
                 #expect(try await stage.start(skipping).result.status == 3)
+                // Both runs are known afterwards, and that somebody went away from the first.
+                let last = try await stage.start(["last", "job", "--output", "json"]).result
+                let history = try JSONDecoder().decode(RunHistory.self, from: Data(last.output))
+                #expect(history.runs.map(\.status) == [3, 0])
+                #expect(history.runs.map(\.skips) == [0, 1])
+                #expect(history.runs.allSatisfy { $0.leader.contains(" sh") })
             }
         }
 
