@@ -42,7 +42,8 @@ struct KnownOutageTests {
     func underWay() async throws {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: Self.commandTimeout) { one, two in
-                let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(9), grace: .seconds(60)))
+                let lease = DistributedGroupConfiguration.Lease(duration: .seconds(9), grace: .seconds(60))
+                let configuration = DistributedGroupConfiguration(lease: lease)
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let gate = Gate()
