@@ -28,6 +28,7 @@ final class SlowLink: Sendable {
             // What lies in a socket's buffer has been acknowledged: on a real link it has not.
             .serverChannelOption(.socketOption(.so_rcvbuf), value: .init(Piece.bytes))
             .childChannelOption(.autoRead, value: false)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Piece.bytes))
             .childChannelInitializer { link.connect($0) }
             .bind(host: "127.0.0.1", port: 0).get()
@@ -48,6 +49,7 @@ final class SlowLink: Sendable {
     private func connect(_ client: any Channel) -> EventLoopFuture<Void> {
         ClientBootstrap(group: client.eventLoop)
             .channelOption(.autoRead, value: false)
+            .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Piece.bytes))
             .connect(unixDomainSocketPath: self.socketPath)
             .flatMapThrowing { server in
