@@ -15,7 +15,8 @@ fail() {
 finish() {
     local status=$?
     local process
-    for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
+    # One that is stopped hears of its end when it goes on.
+    for process in "${processes[@]}"; do kill "$process" 2>/dev/null && kill -CONT "$process" 2>/dev/null || true; done
     for process in "${processes[@]}"; do wait "$process" 2>/dev/null || true; done
     rm -rf "$folder"
     exit "$status"

@@ -55,7 +55,7 @@ extension ProcessSuites {
             ),
             Case("the folder", #"cd /usr && "$@" pwd"#),
             Case("the umask", #"umask 027; "$@" sh -c umask"#),
-            Case("limits", #"ulimit -n 200; ulimit -c 0; ulimit -t 900; "$@" sh -c 'ulimit -n; ulimit -c; ulimit -t'"#),
+            Case("limits", #"ulimit -n 900; ulimit -c 0; ulimit -t 900; "$@" sh -c 'ulimit -n; ulimit -c; ulimit -t'"#),
             Case("niceness", #"nice -n 3 "$@" nice"#),
             Case("ignored signals", [.flock, .exec], #"trap '' HUP USR1 QUIT; "$@" grep SigIgn /proc/self/status"#),
             Case(
