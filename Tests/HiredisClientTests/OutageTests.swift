@@ -91,7 +91,7 @@ struct OutageOfServerTests {
         let error = await #expect(throws: RedisClientError.self) { _ = try await client.send(RedisCommand("PING")) }
         let reason = error?.underlying.map { "\($0)" }
         #expect(reason?.contains("never started") == true)
-        #expect(await self.code(client) == .outage)
+        try await until("a refusal") { await self.code(client) == .outage }
         await client.shutdown()
     }
 }

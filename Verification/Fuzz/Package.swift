@@ -53,6 +53,7 @@ let package = Package(
                 "RESP/RESPScanner.swift",
                 "RESP/RESPValue.swift",
                 "Client/RedisClientError.swift",
+                "Client/RedisOrder.swift",
                 "RESP/RedisCommand.swift",
                 "RESP/RedisServerError.swift",
                 "Client/RedisTLS.swift",
