@@ -91,8 +91,12 @@ final class ExecStage: Sendable {
 
     /// Waits until a file, which a process that is not ours writes, holds exactly `text`.
     func untilFile(_ name: String, holds text: String) async throws {
-        try await until("\(name) to hold \(text)") {
-            (try? String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)) == text
+        func content() -> String? { try? String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8) }
+        do {
+            try await until("\(name) to hold \(text)") { content() == text }
+        } catch let error as WaitedTooLong {
+            Issue.record("\(name) holds \(content() ?? "nothing")")
+            throw error
         }
     }
 
