@@ -28,7 +28,7 @@ extension RESPValue {
         switch self {
         case .integer: .integer(number)
         case .array(let elements): .array(elements.map { $0.with(number) })
-        case .simpleString, .error, .bulk, .null: self
+        case .simpleString, .error, .bulk, .null, .tooLong: self
         }
     }
 }
