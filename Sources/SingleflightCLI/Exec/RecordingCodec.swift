@@ -42,7 +42,7 @@ package struct RecordingCodec: FlightCodec {
         var rest = bytes[...]
         guard let flags = rest.popFirst(), let status = rest.takeNumber(UInt32.self),
             let limit = rest.takeNumber(UInt32.self), let digest = rest.takeNumber(UInt64.self),
-            let nameLength = rest.popFirst(), nameLength <= rest.count
+            let nameLength = rest.popFirst(), nameLength <= 64, nameLength <= rest.count
         else { throw Malformed() }
         let name = Array(rest.prefix(Int(nameLength)))
         rest = rest.dropFirst(Int(nameLength))
