@@ -68,6 +68,28 @@ struct CircleTests {
         await self.cluster.expectNothingLeft(a)
     }
 
+    @Test("a call that only follows closes no circle either")
+    func following() async throws {
+        let a = try self.cluster.process("a")
+        let group = a.group
+        let second = try DistributedGroup<String, String>("group", store: a.store, configuration: .test)
+        let own = try await group.value("key") { _ in Self.refusal(await second.follow("key")) }
+        #expect(own == "reentrantCall key: []")
+        let inner = Gate("the inner operation")
+        let outer = Task {
+            await group.run("a") { _ in
+                try await group.value("b") { _ in
+                    await inner.wait()
+                    return Self.refusal(await group.follow("a"))
+                }
+            }
+        }
+        await inner.untilArrived()
+        inner.open()
+        #expect(try await outer.value.completion().result.get() == #"reentrantCall a: []"#)
+        await self.cluster.expectNothingLeft(a)
+    }
+
     @Test("an operation that only other processes wait for may not ask for its own key either")
     func abandoned() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))

@@ -237,10 +237,20 @@ package final class GroupCore: Sendable {
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
         let path = FlightPath.current
         guard !path.isOutside, self.observed == nil else { return await self.run(key, call, feed, operation) }
+        return await self.waiting(for: key, inside: path, call) { await self.run(key, call, feed, operation) }
+    }
+
+    /// A call from inside of an operation, unless it would wait for itself.
+    private func waiting(
+        for key: FlightKey,
+        inside path: FlightPath,
+        _ call: GroupCall,
+        _ body: () async -> Outcome<ErasedValue>
+    ) async -> Outcome<ErasedValue> {
         switch self.context.wait(for: key, on: path) {
         case .success(let wait):
             defer { wait.end() }
-            return await self.run(key, call, feed, operation)
+            return await body()
         case .failure(let error):
             return call.end(.canceled(.refused(error)))
         }
@@ -307,6 +317,12 @@ package final class GroupCore: Sendable {
     func follow(_ key: FlightKey, waitingAtMost limit: Duration?) async -> Outcome<ErasedValue> {
         let call = self.call(key, waitingAtMost: limit, unavailable: .fail)
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
+        let path = FlightPath.current
+        guard !path.isOutside, self.observed == nil else { return await self.following(key, call) }
+        return await self.waiting(for: key, inside: path, call) { await self.following(key, call) }
+    }
+
+    private func following(_ key: FlightKey, _ call: GroupCall) async -> Outcome<ErasedValue> {
         switch self.follow(key, call) {
         case .waits(let wait):
             let timer = wait.begin(nil)
