@@ -5,7 +5,8 @@ import Synchronization
 extension FlightDriver: ProgressSource {
     /// The work says how far it is.
     ///
-    /// Readers here are told at once; the next renewal, which comes earlier for it, tells the store and other processes.
+    /// Readers here are told at once. The next renewal, which comes earlier for it, tells the store and other
+    /// processes.
     package func report(_ progress: FlightProgress) {
         let progress = progress.shortened
         self.step(.progressed) { state in

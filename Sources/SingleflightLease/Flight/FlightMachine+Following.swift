@@ -69,7 +69,7 @@ package struct Following: Sendable {
         var unansweredSince: LeaseInstant?
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
-        /// The leader was lost, and this process cannot lead on: until then the processes that can are left the time to.
+        /// The leader was lost, and this process cannot lead on: until then it leaves that to the processes that can.
         var leftToOthersUntil: LeaseInstant?
         var backoff: RetryDelay
     }

@@ -541,8 +541,8 @@ package struct Leading: Sendable {
     private mutating func shutDown() -> [FlightAction] {
         switch self.state {
         case .confirming:
-            // The release that is under way keeps the lease if a process elsewhere waits, and that process must not have
-            // to wait for the lease's expiry.
+            // The release that is under way keeps the lease if a process elsewhere waits. That process must not have to
+            // wait for the lease's expiry.
             self.state = .ended
             return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
         case .leading(let leading):
