@@ -1,4 +1,4 @@
-/// One flight, as a value: who has subscribed, who is suspended, and how it ended. It does no I/O and calls nobody.
+/// One flight, as a value: its subscribers, those suspended among them, and its end. It does no I/O and calls nobody.
 ///
 ///     computing ──complete / cancel / leader left / last subscriber left──▶ finished
 ///
@@ -109,7 +109,7 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
         }
     }
 
-    /// Somebody who waits got a higher priority. Returns the work that must be raised to it.
+    /// A subscriber got a higher priority. Returns the work that must be raised to it.
     @inlinable
     mutating func raise(to priority: UInt8) -> Work? {
         switch self.phase {
@@ -124,7 +124,7 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
 
     @usableFromInline
     struct LeaveAction {
-        /// Who must be resumed empty-handed.
+        /// The caller that must be resumed empty-handed.
         @usableFromInline let waiter: Waiter?
         /// What nobody waits for any more, and must be told so.
         @usableFromInline let abandoned: Work?

@@ -3,9 +3,9 @@ public import Synchronization
 extension Group {
     /// The right and the duty to bring one flight to an end.
     ///
-    /// For work that is scheduled by hand: whoever gets a leader from ``Group/entry(_:)`` computes the value wherever
-    /// it likes and calls ``complete(_:)``. If the last reference to a leader goes away before, everybody who waits
-    /// gets ``Cancellation/leaderLeft`` and the key is free again: nobody hangs.
+    /// For work that is scheduled by hand: a caller that gets a leader from ``Group/entry(_:)`` computes the value
+    /// wherever it likes and calls ``complete(_:)``. If the last reference to a leader goes away before, everybody who
+    /// waits gets ``Cancellation/leaderLeft`` and the key is free again: nobody hangs.
     ///
     /// Safe to use from any thread. Handlers and waiting callers run outside of all locks.
     public final class Leader: Sendable {

@@ -5,7 +5,8 @@ public enum CancellationPolicy: Sendable, Hashable {
     /// The operation runs in a task of its own, and is canceled when the last caller has left. The default.
     case whenAbandoned
 
-    /// The operation runs in a task of its own, to its end, whoever leaves. Callers may join it even when nobody waits.
+    /// The operation runs in a task of its own, to its end, also when callers leave. Callers may join it even when
+    /// nobody waits.
     case never
 
     /// The operation runs in the task of the caller that starts it, and is canceled with that caller.

@@ -4,7 +4,8 @@
 /// Verification/Mutants/bugs.txt; docs/reliability.md tells how each is caught.
 package enum Planted {
     #if PLANTED_BUGS
-        // Set before anything runs, by the one thread of a simulation.
+        // Unsafe, as a lock would slow down each of the points, and safe: it is written once, before the first
+        // simulation begins, and only read from then on.
         nonisolated(unsafe) private static var name = ""
 
         /// Whether the bug of this name is on.

@@ -80,7 +80,7 @@ package struct Seats<Waiter: Sendable>: Sendable {
         return true
     }
 
-    /// Frees a seat, and returns who sat there; nil if the seat is no longer its own.
+    /// Frees a seat, and returns its occupant; nil if the seat is another's by now.
     @inlinable
     package mutating func vacate(_ id: SeatID) -> Occupant? {
         guard self.contains(id) else { return nil }

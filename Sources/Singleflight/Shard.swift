@@ -81,7 +81,7 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    /// Whoever finds its own subscription gone was removed by its cancellation handler or by a call to `leave`.
+    /// A caller that finds its own subscription gone was removed by its cancellation handler or by a call to `leave`.
     @inlinable
     static var reasonOfGone: Cancellation {
         Task.isCancelled ? .callerCanceled : .left

@@ -4,7 +4,7 @@ enum Work: Sendable {
     /// The task that runs the operation.
     case task(Task<Void, Never>)
 
-    /// Whoever scheduled the work by hand wants to know when nobody waits any more.
+    /// The work is scheduled by hand: called when nobody waits any more.
     case handler(@Sendable () -> Void)
 
     /// Nobody waits any more.

@@ -7,7 +7,7 @@ package final class FlightContext: Sendable {
     let store: any LeaseStore
     let terms: FlightTerms
     let coder: PayloadCoder<ErasedValue>
-    /// What everybody gets whose operation ran longer than a flight may.
+    /// The outcome of a flight whose operation ran longer than a flight may.
     let tooLong: StoredOutcome
     let runtime: FlightRuntime
     /// How many callers of this process may wait for one key beside the one that began the flight.

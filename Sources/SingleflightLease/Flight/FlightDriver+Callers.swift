@@ -118,7 +118,7 @@ extension FlightDriver {
         self.carryOut(effects)
     }
 
-    /// Ends the flight for this process if nobody is left here who waits for it.
+    /// Ends the flight for this process if no caller is left here that waits for it.
     private func abandonIfDeserted(_ now: LeaseInstant, _ state: inout State) {
         let remaining = Planted.bug("one-that-leaves-ends-it-for-all") ? 0 : state.seats.occupied
         guard case .none = state.ending, state.isOpen, remaining == 0 else { return }
@@ -236,7 +236,7 @@ extension FlightDriver {
         state.deciding = []
     }
 
-    /// Calls `handler` once it is known who leads; at once if it is known already.
+    /// Calls `handler` with what this process is in the flight, once that is known; at once if it is known already.
     package func onDecision(_ handler: @escaping @Sendable (LocalDecision) -> Void) {
         let decision = self.state.withLock { state in
             if state.decision == nil { state.deciding.append(handler) }

@@ -1,11 +1,12 @@
 import Singleflight
 import Synchronization
 
-/// How far a flight's work is, for those who want to know here and elsewhere.
+/// How far a flight's work is, for readers here and elsewhere.
 extension FlightDriver: ProgressSource {
     /// The work says how far it is.
     ///
-    /// Those who wait here are told; the next renewal, which comes earlier for it, tells the store and those elsewhere.
+    /// Readers here are told at once. The next renewal, which comes earlier for it, tells the store and other
+    /// processes.
     package func report(_ progress: FlightProgress) {
         let progress = progress.shortened
         self.step(.progressed) { state in

@@ -46,7 +46,7 @@ package final class FlightDriver: Sendable {
         var seats = Seats<FlightWaiter>()
         /// Whether callers may join.
         var isOpen = true
-        /// The highest priority known of those who wait.
+        /// The highest priority known of the callers that wait.
         var priority: UInt8
         var ending = Ending.none
         var isShared = false
@@ -261,7 +261,8 @@ package final class FlightDriver: Sendable {
         case .replied(.success(.enter(.follow)), _):
             // A caller that wanted to lead by hand waits now, and does not know how to take over.
             state.isByHand = false
-            if state.token != nil { state.effects.append(.listenAgain) }
+            // A process that led before stopped waiting then: it registers anew, as one that waits.
+            if state.token != nil { state.effects.append(.listen) }
             self.decide(.follows, &state)
         case .replied(.success(.renew(.renewed)), _):
             state.storedProgress = state.sentProgress
@@ -342,8 +343,6 @@ package final class FlightDriver: Sendable {
             }
         case .stopWaiting(let registration):
             registration.stopWaiting()
-        case .listenAgain:
-            self.listen()
         case .wake(let deadline, let serial, let obsolete):
             self.schedule(deadline, serial, instead: obsolete)
         case .begin(let operation, let token):

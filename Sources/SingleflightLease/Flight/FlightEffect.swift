@@ -7,13 +7,11 @@ package import Singleflight
 enum FlightEffect: Sendable {
     /// Tell the observer.
     indirect case observe(ObservedStep)
-    /// Hear of the key from now on.
+    /// Hear of the key from now on, as a process that waits.
     case listen
     indirect case send(FlightRequest, LeaseRequest)
     /// The registration is no reason any more to keep this process among the flight's waiters.
     case stopWaiting(InboxRegistration)
-    /// This process waits for a flight that it led before: it is among the flight's waiters again.
-    case listenAgain
     /// Schedule the flight's one timer, instead of the one before.
     case wake(at: LeaseInstant, serial: UInt64, instead: LeaseTimer?)
     case begin(any FlightOperation, LeaseToken?)

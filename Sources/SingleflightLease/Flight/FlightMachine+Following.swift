@@ -50,7 +50,7 @@ package struct Following: Sendable {
         /// No repetition after this time, and no waiting for the reply to one. No sending is to be carried out later.
         var giveUpAt: LeaseInstant
         var isAbandoned = false
-        /// Announcements that came before the reply which says whom to follow.
+        /// Announcements that came before the reply which names the flight to follow.
         var early: [Announcement] = []
         /// Whether the inbox had a gap: what the reply says may have been overtaken by news that is lost.
         var mayHaveMissedNews = false
@@ -69,14 +69,14 @@ package struct Following: Sendable {
         var unansweredSince: LeaseInstant?
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
-        /// The leader was lost, and this process cannot lead on: until then those who can are left the time to.
+        /// The leader was lost, and this process cannot lead on: until then it leaves that to the processes that can.
         var leftToOthersUntil: LeaseInstant?
         var backoff: RetryDelay
     }
 
     private struct Confirming {
         var grant: Grant
-        /// The flight that is asked about: the one that was waited for, or who took over from it.
+        /// The flight that is asked about: the one that was waited for, or its latest takeover.
         var asked: LeaseToken
     }
 
@@ -257,7 +257,7 @@ package struct Following: Sendable {
             switch reply {
             case .success(.lead(let attempt)):
                 guard now < self.terms.deadline(sentAt: entering.sentAt) else {
-                    // The reply was so long under way that the lease may be over: it is not worth leading under it.
+                    // The reply took too long: the lease may be over by now, and leading under it is not worth it.
                     entering.mayHaveExecuted = true
                     return .actions(
                         self.giveUpEntering(
@@ -275,7 +275,7 @@ package struct Following: Sendable {
                 )
                 if let expired = entering.expired {
                     // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if
-                    // this is a takeover: it may be one from somebody who came too late, too, and has gone away again.
+                    // this is a takeover: the process taken over from may itself have come too late, and given up.
                     return .actions(self.confirm(Confirming(grant: grant, asked: expired)))
                 }
                 self.state = .granted
@@ -309,11 +309,7 @@ package struct Following: Sendable {
             }
         case .ended:
             // The callers were told in the meantime: what the store granted is handed back.
-            switch reply {
-            case .success(.lead): return .actions([.send(.release(token, self.terms.releaseModeOnShutdown))])
-            case .success(.follow(let leader, _)): return .actions([.send(.leave(leader))])
-            case .success(.reuse), .success(.late), .failure: return .actions([])
-            }
+            return .actions(HandingBack.answeredLate(reply, to: token, self.terms.releaseModeOnShutdown))
         case .idle, .waiting, .confirming, .recovering, .granted:
             return .actions([])
         }
@@ -328,10 +324,10 @@ package struct Following: Sendable {
     /// and the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
     private mutating func handBack(_ entering: Entering) -> [FlightAction] {
         guard entering.isSent || entering.mayHaveExecuted else { return [] }
-        self.debt = self.debt(of: entering)
+        let debt = self.debt(of: entering)
+        self.debt = debt
         self.isReleasing = true
-        // In this order on one connection: whoever hears of the second knows of the first.
-        return [.send(.leave(entering.token)), .send(.release(entering.token, self.terms.releaseModeOnShutdown))]
+        return debt.handBack
     }
 
     private func debt(of entering: Entering) -> HandingBack.Debt {
@@ -407,7 +403,7 @@ package struct Following: Sendable {
 
     // MARK: - Waiting
 
-    /// Waits for whoever leads now, and asks at once: what was announced before this process knew is lost.
+    /// Waits for the flight that leads now, and asks at once: what was announced before this process knew is lost.
     package mutating func join(_ leader: LeaseToken, remaining: Duration, now: LeaseInstant) -> [FlightAction] {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         return self.poll(Waiting(token: leader, leaseEnd: leaseEnd, backoff: self.terms.followerBackoff), now: now)
@@ -423,8 +419,8 @@ package struct Following: Sendable {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         let backoff = self.terms.followerBackoff
         if let expired = entering.expired {
-            // Whoever leads now took over, or the flight that was waited for ended in the meantime, perhaps with a
-            // result.
+            // Another process leads now. Either it took over from the flight that was waited for, or that flight has
+            // ended, perhaps with a result: the store is asked about that flight first.
             return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff), now: now)
         }
         let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
@@ -491,8 +487,7 @@ package struct Following: Sendable {
                 return self.poll(waiting, now: now)
             }
             if Planted.bug("reconnected-inbox-ignored") { return [] }
-            // Every flight of every process hears of a reconnect at once: the questions are spread over a moment.
-            return [.wake(at: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))]
+            return [.wake(at: now.afterReconnect(using: &generator))]
         case .entering(var entering):
             entering.mayHaveMissedNews = true
             self.state = .entering(entering)
@@ -502,7 +497,7 @@ package struct Following: Sendable {
         }
     }
 
-    /// - Parameter mayEnd: whether the flight is to end if its leader is lost, whoever could take over.
+    /// - Parameter mayEnd: whether the flight is to end if its leader is lost, even if another process could take over.
     private mutating func poll(_ waiting: Waiting, mayEnd: Bool = false, now: LeaseInstant) -> [FlightAction] {
         var waiting = waiting
         if waiting.isPolling {
@@ -700,7 +695,7 @@ package struct Following: Sendable {
         case .idle, .recovering:
             return self.end(with: .shutDown)
         case .entering(let entering):
-            // Should the lease be granted after all, whoever waits for it must not wait for its expiry.
+            // Should the lease be granted after all, no other process must have to wait for its expiry.
             return self.handBack(entering) + self.end(with: .shutDown, unless: entering.isAbandoned)
         case .waiting(let waiting):
             return [.send(.leave(waiting.token))] + self.end(with: .shutDown)
@@ -719,12 +714,12 @@ package struct Following: Sendable {
 
     // MARK: - Delays
 
-    /// By then those who can have asked, and entered; the store still knows of the lease.
+    /// By then every process that can take over has asked, and entered; the store still knows of the lease.
     private var timeToTakeOver: Duration {
         min(self.terms.pollSpread + self.terms.commandTimeout, self.terms.lease.grace / 2)
     }
 
-    /// A lease that was not renewed is asked about just after its end, but not by all who wait at the same instant.
+    /// A lease that was not renewed is asked about just after its end, but not by all followers at the same instant.
     private func pollTime(leaseEnd: LeaseInstant, using generator: inout some RandomNumberGenerator) -> LeaseInstant {
         // One millisecond more than the store said: it counts in whole milliseconds, and too early a question is one
         // too many.

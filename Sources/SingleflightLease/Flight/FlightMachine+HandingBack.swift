@@ -34,6 +34,30 @@ package struct HandingBack: Sendable {
             self.endsAt = endsAt
             self.isRepeated = isRepeated
         }
+
+        /// Takes this process off the waiters, and releases the lease, whichever the request led to.
+        ///
+        /// In this order on one connection: a process that hears of the release finds this one off the waiters.
+        var handBack: [FlightAction] {
+            [.send(.leave(self.token)), .send(.release(self.token, self.mode))]
+        }
+    }
+
+    /// What the store granted to a request that is not wanted any more is handed back.
+    ///
+    /// - Parameters:
+    ///   - token: the token that the request was sent with.
+    ///   - mode: how to release a lease.
+    static func answeredLate(
+        _ reply: Result<EnterReply, LeaseStoreError>,
+        to token: LeaseToken,
+        _ mode: ReleaseRequest.Mode
+    ) -> [FlightAction] {
+        switch reply {
+        case .success(.lead): [.send(.release(token, mode))]
+        case .success(.follow(let leader, _)): [.send(.leave(leader))]
+        case .success(.reuse), .success(.late), .failure: []
+        }
     }
 
     private enum State {
@@ -82,12 +106,12 @@ package struct HandingBack: Sendable {
         case .replied(let reply, .enter): self.entered(reply.as(EnterRequest.self))
         case .heard(.resumed): self.inboxResumed(now: now, using: &generator)
         case .heard(.shuttingDown): self.shutDown()
-        case .timer: self.timerFired(now: now)
+        case .timer: self.timerFired()
         case .replied, .heard, .start, .operationEnded, .progressed, .leaderLeft, .offered, .abandoned: []
         }
     }
 
-    private mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+    private mutating func timerFired() -> [FlightAction] {
         switch self.state {
         case .waiting: self.release()
         case .releasing, .ended: []
@@ -96,8 +120,7 @@ package struct HandingBack: Sendable {
 
     private mutating func release() -> [FlightAction] {
         self.state = .releasing(mustRepeat: false)
-        // In this order on one connection: whoever hears of the second knows of the first.
-        return [.send(.leave(self.debt.token)), .send(.release(self.debt.token, self.debt.mode))]
+        return self.debt.handBack
     }
 
     private mutating func released(
@@ -135,19 +158,16 @@ package struct HandingBack: Sendable {
         case (.releasing, .success(.lead)):
             self.state = .releasing(mustRepeat: true)
             return []
-        case (_, .success(.follow(let leader, _))):
-            return [.send(.leave(leader))]
-        case (.ended, .success(.lead)):
-            return [.send(.release(self.debt.token, self.debt.mode))]
-        case (_, .success(.reuse)), (_, .success(.late)), (_, .failure):
-            return []
+        case (.ended, .success(.lead)), (_, .success(.follow)), (_, .success(.reuse)), (_, .success(.late)),
+            (_, .failure):
+            return Self.answeredLate(reply, to: self.debt.token, self.debt.mode)
         }
     }
 
     /// The store can be reached again.
     private func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> [FlightAction] {
         switch self.state {
-        case .waiting: [.wake(at: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))]
+        case .waiting: [.wake(at: now.afterReconnect(using: &generator))]
         case .releasing, .ended: []
         }
     }

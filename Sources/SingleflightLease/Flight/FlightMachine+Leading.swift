@@ -281,10 +281,7 @@ package struct Leading: Sendable {
     ) -> [FlightAction] {
         switch self.state {
         case .leading(var leading):
-            leading.nextRenewal = min(
-                leading.nextRenewal,
-                now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator))
-            )
+            leading.nextRenewal = min(leading.nextRenewal, now.afterReconnect(using: &generator))
             self.state = .leading(leading)
             return [self.wake(leading)]
         case .confirming, .completing, .ended:
@@ -351,7 +348,7 @@ package struct Leading: Sendable {
         }
     }
 
-    /// Whoever was to bring the result goes away, or ends the flight for everybody for a reason.
+    /// The caller that leads by hand goes away, or ends the flight for all callers for a reason.
     private mutating func leaderLeft(reason: String?) -> [FlightAction] {
         switch self.state {
         case .leading(let leading):
@@ -370,7 +367,7 @@ package struct Leading: Sendable {
 
     // MARK: - Being abandoned
 
-    /// The last local caller left. The work goes on only for those who wait elsewhere.
+    /// The last local caller left. The work goes on only for callers elsewhere.
     private mutating func abandoned() -> [FlightAction] {
         switch self.state {
         case .leading(var leading):
@@ -544,8 +541,8 @@ package struct Leading: Sendable {
     private mutating func shutDown() -> [FlightAction] {
         switch self.state {
         case .confirming:
-            // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its
-            // expiry.
+            // The release that is under way keeps the lease if a process elsewhere waits. That process must not have to
+            // wait for the lease's expiry.
             self.state = .ended
             return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
         case .leading(let leading):

@@ -69,7 +69,7 @@ package struct Regaining: Sendable {
 
     // MARK: - What happens
 
-    /// What to do after an event; who leads now is for ``Leading`` and ``Following``.
+    /// What to do after an event; a lease is for ``Leading``, another process's lease for ``Following``.
     package enum Step: Sendable {
         case actions([FlightAction])
         case lead(Following.Grant)
@@ -143,11 +143,7 @@ package struct Regaining: Sendable {
     /// Nobody waits for the answer any more.
     private func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
         guard self.isFinal else { return [] }
-        switch reply {
-        case .success(.lead): return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
-        case .success(.follow(let leader, _)): return [.send(.leave(leader))]
-        case .success(.reuse), .success(.late), .failure: return []
-        }
+        return HandingBack.answeredLate(reply, to: self.token, self.terms.releaseModeOnShutdown)
     }
 
     // MARK: - Asking again
@@ -203,7 +199,7 @@ package struct Regaining: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         guard case .waiting = self.state else { return [] }
-        self.state = .waiting(until: now.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator)))
+        self.state = .waiting(until: now.afterReconnect(using: &generator))
         return [self.wake]
     }
 
@@ -220,12 +216,11 @@ package struct Regaining: Sendable {
     /// No lease can be had in time: a result is told without the store's word; without a result there is none to be
     /// had.
     private mutating func giveUp(because error: LeaseStoreError) -> [FlightAction] {
-        let unavailable = error
         guard self.isWorking else {
-            return self.end(.led(self.loss.token, .unverified(unavailable), attempt: self.loss.attempt))
+            return self.end(.led(self.loss.token, .unverified(error), attempt: self.loss.attempt))
         }
         let stops = self.stopWork(.leaseLost)
-        return stops + self.end(.unavailable(unavailable))
+        return stops + self.end(.unavailable(error))
     }
 
     private mutating func leaderLeft(reason: String?) -> [FlightAction] {
@@ -251,15 +246,15 @@ package struct Regaining: Sendable {
 
     /// The request may have been carried out without our knowing, or may yet be: what it led to is handed back.
     private mutating func end(_ end: FlightEnd?) -> [FlightAction] {
-        var actions: [FlightAction] = end.map { [.tell($0)] } ?? []
+        let actions: [FlightAction] = end.map { [.tell($0)] } ?? []
         var mayBeGranted = self.mayHaveExecuted
         if case .asking = self.state { mayBeGranted = true }
         self.state = .ended
         guard mayBeGranted else { return actions }
-        self.debt = self.possibleDebt
+        let debt = self.possibleDebt
+        self.debt = debt
         self.isReleasing = true
-        actions += [.send(.leave(self.token)), .send(.release(self.token, self.terms.releaseModeOnShutdown))]
-        return actions
+        return actions + debt.handBack
     }
 
     private var possibleDebt: HandingBack.Debt {

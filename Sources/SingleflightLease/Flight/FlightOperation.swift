@@ -43,7 +43,7 @@ package struct OperationState<Waiting, Work> {
         return Planted.bug("begun-before-it-waits-forgotten") ? nil : self.start
     }
 
-    /// The work is to run, or never will. Answers who waits for that.
+    /// The work is to run, or never will. Answers the work that waits for that.
     package mutating func decide(_ start: OperationStart) -> Waiting? {
         guard self.start == nil else { return nil }
         self.start = start

@@ -50,12 +50,12 @@ package struct FlightTerms: Hashable, Sendable {
         self.progressInterval = progressInterval
     }
 
-    /// Outcomes are kept for at least so long.
+    /// Outcomes are kept for at least `time`.
     package mutating func retain(atLeast time: Duration) {
         self.lease.retention = max(self.lease.retention, time)
     }
 
-    /// Followers ask about a lease that was not renewed within so long after its end, not all at the same instant.
+    /// Followers ask about a lease that was not renewed within this time after its end, not all at the same instant.
     package var pollSpread: Duration { min(.milliseconds(500), self.lease.duration / 10) }
 
     /// How often a follower may enter again because the store lost the flight.
@@ -102,6 +102,15 @@ package struct FlightTerms: Hashable, Sendable {
         case .failure: self.reuseFailures
         case .canceled: .zero
         }
+    }
+}
+
+extension LeaseInstant {
+    /// When to ask the store after the inbox is connected again.
+    ///
+    /// Every flight of every process hears of a reconnect at once: the questions are spread over 50 ms.
+    func afterReconnect(using generator: inout some RandomNumberGenerator) -> LeaseInstant {
+        self.advanced(by: .jitter(upTo: .milliseconds(50), using: &generator))
     }
 }
 

@@ -169,7 +169,7 @@ extension DistributedGroup {
 
         /// How far the work is, beside the outcome; empty where there was no flight to join.
         ///
-        /// The sequence and its iterators hold the subscriber: whoever reads waits for the flight.
+        /// The sequence and its iterators hold the subscriber: reading counts as waiting for the flight.
         public var progress: FlightProgressUpdates { self.core.progress }
 
         /// Stops waiting: every task that waits for the outcome gets `Cancellation.left`, also later.

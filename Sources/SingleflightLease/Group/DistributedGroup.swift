@@ -161,7 +161,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// one of the two: a caller that gets no flight is given a subscriber whose outcome says at once why. That is so if
     /// the group refuses the caller, if its task is canceled, if an earlier result is reused, and if the store cannot
     /// be asked and the policy is ``UnavailablePolicy/fail``; under ``UnavailablePolicy/runLocally`` it leads without a
-    /// lease, or joins whoever does in this process.
+    /// lease, or joins the caller that does in this process.
     ///
     /// Handles and callers of ``run(_:waitingAtMost:unavailable:operation:)`` join the same flights. Should the leader
     /// be lost under ``LeaderLossPolicy/takeOver(attempts:)``, only a process that has a caller with an operation can

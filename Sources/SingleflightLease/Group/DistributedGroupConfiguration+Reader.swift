@@ -14,7 +14,8 @@
         /// | `results.retention`, `results.reuse`, `results.reuseFailures` | seconds |
         /// | `limits.flight`, `limits.progressInterval` | seconds |
         /// | `limits.waitersPerKey` | callers |
-        /// | `unavailable`, `results.undecodable` | `runLocally` or `fail` |
+        /// | `unavailable` | `runLocally`, `runLocallyEvenIfRefused` or `fail` |
+        /// | `results.undecodable` | `runLocally` or `fail` |
         /// | `mode` | `coalesce` or `observe` |
         ///
         /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration`` that

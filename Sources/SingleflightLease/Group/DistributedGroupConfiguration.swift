@@ -39,7 +39,7 @@ public enum LostLeasePolicy: Hashable, Sendable {
     /// callers here get the result, within a command timeout of its end. Under ``UnavailablePolicy/fail`` it is
     /// canceled at its lease's end.
     ///
-    /// Two operations may run at a time: this leader's and that of whoever took the lease meanwhile.
+    /// Two operations may run at a time: this leader's, and that of the process that took the lease meanwhile.
     case leadAgain
     /// The operation is canceled as soon as its lease is lost, or may be. Everybody is told so.
     case cancel

@@ -15,7 +15,7 @@ package struct GroupCall: Sendable {
     /// Told of the call, if somebody wants to know.
     var observer: CallObserver?
 
-    /// The same, of whom nobody is told.
+    /// The same call, without an observer.
     var unobserved: GroupCall {
         var copy = self
         copy.observer = nil

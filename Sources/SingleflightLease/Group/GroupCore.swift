@@ -8,7 +8,7 @@ package final class GroupCore: Sendable {
     package typealias Operation = @Sendable @concurrent (Flight<FlightKey>) async throws -> ErasedValue
     /// Makes the work of a call: for the flight that it belongs to, and for what an observing group takes the call for.
     package typealias WorkMaker = (FlightDriver, ObservedCall?) -> any FlightOperation
-    /// Makes whoever hears of a flight of this key and kind.
+    /// Makes the observer of a flight of this key and kind.
     package typealias Watch = @Sendable (FlightKey, FlightDriver.Kind) -> any FlightObserving
 
     /// The durations and rules that the group was made with.
@@ -23,7 +23,7 @@ package final class GroupCore: Sendable {
     private let followed = FlightIndex()
     /// What would have been coalesced, in a group that only observes.
     private let observed: ObservedFlights?
-    /// Who hears of each flight in a simulation.
+    /// Makes the observer of each flight, in a simulation only.
     private let watch: Watch?
 
     /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration``.
@@ -130,21 +130,14 @@ package final class GroupCore: Sendable {
     ///
     /// - Parameters:
     ///   - isByHand: whether the caller brings a flight that it starts to its end by hand.
-    ///   - observer: who hears of a flight that the caller starts.
+    ///   - observer: what hears of a flight that the caller starts.
     package func join(
         _ key: FlightKey,
         isByHand: Bool,
         observer: @autoclosure () -> (any FlightObserving)?
     ) -> Entrance {
         self.join(key, self.flights) {
-            FlightDriver(
-                key,
-                .leased(canTakeOver: !isByHand),
-                self.context,
-                in: self.flights,
-                isByHand: isByHand,
-                observer: self.watch?(key, .leased(canTakeOver: !isByHand)) ?? observer()
-            )
+            self.flight(key, .leased(canTakeOver: !isByHand), in: self.flights, isByHand: isByHand, observer())
         }
     }
 
@@ -155,15 +148,25 @@ package final class GroupCore: Sendable {
         let isEndless = isByHand || Planted.bug("local-run-without-end")
         let kind = FlightDriver.Kind.alone(longest: isEndless ? nil : self.context.terms.maximumFlight, .degraded)
         return self.join(key, self.localRuns) {
-            FlightDriver(
-                key,
-                kind,
-                self.context,
-                in: self.localRuns,
-                isByHand: isByHand,
-                observer: self.watch?(key, kind)
-            )
+            self.flight(key, kind, in: self.localRuns, isByHand: isByHand)
         }
+    }
+
+    private func flight(
+        _ key: FlightKey,
+        _ kind: FlightDriver.Kind,
+        in index: FlightIndex? = nil,
+        isByHand: Bool,
+        _ observer: @autoclosure () -> (any FlightObserving)? = nil
+    ) -> FlightDriver {
+        FlightDriver(
+            key,
+            kind,
+            self.context,
+            in: index,
+            isByHand: isByHand,
+            observer: self.watch?(key, kind) ?? observer()
+        )
     }
 
     private func join(_ key: FlightKey, _ index: FlightIndex, make: () -> FlightDriver) -> Entrance {
@@ -352,14 +355,7 @@ package final class GroupCore: Sendable {
             return self.entrance(joined, key)
         }
         return self.join(key, self.followed) {
-            FlightDriver(
-                key,
-                .following,
-                self.context,
-                in: self.followed,
-                isByHand: false,
-                observer: self.watch?(key, .following) ?? observer()
-            )
+            self.flight(key, .following, in: self.followed, isByHand: false, observer())
         }
     }
 
@@ -377,8 +373,7 @@ package final class GroupCore: Sendable {
 
     /// A flight of one caller, without a lease.
     private func observedFlight(_ key: FlightKey, isByHand: Bool) -> FlightDriver {
-        let kind = FlightDriver.Kind.alone(longest: nil, .observed)
-        return FlightDriver(key, kind, self.context, isByHand: isByHand, observer: self.watch?(key, kind))
+        self.flight(key, .alone(longest: nil, .observed), isByHand: isByHand)
     }
 
     // MARK: - Handles
@@ -387,7 +382,7 @@ package final class GroupCore: Sendable {
     func entry(_ key: FlightKey, unavailable: UnavailablePolicy? = nil) async -> EntryCore {
         let call = self.call(key, unavailable: unavailable)
         if Task.isCancelled {
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.callerCanceled), call.observer))
+            return .settled(.canceled(.callerCanceled), call)
         }
         switch self.enter(key, call) {
         case .undecided(let wait): return self.entered(wait, await wait.driver.decision())
@@ -397,7 +392,7 @@ package final class GroupCore: Sendable {
 
     /// What entering comes to at once.
     package enum EntryStep: Sendable {
-        /// ``GroupCore/entered(_:_:)`` tells what the caller is, as soon as it is known who leads.
+        /// ``GroupCore/entered(_:_:)`` tells what the caller is, as soon as the store has answered.
         case undecided(CallWait)
         case decided(EntryCore)
     }
@@ -410,8 +405,7 @@ package final class GroupCore: Sendable {
             // Waiting begins where the outcome is asked for.
             case .success(let wait): wait.end()
             case .failure(let error):
-                let refused = SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer)
-                return .decided(.subscriber(refused))
+                return .decided(.settled(.canceled(.refused(error)), call))
             }
         }
         if let observed {
@@ -423,7 +417,7 @@ package final class GroupCore: Sendable {
         }
         switch self.join(key, isByHand: true, observer: call.observer?.flight()) {
         case .refused(let error):
-            return .decided(.subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), call.observer)))
+            return .decided(.settled(.canceled(.refused(error)), call))
         case .joined(let driver, let seat, let isStarter):
             if isStarter { driver.begin(nil) }
             return .undecided(CallWait(driver, seat, call.starting(isStarter)))
@@ -432,7 +426,8 @@ package final class GroupCore: Sendable {
 
     /// What a caller that works by hand is.
     ///
-    /// - Parameter decision: who leads; `nil` if the caller's task was canceled before that was known.
+    /// - Parameter decision: what this process is in the flight; `nil` if the caller's task was canceled before that
+    ///   was known.
     package func entered(_ wait: CallWait, _ decision: LocalDecision?) -> EntryCore {
         let (driver, seat, call) = (wait.driver, wait.seat, wait.call)
         switch decision {
@@ -443,8 +438,7 @@ package final class GroupCore: Sendable {
         case .over(.some(let error)):
             driver.leave(seat)
             guard call.unavailable.runsLocally(after: error) else {
-                let outcome = call.unavailable(because: error)
-                return .subscriber(SubscriberCore(key: driver.key, settled: outcome, call.observer))
+                return .settled(call.unavailable(because: error), call)
             }
             return self.entryWithoutLease(driver.key, call)
         case nil:
@@ -452,14 +446,14 @@ package final class GroupCore: Sendable {
             // it.
             if call.isStarter, !Planted.bug("canceled-entry-leads-on") { driver.leaderLeaves() }
             driver.leave(seat)
-            return .subscriber(SubscriberCore(key: driver.key, settled: .canceled(.callerCanceled), call.observer))
+            return .settled(.canceled(.callerCanceled), call)
         }
     }
 
     private func entryWithoutLease(_ key: FlightKey, _ before: GroupCall) -> EntryCore {
         switch self.joinLocalRun(key, isByHand: true) {
         case .refused(let error):
-            return .subscriber(SubscriberCore(key: key, settled: .canceled(.refused(error)), before.observer))
+            return .settled(.canceled(.refused(error)), before)
         case .joined(let driver, let seat, let isStarter):
             let call = before.starting(isStarter)
             guard isStarter else { return .subscriber(SubscriberCore(driver, seat, call)) }

@@ -5,6 +5,11 @@ import Synchronization
 package enum EntryCore: Sendable {
     case leader(LeaderCore)
     case subscriber(SubscriberCore)
+
+    /// A caller that gets no place in a flight: its outcome is known.
+    static func settled(_ outcome: Outcome<ErasedValue>, _ call: GroupCall) -> EntryCore {
+        .subscriber(SubscriberCore(settled: outcome, call.observer))
+    }
 }
 
 /// What is behind a ``DistributedGroup/Leader``, which says what is promised.
@@ -91,8 +96,7 @@ package final class LeaderCore: Sendable {
 
 /// What is behind a ``DistributedGroup/Subscriber``, which says what is promised.
 package final class SubscriberCore: Sendable {
-    let key: FlightKey
-
+    /// `nil` for a caller that has no place in a flight.
     package let driver: FlightDriver?
     private let seat: SeatID?
     private let ended = SharedValue<Outcome<ErasedValue>>()
@@ -100,7 +104,6 @@ package final class SubscriberCore: Sendable {
     private let observer: CallObserver?
 
     init(_ driver: FlightDriver, _ seat: SeatID?, _ call: GroupCall) {
-        self.key = driver.key
         self.driver = driver
         self.seat = seat
         self.observer = call.observer
@@ -108,8 +111,7 @@ package final class SubscriberCore: Sendable {
         self.handler = driver.onEnd { Self.settle(ended, call.outcome(of: $0), call.observer) }
     }
 
-    init(key: FlightKey, settled outcome: Outcome<ErasedValue>, _ observer: CallObserver?) {
-        self.key = key
+    init(settled outcome: Outcome<ErasedValue>, _ observer: CallObserver?) {
         self.driver = nil
         self.seat = nil
         self.handler = nil
@@ -135,7 +137,7 @@ package final class SubscriberCore: Sendable {
         guard let driver else { return await self.ended.value() ?? .canceled(.callerCanceled) }
         let path = FlightPath.current
         guard !path.isOutside else { return await self.outcome(of: driver) }
-        switch driver.context.wait(for: self.key, on: path) {
+        switch driver.context.wait(for: driver.key, on: path) {
         case .success(let wait):
             defer { wait.end() }
             return await self.outcome(of: driver)

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// A call *would have been coalesced* if, when it came, the computation of its key was in flight in a call that itself
 /// would not have been coalesced: in this process or, by the store's word, in another. Such a computation is in flight
-/// until its own call ends. Whoever coalesces from then on would have had that call's result, and run nothing.
+/// until its own call ends. A group that coalesces would have given later calls that result, and run nothing.
 public struct ObservedCalls: Hashable, Sendable, CustomStringConvertible {
     /// The calls that were made, with ``DistributedGroup/entry(_:unavailable:)`` among them.
     public var calls = 0

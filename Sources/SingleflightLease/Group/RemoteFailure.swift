@@ -48,7 +48,7 @@ public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible 
         hasher.combine(self.token)
     }
 
-    /// The type, who led, and the message, of which 200 characters; on one line.
+    /// The type, the leader, and the message, of which 200 characters; on one line.
     public var description: String {
         String(line: self.type) + " in " + String(line: self.leader) + ": " + String(line: self.message)
     }

@@ -36,7 +36,6 @@ extension FlightContext {
     ///
     /// - Parameters:
     ///   - handedIn: the result that this process handed in, if it did.
-    ///   - token: of the lease that this process held.
     ///   - coordination: what callers are told of a flight without a lease.
     func settlement(
         of end: FlightEnd,

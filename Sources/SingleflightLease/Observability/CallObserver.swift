@@ -43,7 +43,8 @@ final class CallObserver: Sendable {
         if let metrics = self.group.metrics, let learnedAt = flight.learnedAt {
             metrics.woke(CallRole(role), after: learnedAt.duration(to: self.group.clock.now))
         }
-        // Whoever did not lead points to whoever did: a subscriber in its process, a follower on another host.
+        // The span of a caller that did not lead points to the leader's: in this process for a subscriber, on another
+        // host for a follower.
         if let span, role != .leader, let trace = flight.trace, let tracer = self.group.tracer {
             span.addLink(SpanLink(context: trace.serviceContext(by: tracer), attributes: ["sf.role": "leader"]))
         }

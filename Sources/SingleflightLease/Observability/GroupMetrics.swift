@@ -173,7 +173,7 @@ package enum LossMoment: String, MetricWord {
 /// The metrics of a group.
 package enum GroupMetric {
     private static let group = MetricDefinition.Label("group")
-    /// Those to whom a result is told.
+    /// The roles of callers that a result is told to.
     static let wakingRoles: [CallRole] = [.leader, .subscriber, .follower]
 
     static let calls = MetricDefinition(

@@ -3,7 +3,7 @@ import Logging
 import Synchronization
 import Tracing
 
-/// Tells what one group does to those who want to know. A group that has nobody to tell has none of these, and its
+/// Tells metrics, spans and log what one group does. A group that has nobody to tell has none of these, and its
 /// calls and flights do nothing for it.
 final class GroupObserver: Sendable {
     let group: String

@@ -3,15 +3,16 @@ public import Logging
 public import Tracing
 
 extension DistributedGroupConfiguration {
-    /// Whom a group tells what it does; docs/observability.md says what.
+    /// The metrics, spans and log that a group writes; docs/observability.md lists them.
     ///
     /// A group for which all three are off does nothing for them on the way of a call but to find that out: one
     /// comparison.
     public struct Observability: Sendable {
-        /// Who counts and times; `nil` for the factory that `MetricsSystem` has when the group is made. So bootstrap
-        /// first.
+        /// Makes the counters and timers; `nil` for the factory that `MetricsSystem` has when the group is made. So
+        /// bootstrap first.
         public var metrics: (any MetricsFactory)?
-        /// Who gets a span for each call; `nil` for the tracer that `InstrumentationSystem` has when the group is made.
+        /// Makes a span for each call; `nil` for the tracer that `InstrumentationSystem` has when the group is made. So
+        /// bootstrap first.
         public var tracer: (any Tracer)?
         /// Where to log; `nil` for nowhere.
         public var logger: Logger?

@@ -74,7 +74,7 @@ extension TraceContext {
 }
 
 extension TraceContext {
-    /// A number of one byte, and so many names and values, each with a length of one byte.
+    /// The number of fields in one byte, then each field's name and value, each after its length in one byte.
     func append(to bytes: inout [UInt8]) {
         bytes.append(UInt8(self.fields.count))
         for (name, value) in self.fields.sorted(by: { $0.key < $1.key }) {

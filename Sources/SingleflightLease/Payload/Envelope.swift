@@ -1,7 +1,7 @@
 import Singleflight
 
-/// The bytes of a stored outcome: which codec wrote them, who led and in which trace, and the body. The layout is in
-/// docs/protocol.md.
+/// The bytes of a stored outcome: the codec that wrote them, the leader's label and trace, and the body. The layout is
+/// in docs/protocol.md.
 struct Envelope: Hashable, Sendable {
     /// Names the codec of the body.
     var codec: String
@@ -117,8 +117,9 @@ extension [UInt8] {
 }
 
 extension String {
-    /// The longest beginning of at most so many bytes of UTF-8 that does not end within a character's bytes: cut there,
-    /// what remains would be repaired by whoever reads it, and be longer than before.
+    /// The longest beginning that has at most `count` bytes of UTF-8 and ends with a whole character.
+    ///
+    /// Cut within a character, the bytes would be repaired as they are read, and become longer than `count`.
     func prefix(utf8 count: Int) -> Substring {
         guard self.utf8.count > count else { return self[...] }
         var end = self.utf8.index(self.startIndex, offsetBy: count)

@@ -92,7 +92,7 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     struct State: Sendable {
         @usableFromInline var nextID: UInt64 = 0
         @usableFromInline var listeners: [Name: Listeners] = [:]
-        /// The process shuts down: whoever comes to listen is told at once.
+        /// The process shuts down: every new listener is told at once.
         @usableFromInline var isClosed = false
 
         @inlinable

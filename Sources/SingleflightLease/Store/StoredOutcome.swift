@@ -16,7 +16,7 @@ public enum CanceledFlight: Hashable, Sendable {
     case supersededTooOften
     /// The leader's process shut down.
     case leaderShutDown
-    /// Whoever led by hand went away without a result; its process lives on.
+    /// The caller that led by hand went away without a result; its process lives on.
     case leaderLeft
     /// Somebody ended the flight from outside, or its leader did for a reason of its own.
     case revoked(by: String, reason: String)
