@@ -10,6 +10,7 @@
         /// |---|---|
         /// | `lease.duration`, `lease.grace` | seconds |
         /// | `lease.takeOver` | how often a lost leader's flight is taken over; 0: never, the flight is canceled |
+        /// | `lease.onLost` | `leadAgain` or `cancel` |
         /// | `results.maximumBytes` | bytes |
         /// | `results.retention`, `results.reuse`, `results.reuseFailures` | seconds |
         /// | `limits.flight`, `limits.progressInterval` | seconds |
@@ -29,6 +30,11 @@
                 if let attempts = try values.number("lease.takeOver") {
                     self.lease.leaderLoss = attempts == 0 ? .cancel : .takeOver(attempts: attempts)
                 }
+                try values.read(
+                    "lease.onLost",
+                    of: ["leadAgain": .leadAgain, "cancel": .cancel],
+                    into: &self.lease.onLost
+                )
                 if let bytes = try values.number("results.maximumBytes") {
                     self.results.maximumBytes = bytes
                 }
