@@ -7,7 +7,7 @@ final class LastListener: Sendable {
 
     /// The last listener has gone. That happens all the time, and mostly nobody waits for it.
     func gone() {
-        // Whoever began to wait before the router's lock was taken for the last one is seen here.
+        // A wait that began before the router's lock was taken for the last listener is seen here.
         guard self.isAwaited.load(ordering: .relaxed) else { return }
         self.giveUp()
     }

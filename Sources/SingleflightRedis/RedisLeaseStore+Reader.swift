@@ -18,7 +18,7 @@
         ///   is not one.
         public convenience init(
             config: ConfigReader,
-            logger: Logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
+            logger: Logger = RedisLeaseStore.defaultLogger
         ) throws(LeaseStoreError) {
             guard let url = config.string(forKey: "redis.url", isSecret: true) else {
                 throw LeaseStoreError(.invalidRequest, "redis.url is missing")

@@ -35,8 +35,8 @@ public struct RedisLeaseStoreConfiguration: Sendable {
     public var publishesEvents: Bool
     /// Whether scripts are sent in the form for servers before 7.0 from the start; for tests of that form.
     package var usesLegacyScripts = false
-    /// Who counts reconnects and the like; `nil` for the factory that `MetricsSystem` has when the store is made. So
-    /// bootstrap first.
+    /// The factory of the counters of reconnects and the like; `nil` for the factory that `MetricsSystem` has when the
+    /// store is made. So bootstrap first.
     ///
     /// What groups measure, each of them says itself: `DistributedGroupConfiguration.observability`.
     public var metrics: (any MetricsFactory)?

@@ -2,8 +2,8 @@ import Synchronization
 
 /// Those who wait until a value fulfills a condition: the test kit's alternative to sleeping.
 ///
-/// It lives under the lock that owns the value. Whoever changes the value takes those whose condition holds now, and
-/// resumes them once the lock is released.
+/// It lives under the lock that owns the value. The code that changes the value takes the waiters whose condition holds
+/// now, and resumes them once the lock is released.
 struct ConditionWaiters<Value>: Sendable {
     private struct Waiter: Sendable {
         var continuation: CancelableContinuation

@@ -9,7 +9,7 @@ public final class ManualLeaseClock: LeaseClock {
     private struct State {
         var now = LeaseInstant(sinceOrigin: .zero)
         var timers = TimerQueue()
-        /// Who waits for a number of scheduled calls.
+        /// The tasks that wait for a number of scheduled calls.
         var waiters = ConditionWaiters<Int>()
         /// The same for the number of all calls that ever were scheduled.
         var scheduledInAll = 0

@@ -3,7 +3,7 @@ import SingleflightRedis
 
 /// Plays cells, many at once, since each mostly waits, on one private Redis.
 package enum FaultMatrix {
-    /// A fault that did not strike says nothing: such a cell is played again, so many times.
+    /// A fault that did not strike says nothing: such a cell is played again, this many times at most.
     private static let attempts = 10
 
     /// Plays `cells`, and hands each report over as it comes; the reports in the order of the cells.

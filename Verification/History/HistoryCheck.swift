@@ -53,7 +53,8 @@ struct HistoryCheck {
         let missing = self.operations[..<self.answered].indices.filter { !search.best.contains($0) }
         let next = missing.prefix(3).map { self.operations[$0].record.summary }.joined(separator: "; ")
         let verdict =
-            search.steps > Self.maximumSteps ? "no order was found in so many steps" : "no order explains them"
+            search.steps > Self.maximumSteps
+            ? "no order was found in \(Self.maximumSteps) steps" : "no order explains them"
         return "\(self.key): of \(self.answered) answers, \(missing.count) at the end: \(verdict); next are \(next)"
     }
 

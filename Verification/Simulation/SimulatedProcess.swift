@@ -131,7 +131,8 @@ final class SimulatedProcess {
     /// I19: callers of a key share the flight that is open.
     private func flight(of key: FlightKey, _ kind: FlightDriver.Kind) -> SimulatedFlight {
         let flight = SimulatedFlight(self, key: SimulationRun.index(of: key), kind)
-        // Who only follows joins a flight that others here wait for, but they do not join one that is only followed.
+        // A caller that only follows joins a flight that others here wait for. The others do not join one that is only
+        // followed.
         let isTwice = self.unfinished.contains {
             $0.key == flight.key && $0.isAlone == flight.isAlone && !$0.isOver && !$0.isObserved
                 && (flight.isFollowing || !$0.isFollowing)

@@ -69,7 +69,7 @@ package struct StormCommand: AsyncParsableCommand {
         }
     }
 
-    /// Storm after storm, until so many callers have come back.
+    /// Storm after storm, until the given number of callers has come back.
     private static func play(_ name: String, _ resumes: Int, _ seed: UInt64, _ make: @Sendable () throws -> Storm) async
     {
         let clock = ContinuousClock()

@@ -6,15 +6,9 @@ import NIOCore
 /// been none for as long as a command may take, commands are refused at once, until there is one: it is tried in the
 /// background, one attempt at a time, and it counts once the handshake is done.
 struct Outage {
-    private enum State {
-        /// There is a connection, or nobody has asked for one yet. → unconnected
-        case none
-        /// There is no connection, or nothing is heard on it. → none
-        case unconnected(since: NIODeadline)
-    }
-
     private let patience: TimeAmount
-    private var state = State.none
+    /// Since when there is no connection, or nothing is heard on it; `nil` while there is one, and until one is needed.
+    private var unconnectedSince: NIODeadline?
 
     /// - Parameter patience: how long there may be no connection before it counts.
     init(patience: TimeAmount) {
@@ -23,22 +17,16 @@ struct Outage {
 
     /// There is no connection, since `time` or before.
     mutating func lacksConnection(since time: NIODeadline) {
-        switch state {
-        case .none: state = .unconnected(since: time)
-        case .unconnected(let earlier): state = .unconnected(since: min(earlier, time))
-        }
+        unconnectedSince = min(unconnectedSince ?? time, time)
     }
 
     mutating func connected() {
-        state = .none
+        unconnectedSince = nil
     }
 
     /// From when on the server counts as out of reach, unless there is a connection before.
     var beginsAt: NIODeadline? {
-        switch state {
-        case .none: nil
-        case .unconnected(let since): since + patience
-        }
+        unconnectedSince.map { $0 + patience }
     }
 
     func isKnown(now: NIODeadline) -> Bool {

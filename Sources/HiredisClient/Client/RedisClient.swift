@@ -176,10 +176,11 @@ package final class RedisClient: Sendable {
         deadline: NIODeadline,
         _ order: RedisOrder,
         sequence: UInt64? = nil,
+        ifFollowed hold: Completion? = nil,
         _ completion: @escaping Completion
     ) {
         let sequence = sequence ?? nextSequence()
-        submit(evaluation.command, deadline: deadline, order, sequence: sequence) { result in
+        submit(evaluation.command, deadline: deadline, order, sequence: sequence, ifFollowed: hold) { result in
             guard case .failure(let failure) = result, failure.code == .server, let error = failure.serverError
             else { return completion(result) }
             var next = evaluation
@@ -197,6 +198,9 @@ package final class RedisClient: Sendable {
     /// does not know that one's script either, both are sent again, in their order. If it was carried out, the earlier
     /// one comes too late: carried out behind it, a request to leave, for example, would undo the request to enter that
     /// came after it.
+    ///
+    /// The queue is asked for the first of them and takes the evaluation under one lock: another thread could submit
+    /// one in between.
     private func resubmit(
         _ evaluation: ScriptEvaluation,
         deadline: NIODeadline,
@@ -206,17 +210,18 @@ package final class RedisClient: Sendable {
     ) {
         let decide: Completion = { result in
             if case .failure(let error) = result, !error.mayHaveExecuted {
+                // The client's end is told on any thread, and is the end of this one, too.
+                if error.code == .shutDown { return completion(result) }
                 return self.resubmit(evaluation, deadline: deadline, order, sequence, completion)
             }
             let overtaken = "the server had forgotten the script, and has carried out a later request since"
             completion(.failure(RedisClientError(.notSent, overtaken)))
         }
-        if order != .none {
-            let connection = connection.keeper.value.connection
-            if connection?.hold(decide, sequence: sequence, in: order) ?? false { return }
-            if queue.withLock({ $0.hold(decide, sequence: sequence, in: order) }) { return }
+        guard order != .none else {
+            return submit(evaluation, deadline: deadline, order, sequence: sequence, completion)
         }
-        submit(evaluation, deadline: deadline, order, sequence: sequence, completion)
+        if connection.keeper.value.connection?.hold(decide, sequence: sequence, in: order) ?? false { return }
+        submit(evaluation, deadline: deadline, order, sequence: sequence, ifFollowed: decide, completion)
     }
 
     private func nextSequence() -> UInt64 {
@@ -227,15 +232,19 @@ package final class RedisClient: Sendable {
         eventLoop.now + TimeAmount(timeout ?? configuration.commandTimeout)
     }
 
+    /// - Parameter hold: what the queue holds instead of the command if something that is to follow the command waits
+    ///   there already.
     private func submit(
         _ command: RedisCommand,
         deadline: NIODeadline,
         _ order: RedisOrder,
         sequence: UInt64,
+        ifFollowed hold: Completion? = nil,
         _ completion: @escaping Completion
     ) {
-        let action = queue.withLock {
-            $0.submit(command, deadline: deadline, order: order, sequence: sequence, completion: completion)
+        let action = queue.withLock { queue -> SubmissionQueue<Completion>.SubmitAction in
+            if let hold, queue.hold(hold, sequence: sequence, in: order) { return .none }
+            return queue.submit(command, deadline: deadline, order: order, sequence: sequence, completion: completion)
         }
         switch action {
         case .none:

@@ -20,9 +20,9 @@ package struct RedisClientConfiguration: Sendable {
     package var connectTimeout = Duration.seconds(2)
     /// How long the server may take to answer the commands that open a connection.
     package var handshakeTimeout = Duration.seconds(2)
-    /// A connection on which nothing was heard for so long is sent a `PING`.
+    /// How long nothing may be heard on a connection before it is sent a `PING`.
     package var pingInterval = Duration.seconds(5)
-    /// A connection on which nothing is heard for so long after a `PING` is given up.
+    /// How long nothing may be heard after a `PING` before the connection is given up.
     package var pingTimeout = Duration.seconds(3)
 
     package var backoff = Backoff()

@@ -8,7 +8,7 @@ struct Handshake: Sendable, Hashable {
         case setName(String)
         case role
         /// Before anything is sent that is to be carried out: a script that the server did not know would have to be
-        /// sent again, behind what was sent after it. Whoever may not load scripts has that happen.
+        /// sent again, behind what was sent after it. A user without the right to load scripts has that happen.
         case loadScript(RedisScript.Body)
         /// A server that still loads its data, or has lost its primary, says so here.
         case ping
@@ -32,7 +32,7 @@ struct Handshake: Sendable, Hashable {
         if let name = configuration.clientName {
             steps.append(.setName(name))
         }
-        // Who puts up with a replica puts up with any server, and looks what it is like later.
+        // A client that accepts a replica accepts any server, and finds out later what the server is like.
         if configuration.requiresPrimary {
             steps.append(.role)
         }

@@ -9,7 +9,7 @@ package enum RESPValue: Sendable, Hashable {
     case array([RESPValue])
     /// The null bulk string and the null array, which mean the same.
     case null
-    /// A reply with a string of so many bytes, more than is believed; it was read over.
+    /// A reply with a string longer than the limit, which was skipped; the value is the string's length in bytes.
     case tooLong(Int)
 }
 

@@ -38,7 +38,7 @@ package struct RedisServerError: Error, Hashable, Sendable {
     /// Why the connection that it came on is of no use any more, or `nil` if it is as good as before.
     ///
     /// A server that turned from a primary into a replica keeps its connections, and would refuse all writes on them
-    /// for ever: as read-only, as without its primary, or while it loads that one's data. Whoever connects anew finds
+    /// for ever: as read-only, as without its primary, or while it loads that one's data. A new connection finds
     /// out where the primary is now. All other errors are about the command, or about a state that this same server
     /// will leave.
     package var endOfConnection: RedisClientError? {

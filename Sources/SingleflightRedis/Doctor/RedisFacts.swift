@@ -14,7 +14,7 @@ package struct RedisFacts: Sendable {
 
     /// What became of a message to an inbox of our own.
     package enum Inbox: Sendable, Hashable {
-        /// It came, so long after it was sent.
+        /// It came, this long after it was sent.
         case delivered(after: Duration)
         /// It was sent, and did not come within the command timeout.
         case silent

@@ -17,7 +17,7 @@ package struct RedisProbe: Sendable {
     /// Of a script that nobody has: whoever may send EVALSHA is told just that.
     private static let unknownHash = String(repeating: "0", count: 40)
     private static let pings = 100
-    /// No more PINGs after so long, on a slow link.
+    /// After this time no more PINGs are sent, on a slow link.
     private static let pingLimit = Duration.seconds(2)
 
     private let client: RedisClient

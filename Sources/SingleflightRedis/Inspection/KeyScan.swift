@@ -61,7 +61,7 @@ struct KeyScan {
         else {
             throw LeaseStoreError(.protocolViolation, "unexpected reply to SCAN")
         }
-        let (start, end) = (Self.time(results[0]), Self.time(results[2]))
+        let (start, end) = (try? results[0].get().serverTime, try? results[2].get().serverTime)
         // A clock that was set back meanwhile tells nothing; the trip is longer than the step in any case.
         if let start, let end, end >= start {
             self.pace.took(min(end - start, trip))
@@ -77,12 +77,6 @@ struct KeyScan {
         this user may not look for keys: finding leases takes the right +scan, which workers do without; \
         use the URL of an operator, or give this user the right (ACL SETUSER name +scan)
         """
-
-    private static func time(_ reply: Result<RESPValue, RedisClientError>) -> Duration? {
-        guard let parts = try? reply.get().array?.compactMap({ $0.string.flatMap { Int64($0) } }), parts.count == 2
-        else { return nil }
-        return .seconds(parts[0]) + .microseconds(parts[1])
-    }
 }
 
 extension RedisLeaseStore {

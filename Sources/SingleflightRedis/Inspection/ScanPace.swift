@@ -9,8 +9,8 @@ struct ScanPace: Sendable {
     /// For the next step. The first is small: nothing is known of the server yet.
     private(set) var count = 100
 
-    /// The server was kept so long by a step of ``count`` keys. Half of the steps' size goes at once, it comes back
-    /// slowly.
+    /// Takes note of how long a step of ``count`` keys kept the server. After a step that was too long the next one has
+    /// half as many keys; the number grows back slowly.
     mutating func took(_ duration: Duration) {
         if duration > Self.limit {
             count = max(count / 2, Self.smallest)

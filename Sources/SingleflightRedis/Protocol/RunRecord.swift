@@ -1,6 +1,6 @@
 /// A run that is over, as its leader recorded it for people who ask later. No decision depends on it.
 package struct RunRecord: Codable, Hashable, Sendable {
-    /// Who ran it: the leader's label.
+    /// The label of the leader, which ran it.
     package var label: String
     /// When it began, in ms since 1970 by the leader's clock.
     package var startedAt: Int64

@@ -12,7 +12,7 @@ struct WakeUpBench {
     let redis: BenchRedis
     let namespace: String
 
-    /// The first worker leads, the others follow, so many times; from its hand-over until they have the value.
+    /// The first worker leads, the others follow, once a round; from its hand-over until they have the value.
     func run(_ workers: [BenchWorkers], _ rounds: Int, series: String) async throws -> Latencies {
         var latencies = Latencies()
         for round in 0..<rounds {
@@ -44,7 +44,7 @@ struct WakeUpBench {
 }
 
 extension BenchRedis {
-    /// Asks until so many processes are registered on the flight of a benchmark's key.
+    /// Asks until this number of processes is registered on the flight of a benchmark's key.
     func untilWaiting(_ count: Int, on key: String, namespace: String) async throws {
         let deadline = MonotonicTime.now.advanced(by: .seconds(60))
         while true {

@@ -10,7 +10,7 @@ enum BenchOrder: Codable, Sendable {
     case flights(callers: Int, seconds: Double, payload: Int)
     /// All callers at once; their operations run until they are told to finish.
     case herd(round: Int, callers: Int, keys: Int)
-    /// Leads so many flights at once, and says what they take of the heap.
+    /// Leads this number of flights at once, and says what they take of the heap.
     case open(flights: Int)
     /// Leads `key` until it is told to finish.
     case lead(key: String, payload: Int)

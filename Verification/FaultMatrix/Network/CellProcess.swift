@@ -86,7 +86,7 @@ extension RedisLeaseStore {
         }
     }
 
-    /// Waits until so many processes are registered as waiters of a flight.
+    /// Waits until this number of processes is registered as waiters of a flight.
     func untilAwaited(by count: Int, group: String, key: String) async throws {
         try await self.untilAwaited(group: group, key: key) { $0.count >= count }
     }

@@ -172,7 +172,7 @@ struct OvertakenRun: Sendable {
         if report.follower != .ownValue || ![[.pushedValue], [.polledValue]].contains(report.others) {
             report.problems.append("the others ended with \(endings.map(\.rawValue).joined())")
         }
-        // Whoever waited for the first flight alone is no waiter of the second.
+        // A process that waited for the first flight alone is no waiter of the second.
         let told = self.history.records.compactMap { record -> Int? in
             guard case .complete(heir?.description, _, _, _) = record.request,
                 case .accepted(let waiters) = record.reply

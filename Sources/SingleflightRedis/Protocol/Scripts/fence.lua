@@ -1,6 +1,6 @@
--- KEYS lease wait done fence. ARGV token seen: the greatest fence of the partition that the sender knows of, for a server
--- that has lost its counter and whose clock went back. Decimal strings only: a Lua number of this size loses digits in
--- `tostring`.
+-- KEYS lease wait done fence. ARGV token seen: the greatest fence of the partition that the sender knows of, for a
+-- server that has lost its counter and whose clock went back. Decimal strings only: a Lua number of this size loses
+-- digits in `tostring`.
 local lease = read_lease()
 if not lease or lease.token ~= ARGV[1] or left(lease) <= 0 then return {'LOST'} end
 local time = redis.call('TIME')

@@ -1,5 +1,5 @@
--- KEYS lease wait done. ARGV token record lease+grace news-or-empty channels events. News go only to so many as they can go along
--- with: a hint would make each of the others poll.
+-- KEYS lease wait done. ARGV token record lease+grace news-or-empty channels events. News are told only as long as they
+-- fit for all waiters together: a hint without the news would make each waiter poll.
 local lease = read_lease()
 if not lease or lease.token ~= ARGV[1] then return {'LOST', canceled(redis.call('GET', KEYS[3] .. ARGV[1]))} end
 if left(lease) <= 0 then return {'EXPIRED'} end

@@ -1,4 +1,5 @@
--- `tell(inboxes, token, status, payload)`: announces to each inbox. A payload goes along if it is small enough for so many.
+-- `tell(channels, inboxes, token, status, payload)`: announces to each inbox. A payload goes along if it is small
+-- enough for all of them together.
 local function tell(channels, inboxes, token, status, payload)
   local _, brace = string.find(KEYS[1], '}', 1, true)
   local name = string.sub(KEYS[1], brace + 8)
