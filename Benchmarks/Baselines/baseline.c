@@ -1,7 +1,7 @@
 // What C on hiredis reaches at the same work, as the measure for `lab bench`. Prints one JSON object a run.
 //
 //   baseline sync    <socket> <commands>                       EVALSHA `return 1`, one after the other
-//   baseline async   <socket> <commands> <in flight>           the same, so many at once, by hiredis' async interface
+//   baseline async   <socket> <commands> <in flight>           the same, <in flight> at once, by hiredis' async interface
 //   baseline flights <socket> <flights>  <in flight> <complete> SET NX PX, then the protocol's completion
 //   baseline wakeup  <socket> <rounds>   <followers> <enter> <complete>
 //       a leader and forked followers that register by the protocol's script and wait for the announcement;

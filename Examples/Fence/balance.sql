@@ -1,4 +1,4 @@
--- A balance that must not go back: whoever writes it says under which fence, and an older fence changes nothing.
+-- A balance that must not go back: each write says under which fence, and an older fence changes nothing.
 -- Run by psql with the variables `key`, `fence` and `balance`.
 INSERT INTO balances (key, fence, balance) VALUES (:'key', :'fence', :'balance')
 ON CONFLICT (key) DO UPDATE

@@ -56,7 +56,7 @@ enum Main {
             "rankings",
             store: store,
             configuration: DistributedGroupConfiguration(
-                // A ranking is wanted whoever dies, and for a while by workers that come to their slot late.
+                // A ranking is wanted although its worker died, and for a while by workers that come to their slot late.
                 lease: .init(duration: .seconds(3), leaderLoss: .takeOver(attempts: 2)),
                 results: .init(reuse: .seconds(10))
             )

@@ -4,21 +4,23 @@ import Testing
 
 @Suite("The command's documentation", .usesServer, .timeLimit(.minutes(1)))
 struct DocumentationTests {
-    private let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    @Test("the newest entry of CHANGELOG.md is of the command's version")
+    @Test("the newest entry of CHANGELOG.md is of the command's version, and the image says the same")
     func changes() async throws {
-        let changes = try String(contentsOf: self.root.appending(path: "CHANGELOG.md"), encoding: .utf8)
+        let changes = try String(contentsOf: Self.root.appending(path: "CHANGELOG.md"), encoding: .utf8)
         let newest = try #require(changes.split(separator: "\n").first { $0.hasPrefix("## ") })
         let run = try await Tool.run("--version")
         #expect("## " + run.output == newest + "\n")
+        let image = try String(contentsOf: Self.root.appending(path: "docker/Dockerfile"), encoding: .utf8)
+        #expect(image.contains("\nARG VERSION=" + run.output))
     }
 
     @Test("docs/cli.md is what the commands say of themselves")
     func upToDate() async throws {
         let run = try await Tool.run(
-            program: self.root.appending(path: "scripts/generate-cli-docs").path(percentEncoded: false),
+            program: Self.root.appending(path: "scripts/generate-cli-docs").path(percentEncoded: false),
             ["--check", try Tool.path]
         )
         #expect(run.status == 0, "\(run.messages)")
@@ -48,9 +50,6 @@ struct DocumentationTests {
         }
         #expect(try await Tool.run(program: script, [try Tool.path, "opt", root]).status == 64)
     }
-
-    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
 
     @Test("completion scripts come without hidden commands", arguments: ["bash", "zsh", "fish"])
     func completion(_ shell: String) async throws {

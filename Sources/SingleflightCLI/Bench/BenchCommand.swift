@@ -71,7 +71,7 @@ struct BenchCommand: AsyncParsableCommand {
 
     func run() async throws {
         #if DEBUG
-            StandardStream.error.note("singleflight: this is a debug build; its figures mean nothing")
+            ErrorLine.note("this is a debug build; its figures mean nothing")
         #endif
         let terminal = Terminal(
             descriptor: StandardStream.output.descriptor,

@@ -15,11 +15,5 @@ package struct ByteCount: ExpressibleByArgument, Hashable, Sendable {
         bytes = number * factor
     }
 
-    package var defaultValueDescription: String {
-        switch bytes {
-        case _ where bytes > 0 && bytes.isMultiple(of: 1 << 20): "\(bytes >> 20)M"
-        case _ where bytes > 0 && bytes.isMultiple(of: 1 << 10): "\(bytes >> 10)k"
-        default: "\(bytes)"
-        }
-    }
+    package var defaultValueDescription: String { ByteSize.text(bytes, units: ("", "k", "M")) }
 }

@@ -52,7 +52,7 @@ struct Contexts: Equatable {
             }
         }
         if let defaultName, contexts[defaultName] == nil {
-            throw Failure(description: "the default context '\(SafeText.escape(defaultName))' is not in it")
+            throw Failure(description: "the default context '\(defaultName)' is not in it")
         }
     }
 
@@ -77,20 +77,20 @@ struct Contexts: Equatable {
         let path = path(environment)
         guard let path, let data = FileManager.default.contents(atPath: path) else {
             guard let name else { return environment }
-            let place = path.map { "\(SafeText.escape($0)) cannot be read" } ?? "nobody knows where HOME is"
-            throw Failure(description: "no context '\(SafeText.escape(name))': \(place)")
+            let place = path.map { "\($0) cannot be read" } ?? "nobody knows where HOME is"
+            throw Failure(description: "no context '\(name)': \(place)")
         }
         let contexts: Contexts
         do {
             contexts = try Contexts(String(decoding: data, as: UTF8.self))
         } catch {
-            throw Failure(description: "\(SafeText.escape(path)): \(error)")
+            throw Failure(description: "\(path): \(error)")
         }
         guard let chosen = name ?? contexts.defaultName else { return environment }
         guard let context = contexts.contexts[chosen] else {
-            let known = contexts.contexts.keys.sorted().map { SafeText.escape($0) }.joined(separator: ", ")
+            let known = contexts.contexts.keys.sorted().joined(separator: ", ")
             throw Failure(
-                description: "no context '\(SafeText.escape(chosen))' in \(SafeText.escape(path)), it has: \(known)"
+                description: "no context '\(chosen)' in \(path), it has: \(known)"
             )
         }
         return name == nil

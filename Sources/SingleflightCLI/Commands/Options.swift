@@ -43,7 +43,11 @@ package struct ConnectionOptions: ParsableArguments {
     static let defaultNamespace = "default"
 
     package func resolvedURL(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
-        let environment = inContext(environment)
+        url(in: inContext(environment))
+    }
+
+    /// - Parameter environment: as the context has it.
+    private func url(in environment: [String: String]) -> String {
         let url = url ?? environment["SINGLEFLIGHT_URL"].nonEmpty ?? Self.defaultURL
         guard let file = passwordFile ?? environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty,
             // It was read when the command line was checked.
@@ -53,7 +57,17 @@ package struct ConnectionOptions: ParsableArguments {
     }
 
     package func resolvedNamespace(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
-        namespace ?? inContext(environment)["SINGLEFLIGHT_NAMESPACE"].nonEmpty ?? Self.defaultNamespace
+        namespace(in: inContext(environment))
+    }
+
+    private func namespace(in environment: [String: String]) -> String {
+        namespace ?? environment["SINGLEFLIGHT_NAMESPACE"].nonEmpty ?? Self.defaultNamespace
+    }
+
+    /// Calls `body` with a store for commands that look and ask, and lead nothing.
+    func withStore<Result>(_ body: (RedisLeaseStore) async throws -> Result) async throws -> Result {
+        let configuration = RedisLeaseStoreConfiguration(namespace: resolvedNamespace(), label: "singleflight")
+        return try await RedisLeaseStore.withConnection(to: resolvedURL(), configuration: configuration, body)
     }
 
     /// The environment as the context has it. What is wrong with that was told when the command line was checked.
@@ -70,15 +84,15 @@ package struct ConnectionOptions: ParsableArguments {
         }
         let variable = environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty
         if let file = passwordFile ?? variable { _ = try PasswordFile.password(in: file) }
-        try Self.check(url: resolvedURL(), of: url == nil ? "SINGLEFLIGHT_URL" : "--url")
+        try Self.check(url: url(in: environment), of: url == nil ? "SINGLEFLIGHT_URL" : "--url")
         if let url, URLPassword.isIn(url) {
             ErrorLine.note(
                 "warning: --url shows its password to everybody on this machine; use SINGLEFLIGHT_URL or --password-file"
             )
         }
-        let namespace = resolvedNamespace()
+        let namespace = namespace(in: environment)
         guard FlightKey.isName(namespace) else {
-            throw ValidationError("a namespace is 1 to 64 of A-Z a-z 0-9 . _ - (not '\(SafeText.escape(namespace))')")
+            throw ValidationError("a namespace is 1 to 64 of A-Z a-z 0-9 . _ - (not '\(namespace)')")
         }
     }
 

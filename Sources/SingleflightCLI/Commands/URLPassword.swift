@@ -23,8 +23,7 @@ enum URLPassword {
         let encoded = password.flatMap { byte -> [UInt8] in
             let character = Unicode.Scalar(byte)
             let isPlain = character.isASCII && (character.properties.isAlphabetic || ("0"..."9").contains(character))
-            let digits = String(byte, radix: 16)
-            return isPlain ? [byte] : Array("%\(digits.count == 1 ? "0" : "")\(digits)".utf8)
+            return isPlain ? [byte] : Array("%\(byte.hexadecimal)".utf8)
         }
         return String(decoding: parts.scheme + parts.login + ":".utf8 + encoded + "@".utf8 + parts.rest, as: UTF8.self)
     }

@@ -4,9 +4,9 @@ struct BatchLedger: Sendable {
     let workers: Set<Int>
     let start: MonotonicTime
     private(set) var calling: Set<Int> = []
-    /// Who began an operation, in the order in which we heard of it.
+    /// The workers that began an operation, in the order in which we heard of it.
     private(set) var leaders: [(key: String, worker: Int)] = []
-    /// Who finished one, and whether it led still.
+    /// The workers that finished one, and whether they led still.
     private(set) var led: [(key: String, worker: Int, isCurrent: Bool)] = []
     private(set) var reports: [Int: BatchReport] = [:]
 

@@ -6,7 +6,7 @@ struct ControllingTerminal: Sendable {
     /// nil if standard input is no terminal, or somebody else has it.
     init?() {
         guard isatty(STDIN_FILENO) == 1, tcgetpgrp(STDIN_FILENO) == getpgrp() else { return nil }
-        // Whoever changes the foreground from the background is stopped by it, unless this is ignored.
+        // A process that changes the foreground from the background is stopped by this signal, unless it ignores it.
         Foundation.signal(SIGTTOU, SIG_IGN)
     }
 

@@ -18,21 +18,25 @@ struct EnclosingRuns: Sendable {
 
     /// What the command of another run inside of these is told.
     func value(inside key: FlightKey, token: LeaseToken) -> String {
-        let digits = key.bytes.map { String($0 >> 4, radix: 16) + String($0 & 0xF, radix: 16) }
+        let digits = key.bytes.map(\.hexadecimal)
         return (["\(token):\(key.group):\(digits.joined())"] + flights).joined(separator: " ")
     }
 
-    /// - Throws: ``CommandFailure`` if the flight of `token` is one of them.
-    func checkFollowing(_ token: LeaseToken, key: String) throws {
-        guard flights.contains(where: { $0.hasPrefix("\(token):") }) else { return }
-        throw CommandFailure("this is part of the run of \(key): it would wait for itself", status: .usage)
+    /// A process that is part of the run which it would wait for is refused.
+    ///
+    /// - Parameter name: how people know the key.
+    /// - Throws: ``CommandFailure`` if the flight of `key` that runs is one of these.
+    func checkFollowing(_ key: FlightKey, named name: String, on store: RedisLeaseStore) async throws {
+        guard !flights.isEmpty, let lease = try await store.runningLease(of: key),
+            flights.contains(where: { $0.hasPrefix("\(lease.token):") })
+        else { return }
+        throw CommandFailure("this is part of the run of \(name): it would wait for itself", status: .usage)
     }
+}
 
-    /// - Throws: ``CommandFailure`` if the flight of `key` that runs is one of them.
-    func checkFollowing(_ key: RunKey, in group: String, on store: RedisLeaseStore) async throws {
-        guard !flights.isEmpty else { return }
-        let request = InspectRequest(key: try FlightKey(group: group, bytes: key.bytes))
-        guard let lease = try await store.answer(to: request).get().lease, !lease.isExpired else { return }
-        try checkFollowing(lease.token, key: ShellWord.quoted(ByteText.text(key.bytes)))
+extension RedisLeaseStore {
+    /// The lease of a flight that runs; nil where the leader was lost and nobody has taken over.
+    func runningLease(of key: FlightKey) async throws -> LeaseInspection.Lease? {
+        try await answer(to: InspectRequest(key: key)).get().lease.flatMap { $0.isExpired ? nil : $0 }
     }
 }

@@ -130,9 +130,3 @@ struct RunSlot: Sendable {
         }
     }
 }
-
-extension Duration {
-    var wholeNanoseconds: Int64 {
-        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
-    }
-}

@@ -52,8 +52,7 @@ final class ExecSession: Sendable {
 
     private func attempt() async throws -> Int32 {
         if configuration.jitter > .zero {
-            let pause = Int64.random(in: 0...configuration.jitter.wholeNanoseconds)
-            try await Task.sleep(for: Duration.nanoseconds(pause))
+            try await Task.sleep(for: configuration.jitter * Double.random(in: 0...1))
         }
         do {
             return try await RedisLeaseStore.withConnection(
@@ -71,25 +70,26 @@ final class ExecSession: Sendable {
         var slot: RunSlot?
         if let length = configuration.slotLength { slot = RunSlot(length: length, at: try await store.time()) }
         let key = RunKey(bytes: configuration.key + (slot.map { Array("@\($0.name)".utf8) } ?? []))
-        try await checkNesting(key, store)
+        let flightKey = try FlightKey(group: configuration.group, bytes: key.bytes)
+        try await EnclosingRuns.current.checkFollowing(flightKey, named: configuration.shownKey, on: store)
         let group = try configuration.group(on: store, slot: slot)
         let timer = configuration.patience.map { patience in
             store.clock.schedule(at: store.clock.now.advanced(by: patience)) { self.patienceEnded() }
         }
         defer { if let timer { store.clock.cancel(timer) } }
-        let telling = Task { try await self.tellWhoLeads(key, store) }
+        let telling = Task { try await self.tellWhoLeads(flightKey, store) }
         defer { telling.cancel() }
 
         switch configuration.ifRunning {
         case .wait: break
-        case .skip: return try await runUnlessRunning(key, group, store)
-        case .replace: try await endRunning(key, store)
+        case .skip: return try await runUnlessRunning(key, flightKey, group, store)
+        case .replace: try await endRunning(flightKey, store)
         }
         let (over, overContinuation) = AsyncStream.makeStream(of: Never.self)
         let outcome = await group.run(key) { flight -> CommandRecording in
             defer { overContinuation.finish() }
             guard self.begins() else { throw CancellationError() }
-            return try await self.lead(key, token: flight.token, fence: flight.fence)
+            return try await self.lead(flightKey, token: flight.token, fence: flight.fence)
         }
         // A command whose result is no longer wanted was told to end: it is not left behind.
         if state.withLock({ $0.phase.hasLed }) { await Task { for await _ in over {} }.value }
@@ -120,30 +120,20 @@ final class ExecSession: Sendable {
     private func runUncoordinated() async throws -> Int32 {
         // It is the command that ends us from here on, as where we lead.
         guard begins() else { throw CancellationError() }
+        let key = try FlightKey(group: configuration.group, bytes: configuration.key)
         do {
-            return try finish(await lead(RunKey(bytes: configuration.key), token: nil, fence: nil), isReplayed: false)
+            return try finish(await lead(key, token: nil, fence: nil), isReplayed: false)
         } catch let run as FailedRun {
             return try finish(run.recording, isReplayed: false)
         }
     }
 
-    // MARK: Who runs already
-
-    /// A run that is part of the one which it would wait for is refused.
-    private func checkNesting(_ key: RunKey, _ store: RedisLeaseStore) async throws {
-        let enclosing = EnclosingRuns.current
-        guard !enclosing.flights.isEmpty, let lease = try await running(key, store) else { return }
-        try enclosing.checkFollowing(lease.token, key: configuration.shownKey)
-    }
-
-    private func running(_ key: RunKey, _ store: RedisLeaseStore) async throws -> LeaseInspection.Lease? {
-        let request = InspectRequest(key: try FlightKey(group: configuration.group, bytes: key.bytes))
-        return try await store.answer(to: request).get().lease.flatMap { $0.isExpired ? nil : $0 }
-    }
+    // MARK: A run elsewhere
 
     /// Runs the command, or ends at once if somebody else runs it.
     private func runUnlessRunning(
         _ key: RunKey,
+        _ flightKey: FlightKey,
         _ group: DistributedGroup<RunKey, CommandRecording>,
         _ store: RedisLeaseStore
     ) async throws -> Int32 {
@@ -153,12 +143,14 @@ final class ExecSession: Sendable {
                 leader.cancel(reason: "the process was told to end")
                 throw CancellationError()
             }
-            let work = Task { try await self.lead(key, token: leader.token, fence: leader.fence) }
+            let work = Task { try await self.lead(flightKey, token: leader.token, fence: leader.fence) }
             leader.onLost { _ in work.cancel() }
             return try status(of: await leader.perform { try await work.value })
         case .subscriber(let subscriber):
             // Without a lease there is an outcome by now: a reused one, or that of a run that has just ended.
-            guard let lease = try await running(key, store) else { return try status(of: await subscriber.outcome()) }
+            guard let lease = try await store.runningLease(of: flightKey) else {
+                return try status(of: await subscriber.outcome())
+            }
             subscriber.leave()
             // For `singleflight last`; nothing depends on it.
             try? await store.recordSkip(of: configuration.recordKey())
@@ -170,30 +162,23 @@ final class ExecSession: Sendable {
     }
 
     /// Ends the run of somebody else.
-    private func endRunning(_ key: RunKey, _ store: RedisLeaseStore) async throws {
-        guard let lease = try await running(key, store) else { return }
-        let request = RevokeRequest(
-            key: try FlightKey(group: configuration.group, bytes: key.bytes),
-            token: lease.token,
-            by: RunLabel.user,
-            reason: "replaced by another run",
-            retention: max(.seconds(10), lease.duration * 2)
-        )
+    private func endRunning(_ key: FlightKey, _ store: RedisLeaseStore) async throws {
+        guard let lease = try await store.runningLease(of: key) else { return }
+        let request = RevokeRequest(ending: lease, of: key, reason: "replaced by another run")
         _ = try await store.answer(to: request).get()
     }
 
     /// Somebody who looks at a terminal that says nothing is told what for.
-    private func tellWhoLeads(_ key: RunKey, _ store: RedisLeaseStore) async throws {
+    private func tellWhoLeads(_ key: FlightKey, _ store: RedisLeaseStore) async throws {
         guard isatty(STDERR_FILENO) == 1, configuration.follow == .print else { return }
         try await Task.sleep(for: .milliseconds(300))
-        guard let lease = try await running(key, store), state.withLock({ $0.phase.isWaiting }) else { return }
+        guard let lease = try await store.runningLease(of: key), state.withLock({ $0.phase.isWaiting }) else { return }
         ErrorLine.note("waiting for \(configuration.shownKey), which runs \(Self.describe(lease))")
     }
 
     private static func describe(_ lease: LeaseInspection.Lease) -> String {
-        let format = Date.FormatStyle(date: .omitted, time: .standard, locale: Locale(identifier: "en_GB"))
-        let start = Date.now.addingTimeInterval(-Double(lease.note.age.wholeMilliseconds) / 1000)
-        return "by \(lease.note.label) since \(start.formatted(format)) (\(DurationText.describe(lease.note.age)))"
+        let start = Duration.seconds(Date().timeIntervalSince1970) - lease.note.age
+        return "by \(lease.note.label) since \(ClockText.time(start)) (\(DurationText.describe(lease.note.age)))"
     }
 
     // MARK: Leading
@@ -205,13 +190,12 @@ final class ExecSession: Sendable {
     ///
     /// - Throws: ``FailedRun`` if it ends with another status than 0.
     private func lead(
-        _ key: RunKey,
+        _ key: FlightKey,
         token: LeaseToken?,
         fence: (@Sendable () async throws -> Fence)?
     ) async throws -> CommandRecording {
         defer { state.withLock { $0.phase.ended() } }
-        let flightKey = try FlightKey(group: configuration.group, bytes: key.bytes)
-        var environment = configuration.environment(for: flightKey, token)
+        var environment = configuration.environment(for: key, token)
         if token != nil, let fence {
             environment.set("SINGLEFLIGHT_FENCE", to: "\(try await fence())")
         } else {

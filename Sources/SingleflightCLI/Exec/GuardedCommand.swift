@@ -104,7 +104,7 @@ final class GuardedCommand: Sendable {
         if let killing {
             capture.wasTerminated = true
             killing.cancel()
-            // Whoever has closed the output and stayed had the same time to end.
+            // A process that has closed the output and stayed had the same time to end.
             guardian.signal(SIGKILL)
         }
         terminal?.takeBack()
@@ -114,7 +114,7 @@ final class GuardedCommand: Sendable {
 
     /// Sends the signal `number` to all processes of the command.
     func signal(_ number: Int32) {
-        // Whoever continues us in the foreground continues the command there.
+        // If the shell continues us in the foreground, the command goes on there, too.
         if number == SIGCONT { terminal?.lend(to: guardian.group) }
         if !guardian.signal(number) { _ = child.signal(number) }
     }

@@ -41,7 +41,7 @@ final class OutputPump: Sendable {
 
     /// As much as a pipe can hold on any system: what is read past that after a command's end was written after it.
     private static let drainLimit = 1 << 20
-    /// `PIPE_BUF` of Linux, and less than a pipe of macOS has room for when it is writable: so much does not block.
+    /// `PIPE_BUF` of Linux, and less than a pipe of macOS has room for when it is writable: a piece does not block.
     private static let pieceLength = 4096
 
     /// - Parameter recording: what to add the output to.

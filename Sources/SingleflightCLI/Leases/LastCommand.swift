@@ -32,14 +32,7 @@ struct LastCommand: AsyncParsableCommand {
     func validate() throws { try GroupName.validate(group) }
 
     func run() async throws {
-        let configuration = RedisLeaseStoreConfiguration(
-            namespace: connection.resolvedNamespace(),
-            label: "singleflight"
-        )
-        let last = try await RedisLeaseStore.withConnection(
-            to: connection.resolvedURL(),
-            configuration: configuration
-        ) { [key, group] store in
+        let last = try await connection.withStore { [key, group] store in
             try await store.lastRuns(of: FlightKey(group: group, bytes: ByteText.bytes(key)))
         }
         guard !last.runs.isEmpty || last.skips > 0 else {

@@ -27,6 +27,9 @@ package enum LeaseRendering {
             ? .init("expired", .bad) : .init(terminal.duration(lease.remaining), lease.isEndangered ? .warning : nil)
     }
 
+    /// So that sentences can tell of those who wait.
+    static func processes(_ count: Int) -> String { count == 1 ? "1 process" : "\(count) processes" }
+
     private enum Field: CaseIterable {
         case namespace, key, group, leader, token, age, left, renewals, waiters, progress
     }

@@ -27,14 +27,7 @@ struct NamespacesCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let configuration = RedisLeaseStoreConfiguration(
-            namespace: connection.resolvedNamespace(),
-            label: "singleflight"
-        )
-        let found = try await RedisLeaseStore.withConnection(
-            to: connection.resolvedURL(),
-            configuration: configuration
-        ) { try await $0.namespaces() }
+        let found = try await connection.withStore { try await $0.namespaces() }
         let rows = found.map { Row(namespace: $0.name, leases: $0.leases, keys: $0.keys) }
         let text =
             switch output.output {

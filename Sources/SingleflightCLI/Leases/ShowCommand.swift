@@ -31,22 +31,13 @@ struct ShowCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let configuration = RedisLeaseStoreConfiguration(
-            namespace: connection.resolvedNamespace(),
-            label: "singleflight"
-        )
-        let flights = try await RedisLeaseStore.withConnection(
-            to: connection.resolvedURL(),
-            configuration: configuration
-        ) { [key, group] store in
+        let flights = try await connection.withStore { [key, group] store in
             try await store.flights(of: ByteText.bytes(key), in: group)
         }
         if payload {
             return try printPayload(of: flights)
         }
-        guard !flights.isEmpty else {
-            throw CommandFailure("nobody leads \(ShellWord.quoted(key))", status: .notFound)
-        }
+        guard !flights.isEmpty else { throw CommandFailure.nobodyLeads(key) }
         let details = flights.map(FlightDetail.init)
         try StandardStream.output.write(
             FlightRendering.text(details, as: output.output, for: output.color.terminal(.output))

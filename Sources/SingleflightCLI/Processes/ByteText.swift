@@ -49,6 +49,11 @@ package enum ByteText {
     }
 }
 
+extension UInt8 {
+    /// Two digits.
+    var hexadecimal: String { String(self >> 4, radix: 16) + String(self & 0xF, radix: 16) }
+}
+
 extension Unicode.Scalar {
     fileprivate var utf8: [UInt8] { Array(String(Character(self)).utf8) }
 }

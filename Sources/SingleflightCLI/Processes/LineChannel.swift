@@ -77,7 +77,7 @@ package struct LineChannel: Sendable {
     }
 }
 
-/// Hands lines from the event loop to whoever reads the stream.
+/// Hands lines from the event loop to the reader of the stream.
 private final class LineInbox: ChannelInboundHandler {
     typealias InboundIn = String
 

@@ -78,7 +78,7 @@ package enum SafeText {
         case "\u{1B}": return "\\e"
         default: break
         }
-        if let byte = ByteText.byte(scalar) { return "\\x" + String(byte, radix: 16) }
+        if let byte = ByteText.byte(scalar) { return "\\x" + byte.hexadecimal }
         switch scalar.properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator, .surrogate: return hexadecimal(scalar)
         // Format characters include the direction overrides; the joiner is what emoji are built with.

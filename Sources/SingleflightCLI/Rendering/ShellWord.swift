@@ -24,9 +24,6 @@ package enum ShellWord {
         }
         let text = String(Character(scalar))
         guard SafeText.escape(text) != text else { return text }
-        return ByteText.bytes(text).map { byte in
-            let digits = String(byte, radix: 16)
-            return "\\x" + (digits.count == 1 ? "0" : "") + digits
-        }.joined()
+        return ByteText.bytes(text).map { "\\x" + $0.hexadecimal }.joined()
     }
 }

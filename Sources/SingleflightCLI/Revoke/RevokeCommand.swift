@@ -53,14 +53,7 @@ struct RevokeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let configuration = RedisLeaseStoreConfiguration(
-            namespace: connection.resolvedNamespace(),
-            label: "singleflight"
-        )
-        try await RedisLeaseStore.withConnection(
-            to: connection.resolvedURL(),
-            configuration: configuration
-        ) { store in
+        try await connection.withStore { store in
             let found = try await FlightLookup(store: store).flight(of: key, in: group)
             if let token, !found.lease.token.description.hasPrefix(token.lowercased()) {
                 throw CommandFailure(
@@ -69,7 +62,7 @@ struct RevokeCommand: AsyncParsableCommand {
                 )
             }
             if !yes { try confirm(found) }
-            let request = found.revocation(reason: reason)
+            let request = RevokeRequest(ending: found.lease, of: found.key, reason: reason)
             let reply = try await store.answer(to: request).get()
             guard case .revoked(let token, let waiters) = reply else {
                 throw CommandFailure("\(ShellWord.quoted(key)) ended by itself meanwhile", status: .notFound)
@@ -93,7 +86,7 @@ struct RevokeCommand: AsyncParsableCommand {
         let age = terminal.duration(found.lease.note.age)
         try StandardStream.error.write(
             "End \(terminal.safe(ShellWord.quoted(key))) of group \(found.key.group), led by \(terminal.safe(found.lease.note.label)) "
-                + "for \(age), \(Self.count(found.waiters)) waiting? [y/N] "
+                + "for \(age), \(LeaseRendering.processes(found.waiters)) waiting? [y/N] "
         )
         let answer = readLine()?.trimmingCharacters(in: .whitespaces).lowercased() ?? ""
         guard ["y", "yes"].contains(answer) else { throw CommandFailure("nothing was ended") }
@@ -106,17 +99,13 @@ struct RevokeCommand: AsyncParsableCommand {
             let terminal = output.color.terminal(.output)
             text = """
                 ended \(terminal.safe(ShellWord.quoted(revocation.key))) of group \(revocation.group), token \(revocation.token.prefix(8)): \
-                told its leader \(terminal.safe(revocation.leader)) and \(Self.count(revocation.waiters)) that waited
+                told its leader \(terminal.safe(revocation.leader)) and \(LeaseRendering.processes(revocation.waiters)) that waited
 
                 """
         case .json: text = try JSONText.document(revocation)
         case .ndjson: text = try JSONText.lines([revocation])
         }
         try StandardStream.output.write(text)
-    }
-
-    private static func count(_ waiters: Int) -> String {
-        waiters == 1 ? "1 process" : "\(waiters) processes"
     }
 }
 

@@ -49,7 +49,8 @@ private struct CrashState {
     var hasAttributes: Bool
 }
 
-/// Written by the one command that draws, before it draws and after; read by the signal handler alone.
+/// Unsafe because the signal handler reads it, and a handler may take no lock. It is sound: the one command that draws
+/// writes it, before any handler is set and after all are reset, and in between nobody writes.
 private nonisolated(unsafe) var crashState: UnsafeMutablePointer<CrashState>?
 
 private func restoreTerminal(_ number: Int32) {

@@ -121,7 +121,7 @@ extension LeaseBoard {
             return [Self.fitted("filter: \(typed)_   Enter keeps it, Escape shows all", .bold, terminal)]
         case .flight: return [Self.fitted("Escape back   r revoke", .dim, terminal)]
         case .question(let lease):
-            let waiting = lease.waiters == 1 ? "1 process" : "\(lease.waiters) processes"
+            let waiting = LeaseRendering.processes(lease.waiters)
             let question =
                 "End \(ShellWord.quoted(lease.key)) of group \(lease.group), led by \(lease.leader), \(waiting) waiting? y/N"
             return SafeText.wrapped(terminal.own(question), to: terminal.width ?? .max)

@@ -229,7 +229,7 @@ struct LeaseBoard: Sendable {
 
     var chosenRow: Int? { chosen?.row }
 
-    /// The heading's parts, in order; in brief without the server, which whoever started this knows.
+    /// The heading's parts, in order; in brief without the server, which the person that started this knows.
     func heading(isBrief: Bool) -> [String] {
         let time = serverTime.map { [(isBrief ? "" : "server time ") + ClockText.time($0)] } ?? []
         return (isBrief || server.isEmpty ? [title[0]] : [title[0], server]) + title.dropFirst() + time

@@ -116,10 +116,11 @@ struct LiveView: Sendable {
         let ended = "\(key) ended by itself meanwhile"
         let found = try await FlightLookup(store: store).flight(of: lease.key, in: lease.group)
         guard found.lease.token.description == lease.token else { return ended }
-        let reply = try await store.answer(to: found.revocation(reason: "")).get()
+        let request = RevokeRequest(ending: found.lease, of: found.key, reason: "")
+        let reply = try await store.answer(to: request).get()
         guard case .revoked(_, let waiters) = reply else { return ended }
-        let told = waiters == 1 ? " and 1 process that waited" : " and \(waiters) processes that waited"
-        return "ended \(key): told its leader \(lease.leader)" + (waiters == 0 ? "; nobody waited" : told)
+        let others = waiters == 0 ? "; nobody waited" : " and \(LeaseRendering.processes(waiters)) that waited"
+        return "ended \(key): told its leader \(lease.leader)" + others
     }
 
     // MARK: - Measuring, drawing, looking

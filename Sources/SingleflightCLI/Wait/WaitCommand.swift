@@ -76,7 +76,12 @@ struct WaitCommand: AsyncParsableCommand {
             configuration: configuration
         ) { store in
             let name = if let group { group } else { try await FlightLookup(store: store).group(of: key) }
-            try await EnclosingRuns.current.checkFollowing(RunKey(bytes: ByteText.bytes(key)), in: name, on: store)
+            let run = RunKey(bytes: ByteText.bytes(key))
+            try await EnclosingRuns.current.checkFollowing(
+                FlightKey(group: name, bytes: run.bytes),
+                named: ShellWord.quoted(key),
+                on: store
+            )
             let flights = try DistributedGroup<RunKey, StoredPayload>(
                 name,
                 store: store,
@@ -88,7 +93,7 @@ struct WaitCommand: AsyncParsableCommand {
                 ),
                 codec: StoredPayloadCodec()
             )
-            return await flights.follow(RunKey(bytes: ByteText.bytes(key)), waitingAtMost: timeout?.duration)
+            return await flights.follow(run, waitingAtMost: timeout?.duration)
         }
     }
 

@@ -33,9 +33,9 @@ extension ProcessSuites {
         @Test("what followers print comes in the order in which it came, over both streams")
         func order() async throws {
             try await ExecStage.with { stage in
-                let go = try stage.fifo("go")
+                let (second, third) = (try stage.fifo("second"), try stage.fifo("third"))
                 let script = """
-                    echo one; read word < \(go.path); echo two >&2; read word < \(go.path); echo three
+                    echo one; read word < \(second.path); echo two >&2; read word < \(third.path); echo three
                     """
                 // Both streams of each go into one file, as after 2>&1.
                 let tool = try Tool.path
@@ -48,9 +48,9 @@ extension ProcessSuites {
                 try await stage.untilFile("leader", holds: "one\n")
                 let follower = try merged("follower")
                 try await stage.untilWaiters(1)
-                try await go.write("\n")
+                try await second.write("\n")
                 try await stage.untilFile("leader", holds: "one\ntwo\n")
-                try await go.write("\n")
+                try await third.write("\n")
                 #expect(try await results(of: [leader, follower]).map(\.status) == [0, 0])
                 for name in ["leader", "follower"] {
                     #expect(stage.lines(name) == ["one", "two", "three"])

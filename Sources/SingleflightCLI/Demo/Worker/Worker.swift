@@ -60,7 +60,7 @@ extension BatchReport {
     }
 }
 
-/// Acts once, at the last of so many steps.
+/// Acts once, at the last of a number of steps.
 private final class Countdown: Sendable {
     private let left: Atomic<Int>
     private let action: @Sendable () -> Void
