@@ -206,7 +206,9 @@ struct DoctorTests {
             // The name of a directory, the one above the server's own: nothing can be renamed to that.
             _ = try await redis.command("CONFIG", "SET", "dbfilename", "..")
             _ = try await redis.command("BGSAVE")
-            while !(try await redis.command("INFO", "persistence").contains("rdb_last_bgsave_status:err")) {}
+            try await until("the server to find that it cannot save") {
+                try await redis.command("INFO", "persistence").contains("rdb_last_bgsave_status:err")
+            }
             try await Self.expect(["writes"], url: redis.url)
         }
     }

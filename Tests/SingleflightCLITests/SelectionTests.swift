@@ -60,9 +60,10 @@ struct SelectionTests {
 
     private static func revoke(in redis: PrivateRedis, _ store: RedisLeaseStore) async throws {
         let group = try DistributedGroup<String, String>("pages", store: store)
+        let operation = Gate("the operation that is revoked")
         let caller = Task {
             await group.run("front") { _ in
-                try await Task.sleep(for: .seconds(3_600))
+                try await operation.waitUnlessCanceled()
                 return ""
             }
         }

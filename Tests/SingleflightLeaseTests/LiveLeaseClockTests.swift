@@ -1,6 +1,7 @@
 import SingleflightLease
 import SingleflightTestKit
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("The clock that goes on by itself", .timeLimit(.minutes(1)))
@@ -58,13 +59,12 @@ struct LiveLeaseClockTests {
             try DistributedGroup<String, Int>("silent", store: store, configuration: configuration)
         }
         // What the first process sends from now on is lost, but for its first request.
-        let (leads, leading) = AsyncStream.makeStream(of: Void.self)
+        let operation = Gate("the operation of a leader that fell silent")
         async let first = groups[0].run("key") { _ in
-            leading.yield()
-            try await Task.sleep(for: .seconds(600))
+            try await operation.waitUnlessCanceled()
             return 1
         }
-        for await _ in leads { break }
+        await operation.untilArrived()
         stores[0].onRequest { _ in .requestLost(LeaseStoreError(.unavailable, "cut off")) }
         let second = try await groups[1].value("key") { _ in 2 }
         #expect(second == 2)

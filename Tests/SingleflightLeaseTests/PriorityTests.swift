@@ -12,7 +12,7 @@ struct PriorityTests {
     }
 
     /// Runs until the work is finished, and then says whether its task's priority was raised. That may take a moment:
-    /// whoever raises it has joined the flight before.
+    /// the caller that raises it has joined the flight before.
     private static func raised(_ work: Work, _ flight: Flight<String>) async throws -> String {
         _ = try await work.run(flight)
         for _ in 0..<1_000_000 where Task.currentPriority < .high {

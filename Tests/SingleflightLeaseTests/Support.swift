@@ -30,7 +30,7 @@ struct Cluster {
         )
     }
 
-    /// Lets a lease's time pass, in which whoever gave up a request to lead goes on handing back what it may be
+    /// Lets a lease's time pass, in which a process that gave up a request to lead goes on handing back what it may be
     /// granted.
     func letRequestsLapse() {
         self.clock.advance(by: .seconds(3))

@@ -28,17 +28,17 @@ struct FailuresPageTests {
     }
 
     /// All of the tests' sources, those of the conformance suite, and the planted bugs.
-    private static func sources() throws -> String {
-        var text = ""
+    private static func sources() throws -> [String] {
+        var texts: [String] = []
         for folder in ["Tests", "Sources/SingleflightTestKit", "Verification"] {
             let folder = root.appending(path: folder)
             for file in try FileManager.default.subpathsOfDirectory(atPath: folder.path)
             where file.hasSuffix(".swift") || file.hasSuffix("mutants.txt") || file.hasSuffix("bugs.txt") {
                 guard !file.hasSuffix("FailuresPageTests.swift") else { continue }
-                text += try String(contentsOf: folder.appending(path: file), encoding: .utf8)
+                texts.append(try String(contentsOf: folder.appending(path: file), encoding: .utf8))
             }
         }
-        return text
+        return texts
     }
 
     @Test("has every entry once, each with a test or with the reason why there is none")
@@ -58,14 +58,16 @@ struct FailuresPageTests {
             for match in row.shownBy.matches(of: /`([A-Z][A-Za-z]+)\.([a-zA-Z]+)`/) {
                 let (suite, function) = (match.output.1, match.output.2)
                 guard suite != "FailuresPageTests" else { continue }
-                #expect(
-                    sources.contains("struct \(suite) ") || sources.contains("struct \(suite):"),
-                    "\(row.entry): no \(suite)"
-                )
-                #expect(sources.contains("func \(function)("), "\(row.entry): no \(function)")
+                // In one file: another suite may have a function of that name.
+                let exists = sources.contains {
+                    ($0.contains("struct \(suite) ") || $0.contains("struct \(suite):"))
+                        && $0.contains("func \(function)(")
+                }
+                #expect(exists, "\(row.entry): no \(suite).\(function)")
             }
             for match in row.shownBy.matches(of: /“([^”]+)”/) {
-                #expect(sources.contains(match.output.1), "\(row.entry): nothing is called \(match.output.1)")
+                let exists = sources.contains { $0.contains(match.output.1) }
+                #expect(exists, "\(row.entry): nothing is called \(match.output.1)")
             }
         }
     }

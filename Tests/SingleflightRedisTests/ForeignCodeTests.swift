@@ -107,6 +107,7 @@ struct ForeignCodeTests {
                     return
                 }
                 let release = DispatchSemaphore(value: 0)
+                defer { release.signal() }
                 let calls = Counter()
                 leader.onLost { _ in
                     calls.increment()
@@ -118,7 +119,6 @@ struct ForeignCodeTests {
                 #expect(await leader.outcome().cancellation == .revoked(by: "two", reason: "why"))
                 try await until("the handler is called") { calls.value == 1 }
                 #expect(try await texts.value("other") { _ in "runs" } == "runs")
-                release.signal()
             }
         }
     }

@@ -75,6 +75,7 @@ struct LongResultTests {
             }
             _ = try completion.result.get()
             completions.append(completion)
+            // The pace of these flights, which share the link with the long result; nothing waits for it.
             try? await Task.sleep(for: .milliseconds(20))
         }
         return completions

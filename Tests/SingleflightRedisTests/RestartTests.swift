@@ -45,8 +45,7 @@ struct RestartTests {
                 }
                 await operation.untilArrived()
                 let follower = Task { await following.run("front", unavailable: unavailable) { _ in "own" } }
-                let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
-                while try await one.inspected(key).waiters.isEmpty {}
+                try await one.untilWaiters(1, group: "pages", key: "front")
                 try await body(
                     Flights(
                         redis: redis,

@@ -3,6 +3,7 @@ import Logging
 import PrivateRedis
 import SingleflightRedis
 import Synchronization
+import TestSupport
 
 /// A private Redis with somebody who can bring it into a state and out of it, whatever the state is.
 final class ServerStage: Sendable {
@@ -113,16 +114,13 @@ final class ServerStage: Sendable {
 
     /// Asks until the answer, errors included, is as wished.
     func ask(_ line: String, until isAsWished: @Sendable (String) -> Bool) async throws {
-        while true {
-            let answer: String
+        try await until("another answer to \(line)") {
             do {
                 let reply = try await self.ask(line)
-                answer = reply.string ?? "\(reply)"
+                return isAsWished(reply.string ?? "\(reply)")
             } catch {
-                answer = "\(error)"
+                return isAsWished("\(error)")
             }
-            if isAsWished(answer) { return }
-            try await Task.sleep(for: .milliseconds(10))
         }
     }
 

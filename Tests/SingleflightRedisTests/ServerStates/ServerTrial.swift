@@ -101,11 +101,13 @@ struct ServerTrial: Sendable {
             await answered.wait()
         }
         let key = try FlightKey(group: "pages", bytes: Array("led".utf8))
-        while try await one.store.inspected(key).waiters.isEmpty {
+        try await until("the follower to be registered") {
+            if try await !one.store.inspected(key).waiters.isEmpty { return true }
             guard one.group.inFlight == 1, answered.arrivals == 0 else {
                 gate.open()
                 throw TooBusy()
             }
+            return false
         }
 
         if state.memory == .isLost { history.beginLoss() }
@@ -119,8 +121,8 @@ struct ServerTrial: Sendable {
             gate.open()
             _ = await leader.value
         case .lasting:
-            // How long the state lasts, no less than a lease needs to end and to be forgotten. Who still leads then, is
-            // done.
+            // How long the state lasts, no less than a lease needs to end and to be forgotten. A leader that still leads
+            // then is done.
             try await Task.sleep(for: .milliseconds(stage.milliseconds))
             gate.open()
             _ = (await leader.value, await follower.value)
@@ -220,12 +222,12 @@ struct TrialProcess: Sendable {
     }
 
     func untilSubscribed() async throws {
-        while true {
+        try await until("the inbox of \(self.store.label)") {
             do {
-                return try await self.store.untilSubscribed()
+                try await self.store.untilSubscribed()
+                return true
             } catch {
-                // The pace of asking again where the answer is at once that it is refused.
-                try await Task.sleep(for: .milliseconds(5))
+                return false
             }
         }
     }
@@ -233,12 +235,10 @@ struct TrialProcess: Sendable {
     /// Returns once a call got a value with Redis's knowledge, and announcements are heard.
     func untilServed() async throws {
         var attempt = 0
-        while true {
+        try await until("a value for \(self.store.label)") {
             attempt += 1
-            if case .value = await self.begin("served \(self.store.label) \(attempt)", { "value" }).value.answer {
-                break
-            }
-            try await Task.sleep(for: .milliseconds(5))
+            let call = self.begin("served \(self.store.label) \(attempt)") { "value" }
+            return if case .value = await call.value.answer { true } else { false }
         }
         try await self.untilSubscribed()
     }

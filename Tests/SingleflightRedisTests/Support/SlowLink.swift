@@ -2,7 +2,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A way to a server that carries so many bytes a second, for all connections and both directions together, in the
+/// A way to a server that carries a number of bytes a second, for all connections and both directions together, in the
 /// order in which they come.
 final class SlowLink: Sendable {
     private let bytesPerSecond: Double
@@ -58,7 +58,7 @@ final class SlowLink: Sendable {
             }
     }
 
-    /// When so many bytes more have gone over.
+    /// When these bytes have gone over, after all that came before them.
     fileprivate func arrival(of bytes: Int) -> NIODeadline {
         self.free.withLock { free in
             free = max(free, .now()) + .nanoseconds(Int64(Double(bytes) / self.bytesPerSecond * 1_000_000_000))
