@@ -138,15 +138,16 @@ final class DemoStage {
 
     // MARK: Calls
 
-    /// Has all workers make their calls at once; answers the batch's number.
-    func call(_ keys: [String], callers: Int, policy: LossPolicy = .cancel) -> Int {
+    /// Has `chosen` workers, or all, make their calls at once; answers the batch's number.
+    func call(_ keys: [String], callers: Int, in chosen: Set<Int>? = nil, policy: LossPolicy = .cancel) -> Int {
+        let chosen = chosen ?? all
         lastBatch += 1
         // Far enough ahead for every worker to have read the command.
         let start = MonotonicTime.now.advanced(by: .milliseconds(100))
         let batch = CallBatch(id: lastBatch, keys: keys, callers: callers, policy: policy, start: start)
-        ledgers[lastBatch] = BatchLedger(workers: all, start: start)
+        ledgers[lastBatch] = BatchLedger(workers: chosen, start: start)
         guard let line = try? JSONText.line(batch) else { return lastBatch }
-        for worker in workers { worker.send(line) }
+        for worker in chosen { workers[worker].send(line) }
         return lastBatch
     }
 

@@ -27,9 +27,15 @@ extension DemoStage {
     var callsOnOneKey: Int { followersPerWorker * configuration.workers }
 
     /// Starts a flight of `key` that the origin keeps waiting; answers its batch and the worker that leads.
-    func holdFlight(of key: String, policy: LossPolicy = .cancel) async throws -> (batch: Int, leader: Int) {
+    ///
+    /// - Parameter workers: those whose callers take part; nil stands for all.
+    func holdFlight(
+        of key: String,
+        in workers: Set<Int>? = nil,
+        policy: LossPolicy = .cancel
+    ) async throws -> (batch: Int, leader: Int) {
         try await origin.hold(key)
-        let batch = call([key], callers: followersPerWorker, policy: policy)
+        let batch = call([key], callers: followersPerWorker, in: workers, policy: policy)
         let ledger = try await wait(for: batch, "a leader of \(key) and its followers") { $0.isInFlight(keys: 1) }
         guard let leader = ledger.leaders.first?.worker else { throw SceneStopped(description: "nobody leads \(key)") }
         // A leader says that it begins before it asks: what happens to it next is to find it in the middle of its work.
