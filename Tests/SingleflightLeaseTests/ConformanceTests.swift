@@ -11,6 +11,10 @@ struct ConformanceTests {
             InMemoryLeaseStore(server: self.server, label: label)
         }
 
+        func kill(_ store: any LeaseStore) {
+            (store as? InMemoryLeaseStore)?.die()
+        }
+
         func advance(by duration: Duration) {
             self.server.clock.advance(by: duration)
         }

@@ -131,7 +131,7 @@ package enum DoctorRules {
                 "inbox",
                 reason,
                 "Waiters hear of outcomes only when they poll, as late as the end of the lease.",
-                do: "Give the user the channels: resetchannels &sf1:* +publish +subscribe."
+                do: "Give the user the channels: resetchannels &sf2:* +publish +subscribe."
             )
         case .silent:
             .fail(

@@ -44,13 +44,14 @@ final class ExecSession: Sendable {
 
     /// The exit status.
     func run(with store: some LeaseStore) async throws -> Int32 {
-        let group = try makeGroup(store)
+        let enclosing = EnclosingRuns(environment: ProcessInfo.processInfo.environment)
+        let group = try makeGroup(EnclosedLeaseStore(store, enclosing: enclosing) { self.closesCircle($0) })
         let (over, overContinuation) = AsyncStream.makeStream(of: Never.self)
         let task = Task {
             await group.run(self.configuration.key) { flight -> CommandRecording in
                 defer { overContinuation.finish() }
                 guard flight.token != nil else { return try await self.lead(fence: nil) }
-                return try await self.lead(fence: flight.fence)
+                return try await self.lead(fence: flight.fence, inside: enclosing, token: flight.token)
             }
         }
         let isLeaving = state.withLock { state in
@@ -98,7 +99,11 @@ final class ExecSession: Sendable {
     // MARK: Leading
 
     /// Runs the command; its processes are ended when the task is canceled.
-    private func lead(fence: (@Sendable () async throws -> Fence)?) async throws -> CommandRecording {
+    private func lead(
+        fence: (@Sendable () async throws -> Fence)?,
+        inside enclosing: EnclosingRuns? = nil,
+        token: LeaseToken? = nil
+    ) async throws -> CommandRecording {
         let ignored: [Int32]? = state.withLock { $0.phase.lead() ? $0.ignoredSignals : nil }
         guard let ignored else { throw CancellationError() }
         defer { state.withLock { $0.phase.ended() } }
@@ -107,6 +112,10 @@ final class ExecSession: Sendable {
         environment["SINGLEFLIGHT_KEY"] = configuration.key
         environment["SINGLEFLIGHT_GROUP"] = configuration.group
         environment["SINGLEFLIGHT_NAMESPACE"] = configuration.namespace
+        if let enclosing, let token {
+            let key = try FlightKey(group: configuration.group, bytes: Array(configuration.key.utf8))
+            environment[EnclosingRuns.variable] = enclosing.value(inside: key, token: token)
+        }
         environment["SINGLEFLIGHT_FENCE"] = nil
         if let fence {
             environment["SINGLEFLIGHT_FENCE"] = "\(try await fence())"
@@ -173,6 +182,11 @@ final class ExecSession: Sendable {
         leave?()
     }
 
+    private func closesCircle(_ path: [String]) {
+        let leave = state.withLock { $0.phase.closesCircle(path) ? $0.leave : nil }
+        leave?()
+    }
+
     // MARK: Endings
 
     private func status(of outcome: Outcome<CommandRecording>) throws -> Int32 {
@@ -198,6 +212,12 @@ final class ExecSession: Sendable {
     private func status(of departure: ExecPhase.Departure) throws -> Int32 {
         switch departure {
         case .signal(let number): return 128 + number
+        case .circle(let path):
+            let way = path.map { SafeText.escape($0) }.joined(separator: ", which waits for ")
+            throw CommandFailure(
+                "this is part of a run that '\(SafeText.escape(configuration.key))' waits for: it would wait for \(way)",
+                status: .usage
+            )
         case .waitedLongEnough:
             let waited = DurationText.describe(configuration.patience ?? .zero)
             throw CommandFailure(

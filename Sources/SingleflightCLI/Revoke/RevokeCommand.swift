@@ -7,7 +7,8 @@ struct RevokeCommand: AsyncParsableCommand {
         commandName: "revoke",
         abstract: "End the flight of a key: its leader's work is canceled, and who waits is told.",
         discussion: """
-            Asks before it does so; a script says --yes. The next call for the key starts afresh.
+            Asks before it does so; a script says --yes. The next call for the key starts afresh. With --group it also removes
+            a value that is no lease from where the lease should be.
 
             Examples:
               singleflight revoke front-page
@@ -53,13 +54,21 @@ struct RevokeCommand: AsyncParsableCommand {
     func run() async throws {
         let configuration = RedisLeaseStoreConfiguration(
             namespace: connection.resolvedNamespace(),
-            label: "singleflight"
+            label: "singleflight",
+            // People who watch are to see the flight end.
+            publishesEvents: true
         )
         try await RedisLeaseStore.withConnection(
             to: connection.resolvedURL(),
             configuration: configuration
         ) { store in
-            let found = try await FlightLookup(store: store).flight(of: key, in: group)
+            let found: FlightLookup.Found
+            do {
+                found = try await FlightLookup(store: store).flight(of: key, in: group)
+            } catch let error as LeaseStoreError where error.code == .protocolViolation {
+                guard let group, token == nil else { throw error }
+                return try await removeForeign(from: store, group, because: error)
+            }
             if let token, !found.lease.token.description.hasPrefix(token.lowercased()) {
                 throw CommandFailure(
                     "'\(SafeText.escape(key))' is led under another token: \(found.lease.token)",
@@ -72,9 +81,7 @@ struct RevokeCommand: AsyncParsableCommand {
                 key: found.key,
                 token: found.lease.token,
                 by: Self.user,
-                reason: reason,
-                // Whoever misses the announcement asks when the lease would have run out.
-                retention: max(.seconds(10), found.lease.duration * 2)
+                reason: reason
             )
             let reply = try await store.answer(to: request).get()
             guard case .revoked(let token, let waiters) = reply else {
@@ -94,6 +101,32 @@ struct RevokeCommand: AsyncParsableCommand {
         }
     }
 
+    /// The place of the lease holds something else: whoever names the key exactly may remove that.
+    private func removeForeign(
+        from store: RedisLeaseStore,
+        _ group: String,
+        because error: LeaseStoreError
+    ) async throws {
+        let key = try FlightKey(group: group, bytes: Array(self.key.utf8))
+        if !yes {
+            try StandardStream.error.write("\(error.message). Remove it? [y/N] ")
+            try answerIsYes()
+        }
+        let reply = try await store.answer(to: RevokeRequest(key: key, token: nil, by: Self.user, reason: reason)).get()
+        guard case .removedForeign = reply else {
+            throw CommandFailure(
+                "'\(SafeText.escape(self.key))' is led meanwhile, and was left as it is",
+                status: .notFound
+            )
+        }
+        StandardStream.error.note("removed what was no lease of '\(SafeText.escape(self.key))' of group \(group)")
+    }
+
+    private func answerIsYes() throws {
+        let answer = readLine()?.trimmingCharacters(in: .whitespaces).lowercased() ?? ""
+        guard ["y", "yes"].contains(answer) else { throw CommandFailure("nothing was ended") }
+    }
+
     private func confirm(_ found: FlightLookup.Found) throws {
         let terminal = output.color.terminal(.error)
         let age = terminal.duration(found.lease.note.age)
@@ -101,8 +134,7 @@ struct RevokeCommand: AsyncParsableCommand {
             "End '\(terminal.safe(key))' of group \(found.key.group), led by \(terminal.safe(found.lease.note.label)) "
                 + "for \(age), \(Self.count(found.waiters)) waiting? [y/N] "
         )
-        let answer = readLine()?.trimmingCharacters(in: .whitespaces).lowercased() ?? ""
-        guard ["y", "yes"].contains(answer) else { throw CommandFailure("nothing was ended") }
+        try answerIsYes()
     }
 
     private func report(_ revocation: Revocation) throws {

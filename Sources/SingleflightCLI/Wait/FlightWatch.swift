@@ -69,13 +69,7 @@ struct FlightWatch<Store: LeaseStore>: Sendable {
     }
 
     private func poll(_ token: LeaseToken) async -> Result<PollReply, LeaseStoreError> {
-        let request = PollRequest(
-            key: key,
-            token: token,
-            // More than any flight is taken over: the answer is never a decision.
-            leaderLoss: .takeOver(attempts: 1000),
-            retention: .seconds(10)
-        )
+        let request = PollRequest(key: key, token: token)
         return await store.answer(to: request)
     }
 
@@ -121,7 +115,7 @@ struct FlightWatchProgress: Sendable {
         case .success(.superseded(let successor)):
             token = successor
             return .askAgain
-        case .success(.gone): return isExpired ? .expired : .gone
+        case .success(.gone), .success(.withdrawn): return isExpired ? .expired : .gone
         case .success(.expired):
             isExpired = true
             return .wait(Self.pause)

@@ -57,15 +57,16 @@ package struct Leading: Sendable {
     package let token: LeaseToken
     package let attempt: Int
     private let terms: FlightTerms
-    private let tooLong: StoredOutcome
+    private let outcomes: FlightMachine.Outcomes
     private var state: State
+    /// What may be left to be handed back when the machine has ended: a lease under which nothing ran.
+    package private(set) var debt: HandingBack.Debt?
 
-    /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
-    package init(grant: Following.Grant, terms: FlightTerms, tooLong: StoredOutcome, now: LeaseInstant) {
+    package init(grant: Following.Grant, terms: FlightTerms, outcomes: FlightMachine.Outcomes, now: LeaseInstant) {
         self.token = grant.token
         self.attempt = grant.attempt
         self.terms = terms
-        self.tooLong = tooLong
+        self.outcomes = outcomes
         let leading = Held(
             deadline: terms.deadline(sentAt: grant.sentAt),
             tooLongAt: now.advanced(by: terms.maximumFlight),
@@ -132,7 +133,7 @@ package struct Leading: Sendable {
         switch request {
         case .renew: self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
         case .complete: self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
-        case .release: self.released(reply.as(ReleaseRequest.self))
+        case .release: self.released(reply.as(ReleaseRequest.self), now: now)
         case .enter, .poll, .leave, .revoke: []
         }
     }
@@ -163,7 +164,7 @@ package struct Leading: Sendable {
                 return (Planted.bug("operation-canceled-twice") ? [.cancelOperation(.tooLong)] : [])
                     + [.cancelOperation(.tooLong)]
                     + self.complete(
-                        self.tooLong,
+                        self.outcomes.tooLong,
                         override: .tooLong(self.token, attempt: self.attempt),
                         leading: leading,
                         now: now
@@ -189,7 +190,7 @@ package struct Leading: Sendable {
         leading.hasNews = false
         self.state = .leading(leading)
         return [
-            .send(.renew(self.token, attempt: self.attempt, renewals: leading.renewals + 1)),
+            .send(.renew(self.token, renewals: leading.renewals + 1, isAbandoned: leading.isAbandoned)),
             self.wake(leading),
         ]
     }
@@ -320,7 +321,7 @@ package struct Leading: Sendable {
                 if let reason {
                     (.send(.revoke(self.token, reason: reason)), .leaderCanceled(reason: reason))
                 } else {
-                    (.send(.release(self.token, self.terms.releaseModeOnAbandonedLead)), .leaderLeft)
+                    (.send(.release(self.token, .giveUp)), .leaderLeft)
                 }
             return [handBack] + (leading.isAbandoned ? [] : [.tell(resolution)])
         case .confirming, .completing, .ended:
@@ -356,16 +357,24 @@ package struct Leading: Sendable {
         return [.send(.release(self.token, .unlessAwaited)), self.wake(leading)]
     }
 
-    private mutating func released(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+    private mutating func released(
+        _ reply: Result<ReleaseReply, LeaseStoreError>,
+        now: LeaseInstant
+    ) -> [FlightAction] {
         switch self.state {
         case .confirming(let leading):
             switch reply {
             case .success(.awaited):
                 self.state = .leading(leading)
                 return [.startOperation(self.token), self.wake(leading)]
-            case .success(.released), .success(.notHeld), .failure:
-                // A lease that could not be released ends by itself: it is never renewed.
+            case .success(.released), .success(.notHeld):
                 self.state = .ended
+                return []
+            case .failure:
+                // Somebody may wait elsewhere, for work that never began.
+                self.state = .ended
+                let endsAt = leading.deadline.advanced(by: self.terms.margin)
+                self.debt = HandingBack.Debt(token: self.token, validUntil: now, endsAt: endsAt, isRepeated: false)
                 return []
             }
         case .leading(var leading):
@@ -466,7 +475,17 @@ package struct Leading: Sendable {
         completing.mayHaveExecuted = completing.mayHaveExecuted || error.mayHaveExecuted
         let retryAt = now.advanced(by: completing.backoff.next(using: &generator))
         guard error.isTransient, retryAt < completing.giveUpAt else {
-            let release = FlightAction.send(.release(self.token, self.terms.releaseModeOnShutdown))
+            if error.code == .full, completing.outcome != self.outcomes.storeFull {
+                // The others get that instead. The callers here have the result.
+                let local =
+                    completing.mustResolve ? [FlightAction.tell(completing.override ?? self.unverified(error))] : []
+                completing.mustResolve = false
+                completing.outcome = self.outcomes.storeFull
+                completing.isSent = true
+                self.state = .completing(completing)
+                return local + [.send(.complete(self.token, completing.outcome))]
+            }
+            let release = FlightAction.send(.release(self.token, .giveUp))
             return [release] + self.end(completing, with: self.unverified(error))
         }
         var actions: [FlightAction] = []
@@ -496,11 +515,11 @@ package struct Leading: Sendable {
         case .confirming:
             // The release that is under way keeps the lease if somebody waits elsewhere, who must not wait for its expiry.
             self.state = .ended
-            return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
+            return [.send(.release(self.token, .withdraw))]
         case .leading(let leading):
             self.state = .ended
             if Planted.bug("shutdown-keeps-the-lease") { return [.cancelOperation(.shutDown), .tell(.shutDown)] }
-            return [.cancelOperation(.shutDown), .send(.release(self.token, self.terms.releaseModeOnShutdown))]
+            return [.cancelOperation(.shutDown), .send(.release(self.token, .shutDown))]
                 + (leading.isAbandoned ? [] : [.tell(.shutDown)])
         case .completing(let completing):
             // The result is on its way, and may still arrive; nobody here waits for the answer.

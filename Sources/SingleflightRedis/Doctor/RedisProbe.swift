@@ -46,8 +46,10 @@ package struct RedisProbe: Sendable {
         )
         let probe = RedisProbe(
             client: client,
-            channel: Keyspace(namespace: configuration.namespace).inboxPrefix + inbox.description,
-            key: .string("sf1:{\(configuration.namespace):doctor}:probe:\(inbox)"),
+            channel: Keyspace(namespace: configuration.namespace, database: clientConfiguration.url.database)
+                .inboxPrefix
+                + inbox.description,
+            key: .string("sf2:{\(configuration.namespace):doctor}:probe:\(inbox)"),
             timeout: configuration.commandTimeout,
             wallClock: wallClock
         )
@@ -90,19 +92,19 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Rights
 
-    /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that they
+    /// Sends every command that a worker sends, on a key of our own. Commands for hashes meet a string there, so that they
     /// change nothing: the server checks rights before types.
     private func tryCommands(_ facts: inout RedisFacts) async throws {
         let write = try await ask("SET", key, "1", "NX", "PX", "5000")
         note(write, "SET", &facts)
         if !write.isRefused, let error = write.error { facts.writeError = error.message }
         var commands: [(name: String, arguments: [RedisArgument])] = [
-            ("GET", [key]), ("SREM", [key, "1"]), ("SCARD", [key]), ("SMEMBERS", [key]), ("PEXPIRE", [key, "5000"]),
-            ("PTTL", [key]), ("TIME", []), ("ROLE", []), ("EVALSHA", [.string(Self.unknownHash), "0"]),
-            ("EVAL", ["return 1", "0"]), ("DEL", [key]),
+            ("GET", [key]), ("HGET", [key, "1"]), ("HDEL", [key, "1"]), ("HLEN", [key]), ("HKEYS", [key]),
+            ("HRANDFIELD", [key, "1"]), ("PEXPIRE", [key, "5000"]), ("PTTL", [key]), ("TIME", []), ("ROLE", []),
+            ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("DEL", [key]),
         ]
-        // Where no string could be written, SADD would make a set without a time to live.
-        if write.error == nil { commands.insert(("SADD", [key, "1"]), at: 0) }
+        // Where no string could be written, HSET would make a hash without a time to live.
+        if write.error == nil { commands.insert(("HSET", [key, "1", "1"]), at: 0) }
         for (name, arguments) in commands {
             note(try await ask(RedisCommand(name, arguments: arguments)), name, &facts)
         }

@@ -39,7 +39,11 @@ extension RedisLeaseStore {
     /// - Throws: ``LeaseStoreError``.
     public func flights(of key: String, in group: String? = nil) async throws(LeaseStoreError) -> [FlightInspection] {
         let encoded = Keyspace.encode(Array(key.utf8)).text
-        let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"
+        let pattern = Keyspace.pattern(
+            namespace: self.configuration.namespace,
+            kind: "*",
+            name: "\(group ?? "*"):\(KeyScan.literal(encoded))*"
+        )
         var scan = KeyScan()
         var tokens: [String: Set<LeaseToken>] = group.map { [$0: []] } ?? [:]
         while let page = try await scan.next(matching: pattern, by: self) {
@@ -67,7 +71,7 @@ extension RedisLeaseStore {
             return nil
         }
         switch rest[..<colon] {
-        case "lease" where flight.encodedKey == encodedKey:
+        case "lease" where flight.encodedKey == encodedKey, "last" where flight.encodedKey == encodedKey:
             return (flight.group, nil)
         case "done" where flight.encodedKey.dropLast(32) == encodedKey + ":":
             return LeaseToken(flight.encodedKey.suffix(32)).map { (flight.group, $0) }
@@ -79,19 +83,29 @@ extension RedisLeaseStore {
     private func outcomes(of key: FlightKey, tokens: [LeaseToken]) async throws(LeaseStoreError) -> [RetainedOutcome] {
         let names = self.keyspace.names(of: key)
         let replies = try await self.execute(
-            [RedisCommand("GET", names.last)]
+            [RedisCommand("GET", names.last), RedisCommand("PTTL", names.last)]
                 + tokens.flatMap { token in ["GET", "PTTL"].map { RedisCommand($0, names.done(token)) } }
         )
-        let outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
-            guard let bytes = replies[1 + index * 2].bytes, let life = replies[2 + index * 2].integer, life > 0,
+        let reused = replies[0].bytes.flatMap { LeaseToken(bytes: $0.prefix(32)) }
+        var outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
+            guard let bytes = replies[2 + index * 2].bytes, let life = replies[3 + index * 2].integer, life > 0,
                 let content = RetainedOutcome.Content(bytes: bytes)
             else { return nil }
             return RetainedOutcome(
                 token: token,
                 content: content,
                 remaining: .milliseconds(life),
-                isReused: replies[0].string == token.description
+                isReused: token == reused
             )
+        }
+        // What is kept for reuse only stands there itself; what is kept for both is as old.
+        if let reused, let bytes = replies[0].bytes, let life = replies[1].integer, life > 0,
+            let content = RetainedOutcome.Content(bytes: Array(bytes.dropFirst(32)))
+        {
+            let known = outcomes.first { $0.token == reused }?.remaining ?? .zero
+            outcomes.removeAll { $0.token == reused }
+            let remaining = max(known, .milliseconds(life))
+            outcomes.append(RetainedOutcome(token: reused, content: content, remaining: remaining, isReused: true))
         }
         return outcomes.sorted { $0.remaining > $1.remaining }
     }

@@ -107,7 +107,7 @@ struct HostileConnection {
         case "SCAN":
             .array([
                 .bulk(HostileReply.pick(["0", "7", "18446744073709551615"], &self.random)),
-                .array(tokens.prefix(3).map { _ in .bulk("sf1:{test:17}:lease:pages:front") }),
+                .array(tokens.prefix(3).map { _ in .bulk("sf2:{test:17}:lease:pages:front") }),
             ])
         case "GET": Bool.random(using: &self.random) ? .nullBulk : .bulk(self.record(tokens))
         case "PTTL", "SCARD", "PUBLISH", "DEL": .integer("5000")
