@@ -120,6 +120,13 @@ let package = Package(
             path: "Verification/History",
             swiftSettings: settings
         ),
+        // A world in one thread, from one seed, that runs everything between a group and the network.
+        .target(
+            name: "SingleflightSimulation",
+            dependencies: ["Singleflight", "SingleflightLease", "SingleflightTestKit"],
+            path: "Verification/Simulation",
+            swiftSettings: settings
+        ),
         // Flights in trouble, of every kind at every point.
         .target(
             name: "FaultMatrix",
@@ -168,16 +175,16 @@ let package = Package(
         // The simulation with bugs planted in the sources: see scripts/check-mutants.
         .executableTarget(
             name: "Mutants",
-            dependencies: ["Singleflight", "SingleflightTestKit"],
+            dependencies: ["Singleflight", "SingleflightSimulation"],
             path: "Verification/Mutants",
             exclude: ["bugs.txt"],
             swiftSettings: settings
         ),
-        // The one program that runs them all, and the test kit's simulation.
+        // The one program that runs them all.
         .executableTarget(
             name: "lab",
             dependencies: [
-                "Bench", "FaultMatrix", "SingleflightTestKit", "Soak", "Storm",
+                "Bench", "FaultMatrix", "SingleflightSimulation", "Soak", "Storm",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Verification/Lab",
@@ -245,7 +252,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SingleflightSimulationTests",
-            dependencies: ["SingleflightLease", "SingleflightTestKit", "TestSupport"],
+            dependencies: ["SingleflightLease", "SingleflightSimulation", "SingleflightTestKit", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -8,6 +8,7 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         enum Kind: String, Sendable {
             case leaderLeft = "leader-left"
             case callerCanceled = "caller-canceled"
+            case noFlight = "no-flight"
             case left
             case abandoned
             case refused
@@ -32,6 +33,8 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         public static let leaderLeft = Code(.leaderLeft)
         /// See ``Cancellation/callerCanceled``.
         public static let callerCanceled = Code(.callerCanceled)
+        /// See ``Cancellation/noFlight``.
+        public static let noFlight = Code(.noFlight)
         /// See ``Cancellation/left``.
         public static let left = Code(.left)
         /// See ``Cancellation/abandoned``.
@@ -104,6 +107,9 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
     /// This caller waited as long as it wanted to; the flight goes on for the others.
     public static let waitLimitReached = Cancellation(.waitLimitReached)
 
+    /// There was no flight to follow.
+    public static let noFlight = Cancellation(.noFlight)
+
     /// The caller was turned away at once: a re-entrant call, or too many waiting already.
     public static func refused(_ error: GroupError) -> Cancellation {
         Cancellation(.refused, Details(error: error))
@@ -155,7 +161,8 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         switch self.code.kind {
         case .callerCanceled: CancellationError()
         case .refused, .custom: self.underlying ?? self
-        case .leaderLeft, .left, .abandoned, .waitLimitReached, .leaseExpired, .leaseLost, .supersededTooOften,
+        case .leaderLeft, .noFlight, .left, .abandoned, .waitLimitReached, .leaseExpired, .leaseLost,
+            .supersededTooOften,
             .leaderShutDown, .revoked, .storeLostFlight:
             self
         }
@@ -181,6 +188,7 @@ public struct Cancellation: Error, Hashable, Sendable, CustomStringConvertible {
         switch self.code.kind {
         case .leaderLeft: "the leader left"
         case .callerCanceled: "the caller was canceled"
+        case .noFlight: "there was no flight"
         case .left: "the caller had left"
         case .abandoned: "nobody waited any more"
         case .refused: "refused: \(self.underlying.map { "\($0)" } ?? "")"

@@ -9,6 +9,9 @@
 ///     }
 /// }
 /// ```
+///
+/// What an operation throws a local group passes on as it is. A distributed group does so by its `typedFailures` only: a
+/// service that catches errors of its own gives it such a rule.
 public protocol Coalescing<Key, Value>: Sendable {
     /// What tells flights apart.
     associatedtype Key: Hashable & Sendable

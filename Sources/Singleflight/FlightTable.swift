@@ -102,16 +102,22 @@ struct FlightTable<Key: Hashable & Sendable, Value: Sendable, Waiter: Sendable, 
         limit: Int?,
         isInside: (FlightID) -> Bool
     ) -> Entrance {
-        let found = self.find(key, hash: hash)
-        if found >= 0 {
-            let id = FlightID(slot: found, serial: self.slots[found].serial)
-            if isInside(id) { return .reentrant }
-            guard let seat = self.slots[found].flight.subscribe(as: .subscriber, limit: limit) else { return .full }
-            return .subscribed(id, seat)
-        }
+        if let joined = self.join(key, hash: hash, limit: limit, isInside: isInside) { return joined }
         let id = self.open(key, hash: hash)
         guard leaderSubscribes else { return .leads(id, nil) }
         return .leads(id, self.slots[id.slot].flight.subscribe(as: .leader, limit: nil))
+    }
+
+    /// A caller joins the open flight of `key`, if there is one. It never leads.
+    @inline(__always)
+    @inlinable
+    mutating func join(_ key: Key, hash: Int, limit: Int?, isInside: (FlightID) -> Bool) -> Entrance? {
+        let found = self.find(key, hash: hash)
+        guard found >= 0 else { return nil }
+        let id = FlightID(slot: found, serial: self.slots[found].serial)
+        if isInside(id) { return .reentrant }
+        guard let seat = self.slots[found].flight.subscribe(as: .subscriber, limit: limit) else { return .full }
+        return .subscribed(id, seat)
     }
 
     /// Subscribes the leader, or somebody to whom it lends its handle. The flight must still be led.

@@ -92,6 +92,27 @@ public final class Group<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
+    /// Waits for the outcome of the running flight for `key`; ``Cancellation/noFlight`` if there is none. Never leads.
+    ///
+    /// It counts among the flight's subscribers, and a call from inside of the flight is refused, as of
+    /// ``run(_:cancellation:operation:)``.
+    @inlinable
+    nonisolated(nonsending) public func follow(_ key: Key) async -> Outcome<Value> {
+        if Task.isCancelled { return .canceled(.callerCanceled) }
+        let hash = key.hashValue
+        let shard = self.shard(for: hash)
+        switch shard.join(key, hash: hash, limit: self.configuration.maximumWaitersPerKey) {
+        case .subscribed(let flight, let seat):
+            return await shard.outcome(flight, seat)
+        case .reentrant:
+            return .canceled(self.refusal(.reentrantCall, key))
+        case .full:
+            return .canceled(self.refusal(.tooManyWaiters, key))
+        case .leads, nil:
+            return .canceled(.noFlight)
+        }
+    }
+
     /// Not inlined, as all that a call seldom does: what it needs would lie in the frame of each caller that waits.
     @inline(never)
     @inlinable

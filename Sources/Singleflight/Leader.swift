@@ -69,10 +69,12 @@ public final class Leader<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// nobody has subscribed to yet is not abandoned.
     ///
     /// Without a handler a flight goes on when everybody has left, and callers may join it again. Only the first handler
-    /// is kept; it is dropped unheard when the flight ends in another way. It may hold the leader.
+    /// is kept; it is dropped unheard when the flight ends in another way, or the leader goes away. It is given the
+    /// leader, and must not hold it: held by its own handler, a leader that everybody has forgotten would keep them waiting.
     @inlinable
-    public func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
-        self.shard.attach(self.flight, .handler(handler), endsWhenAbandoned: true, priority: 0)
+    public func onAbandoned(_ handler: @escaping @Sendable (Leader<Key, Value>) -> Void) {
+        let work = Work.handler { [weak self] in if let self { handler(self) } }
+        self.shard.attach(self.flight, work, endsWhenAbandoned: true, priority: 0)
     }
 
     /// Runs the flight's work, completes the flight with whatever the work returns or throws, and tells how it ended.

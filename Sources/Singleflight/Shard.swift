@@ -37,6 +37,16 @@ final class Shard<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
+    /// See ``FlightTable/join(_:hash:limit:isInside:)``.
+    @inlinable
+    func join(_ key: Key, hash: Int, limit: Int?) -> Table.Entrance? {
+        self.table.withLock { table in
+            table.join(key, hash: hash, limit: limit) { flight in
+                FlightPath.current.contains(shard: self.number, flight: flight)
+            }
+        }
+    }
+
     /// Waits for the outcome of a subscription, which is over afterwards.
     ///
     /// Part of its callers, and nothing else of a call is: then all that a waiting caller holds, from `run` down to its

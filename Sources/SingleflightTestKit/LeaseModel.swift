@@ -56,6 +56,12 @@ public struct LeaseModel: Sendable {
         package var flight: LeaseToken
         /// The request to lead that registered it, if one did.
         package var request: LeaseToken?
+
+        package init(inbox: InboxID, flight: LeaseToken, request: LeaseToken?) {
+            self.inbox = inbox
+            self.flight = flight
+            self.request = request
+        }
     }
 
     package enum Kept: Hashable {
@@ -145,7 +151,7 @@ public struct LeaseModel: Sendable {
     }
 
     /// Loses the outcomes of a key: what a server does that announces without storing. For tests of tests.
-    mutating func forgetOutcomes(of key: FlightKey) {
+    package mutating func forgetOutcomes(of key: FlightKey) {
         self.entries[key]?.kept = [:]
     }
 

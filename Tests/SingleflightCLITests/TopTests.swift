@@ -133,7 +133,7 @@ struct TopTests {
     func progress() async throws {
         try await withWorker { redis, store in
             // Reported with the renewal, a third of the lease later.
-            let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(3), grace: .seconds(10))
+            let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(3), grace: .seconds(10)))
             let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
             let (ended, end) = AsyncStream.makeStream(of: Void.self)
             let watch = try Pty(["watch", "--url", redis.url])

@@ -71,6 +71,7 @@ struct ActionText {
 
     private func text(_ request: FlightRequest) -> String {
         switch request {
+        case .look: "look"
         case .enter(let token, let isRepetition, _): (isRepetition ? "enter again " : "enter ") + self.name(token)
         case .poll(let token, let mayEnd): (mayEnd ? "settle " : "poll ") + self.name(token)
         case .leave(let token): "leave \(self.name(token))"
@@ -94,6 +95,8 @@ struct ActionText {
         case .ranAlone: "ran alone"
         case .leaderCanceled(let reason): "canceled \(reason)"
         case .gone(let token): "gone \(self.name(token))"
+        case .lapsed(let token): "lapsed \(self.name(token))"
+        case .absent: "absent"
         case .shutDown: "shutDown"
         case .unavailable(let unavailable): "unavailable \(unavailable.error.code)"
         }

@@ -16,11 +16,12 @@ private struct Service {
 
 @Suite("A service that is given a group", .timeLimit(.minutes(1)))
 struct CoalescingProtocolTests {
-    private struct Refused: Error {}
+    private struct Refused: Error, Codable {}
 
     @Test("coalesces by a local group in its tests and by a distributed one in its cluster", arguments: [false, true])
     func either(isDistributed: Bool) async throws {
-        let process = try Cluster().process("a")
+        // Without that rule a distributed group's callers get a remote failure, as they would on any host.
+        let process = try Cluster().process("a", .test { $0.results.typedFailures = .codable(Refused.self) })
         let local = Group<String, String>()
         let service = Service(flights: isDistributed ? process.group : local)
         let (gate, runs) = (Gate("the operation"), Counter())

@@ -61,7 +61,7 @@ struct CoalescingTests {
         await self.cluster.expectNothingLeft(a, b)
     }
 
-    @Test("an error reaches the followers as a remote failure, nobody runs again, and nothing of it is remembered")
+    @Test("an error is the same remote failure for everybody, nobody runs again, and nothing of it is remembered")
     func errorsTravel() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
         let leader = a.call(self.work)
@@ -71,9 +71,12 @@ struct CoalescingTests {
         self.work.finish(.failure(Failure()))
 
         let local = try await leader.value.completion()
-        #expect(throws: Failure()) { try local.result.get() }
+        let own = #expect(throws: RemoteFailure.self) { try local.result.get() }
+        #expect(own?.original as? Failure == Failure(), "the leader's own process has the error itself")
         let remote = try await follower.value.completion()
         let failure = #expect(throws: RemoteFailure.self) { try remote.result.get() }
+        #expect(failure == own)
+        #expect(failure?.original == nil)
         #expect(failure?.leader == "a")
         #expect(failure?.token == local.token)
         #expect(failure?.type.hasSuffix("Failure") == true)
@@ -85,9 +88,9 @@ struct CoalescingTests {
         await self.cluster.expectNothingLeft(a, b)
     }
 
-    @Test("an error of a type that the group knows reaches the followers as itself")
+    @Test("an error of a type that the group knows reaches everybody as itself")
     func typedErrorsTravel() async throws {
-        let configuration = DistributedGroupConfiguration.test { $0.typedFailures = .codable(Failure.self) }
+        let configuration = DistributedGroupConfiguration.test { $0.results.typedFailures = .codable(Failure.self) }
         let a = try self.cluster.process("a", configuration)
         let b = try self.cluster.process("b", configuration)
         let leader = a.call(self.work)
@@ -95,9 +98,10 @@ struct CoalescingTests {
         let follower = b.call(self.other)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         self.work.finish(.failure(Failure(reason: "typed")))
-        _ = await leader.value
-        let remote = try await follower.value.completion()
-        #expect(throws: Failure(reason: "typed")) { try remote.result.get() }
+        for call in [leader, follower] {
+            let completion = try await call.value.completion()
+            #expect(throws: Failure(reason: "typed")) { try completion.result.get() }
+        }
         await self.cluster.expectNothingLeft(a, b)
     }
 

@@ -1,22 +1,24 @@
 import SingleflightLease
 import SingleflightTestKit
+import TestSupport
 import Testing
 
 @Suite("Configurations and names", .timeLimit(.minutes(1)))
 struct ConfigurationTests {
     static let faults: [(String, @Sendable (inout DistributedGroupConfiguration) -> Void)] = [
-        ("leaseDuration", { $0.leaseDuration = .milliseconds(99) }),
-        ("three times", { $0.leaseDuration = .milliseconds(299) }),
-        ("leaseDuration", { $0.leaseDuration = .seconds(24 * 3600 + 1) }),
-        ("grace", { $0.grace = .zero }),
-        ("retention", { $0.retention = .seconds(-1) }),
-        ("maximumFlight", { $0.maximumFlight = .zero }),
-        ("maximumResultBytes", { $0.maximumResultBytes = 0 }),
-        ("reuse", { $0.reuse = .seconds(-1) }),
-        ("reuseFailures", { $0.reuseFailures = .seconds(-1) }),
-        ("takeOver", { $0.leaderLoss = .takeOver(attempts: 0) }),
-        ("takeOver", { $0.leaderLoss = .takeOver(attempts: 1000) }),
-        ("maximumWaitersPerKey", { $0.maximumWaitersPerKey = 0 }),
+        ("lease.duration", { $0.lease.duration = .milliseconds(99) }),
+        ("three times", { $0.lease.duration = .milliseconds(299) }),
+        ("lease.duration", { $0.lease.duration = .seconds(24 * 3600 + 1) }),
+        ("lease.grace", { $0.lease.grace = .zero }),
+        ("results.retention", { $0.results.retention = .seconds(-1) }),
+        ("limits.flight", { $0.limits.flight = .zero }),
+        ("results.maximumBytes", { $0.results.maximumBytes = 0 }),
+        ("results.reuse is", { $0.results.reuse = .seconds(-1) }),
+        ("results.reuseFailures", { $0.results.reuseFailures = .seconds(-1) }),
+        ("lease.leaderLoss", { $0.lease.leaderLoss = .takeOver(attempts: 0) }),
+        ("lease.leaderLoss", { $0.lease.leaderLoss = .takeOver(attempts: 1000) }),
+        ("limits.waitersPerKey", { $0.limits.waitersPerKey = 0 }),
+        ("limits.progressInterval", { $0.limits.progressInterval = .milliseconds(99) }),
     ]
 
     @Test(
@@ -48,6 +50,19 @@ struct ConfigurationTests {
         )
     }
 
+    // A group of such a name would have shared its flights with what another group learns by observing.
+    @Test("a name that observing groups keep their flights under is refused", arguments: CoalescingMode.both)
+    func reservedName(_ mode: CoalescingMode) throws {
+        let store = InMemoryLeaseStore(server: InMemoryLeaseServer())
+        let error = #expect(throws: DistributedGroupError.self) {
+            let configuration = DistributedGroupConfiguration.test { $0.mode = mode }
+            _ = try DistributedGroup<String, String>("profiles.observe", store: store, configuration: configuration)
+        }
+        #expect(error?.code == .invalidConfiguration)
+        #expect(error?.message.contains(".observe") == true)
+        _ = try DistributedGroup<String, String>("observe", store: store, configuration: .test { $0.mode = mode })
+    }
+
     struct LongName: FlightCodec {
         var identifier: String { String(repeating: "x", count: 256) }
         func encode(_ value: String) -> [UInt8] { Array(value.utf8) }
@@ -62,6 +77,10 @@ struct ConfigurationTests {
         }
         #expect(error?.code == .invalidConfiguration)
     }
+}
+
+extension CoalescingMode {
+    fileprivate static let both: [CoalescingMode] = [.coalesce, .observe]
 }
 
 @Suite("Results that cannot be passed on", .timeLimit(.minutes(1)))
@@ -112,11 +131,39 @@ struct ResultTests {
         if case .failure(let error as DistributedGroupError) = result { error.code } else { nil }
     }
 
-    @Test("a value that cannot be encoded reaches the local callers, and the others get an error that says so")
+    @Test("a value that cannot be encoded is an error for everybody, here and elsewhere")
     func unencodable() async throws {
         let (local, remote) = try await self.results(of: "unencodable")
-        #expect(try local.get() == "unencodable")
+        #expect(self.code(local) == .encodingFailed)
         #expect(self.code(remote) == .encodingFailed)
+    }
+
+    @Test("numbers that JSON does not have reach everybody")
+    func nonConformingNumbers() async throws {
+        let cluster = try Cluster()
+        let groups = try ["a", "b"].map { label in
+            let store = InMemoryLeaseStore(server: cluster.server, label: label)
+            return try DistributedGroup<String, [Double]>("group", store: store, configuration: .test)
+        }
+        let gate = Gate()
+        let started = Gate()
+        let leader = Task {
+            try await groups[0].value("key") { _ in
+                started.open()
+                await gate.wait()
+                return [.infinity, -.infinity, .nan, 1.5]
+            }
+        }
+        await started.wait()
+        let follower = Task { try await groups[1].value("key") { _ in [] } }
+        await cluster.server.untilWaiters(of: cluster.key, 1)
+        gate.open()
+        for call in [leader, follower] {
+            let numbers = try await call.value
+            #expect(numbers.prefix(2) == [.infinity, -.infinity])
+            #expect(numbers.dropFirst(2).first?.isNaN == true)
+            #expect(numbers.last == 1.5)
+        }
     }
 
     @Test("a value that cannot be decoded is an error where it cannot, and a value elsewhere")
@@ -124,6 +171,50 @@ struct ResultTests {
         let (local, remote) = try await self.results(of: "undecodable")
         #expect(try local.get() == "undecodable")
         #expect(self.code(remote) == .decodingFailed)
+    }
+
+    @Test(
+        "where the group says so, the operation runs in a process that cannot decode, and handles get the error",
+        arguments: [false, true]
+    )
+    func undecodableRunsLocally(isReused: Bool) async throws {
+        let cluster = try Cluster()
+        let configuration = DistributedGroupConfiguration.test {
+            $0.results.undecodable = .runLocally
+            if isReused { $0.results.reuse = .seconds(1) }
+        }
+        let (work, other) = (Work(), Work())
+        let a = try cluster.process("a", configuration)
+        let store = InMemoryLeaseStore(server: cluster.server, label: "b")
+        let b = Process(
+            store: store,
+            group: try DistributedGroup("group", store: store, configuration: configuration, codec: Picky())
+        )
+        let leader = a.call(work)
+        await work.untilStarted()
+        if isReused {
+            work.finish(.success("a's"))
+            _ = await leader.value
+        }
+        let call = b.call(other)
+        if !isReused {
+            await cluster.server.untilWaiters(of: cluster.key, 1)
+            let handle = try await b.subscribes()
+            work.finish(.success("a's"))
+            #expect(self.code(try await handle.outcome().completion().result) == .decodingFailed)
+        }
+        await other.untilStarted()
+        other.finish(.success("b's"))
+        let completion = try await call.value.completion()
+        #expect(try completion.result.get() == "b's")
+        #expect(completion.coordination == .undecodable)
+        #expect(completion.source == .thisProcess)
+        #expect(completion.token == nil)
+        #expect(other.starts == 1)
+        #expect(try await leader.value.completion().result.get() == "a's")
+        await b.store.untilIdle()
+        cluster.clock.advance(by: .seconds(1))
+        await cluster.expectNothingLeft(a, b)
     }
 
     @Test("a payload of another codec is refused, not misread")
@@ -134,10 +225,10 @@ struct ResultTests {
 
     @Test("a value of the greatest size passes, and one byte more is an error for everybody")
     func maximumResultBytes() async throws {
-        let fits = try await self.results(of: "1234") { $0.maximumResultBytes = 4 }
+        let fits = try await self.results(of: "1234") { $0.results.maximumBytes = 4 }
         #expect(try fits.local.get() == "1234")
         #expect(try fits.remote.get() == "1234")
-        let tooLarge = try await self.results(of: "12345") { $0.maximumResultBytes = 4 }
+        let tooLarge = try await self.results(of: "12345") { $0.results.maximumBytes = 4 }
         #expect(self.code(tooLarge.local) == .resultTooLarge)
         #expect(self.code(tooLarge.remote) == .resultTooLarge)
     }
@@ -149,8 +240,8 @@ struct ResultTests {
     func reuse(isFailure: Bool) async throws {
         let cluster = try Cluster()
         let configuration = DistributedGroupConfiguration.test {
-            $0.reuse = .seconds(1)
-            $0.reuseFailures = isFailure ? .seconds(1) : .zero
+            $0.results.reuse = .seconds(1)
+            $0.results.reuseFailures = isFailure ? .seconds(1) : .zero
         }
         let (a, b) = (try cluster.process("a", configuration), try cluster.process("b", configuration))
         let (work, other) = (Work(), Work())

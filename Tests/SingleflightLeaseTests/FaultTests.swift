@@ -37,7 +37,7 @@ struct FaultTests {
     /// Without a lease nothing else would end it: its callers waited for ever.
     @Test("an operation that hangs without a store is canceled in the end, and everybody gets the error")
     func hangsWithoutLease() async throws {
-        let a = try self.cluster.process("a", .test { $0.maximumFlight = .seconds(10) })
+        let a = try self.cluster.process("a", .test { $0.limits.flight = .seconds(10) })
         a.cutOff()
         let call = a.call(self.work)
         await self.cluster.clock.untilScheduled()

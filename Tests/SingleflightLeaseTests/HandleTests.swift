@@ -56,7 +56,7 @@ struct HandleTests {
         self.cluster = try Cluster()
     }
 
-    private static let takesOver = DistributedGroupConfiguration.test { $0.leaderLoss = .takeOver(attempts: 2) }
+    private static let takesOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 2) }
 
     // MARK: - Completing
 
@@ -73,8 +73,9 @@ struct HandleTests {
             return "value"
         }
         if fails {
-            #expect(throws: Failure.self) { try outcome.get() }
+            let local = #expect(throws: RemoteFailure.self) { try outcome.get() }
             let remote = await #expect(throws: RemoteFailure.self) { try await follower.outcome().get() }
+            #expect(remote == local)
             #expect(remote?.type.hasSuffix("Failure") == true)
         } else {
             #expect(try outcome.get() == "value")
@@ -192,7 +193,7 @@ struct HandleTests {
 
     @Test("a handle is given the result of an earlier flight where the group reuses it")
     func reuse() async throws {
-        let a = try self.cluster.process("a", .test { $0.reuse = .seconds(1) })
+        let a = try self.cluster.process("a", .test { $0.results.reuse = .seconds(1) })
         let leader = try await a.leads()
         leader.complete(.success("first"))
         _ = await leader.outcome()
@@ -263,7 +264,7 @@ struct HandleTests {
         let a = try self.cluster.process("a")
         let leader = try await a.leads()
         let lost = Calls()
-        leader.onLost { lost.call() }
+        leader.onLost { _ in lost.call() }
         let outcome = Task { await leader.outcome() }
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(2850))
@@ -272,7 +273,7 @@ struct HandleTests {
         #expect(!leader.isCurrent)
         #expect(!leader.complete(.success("late")))
         #expect(await leader.outcome().cancellation == .leaseExpired)
-        leader.onLost { lost.call() }
+        leader.onLost { _ in lost.call() }
         #expect(lost.made == 2, "whoever asks later hears of it at once")
         await self.cluster.expectNothingLeft(a)
     }
@@ -299,7 +300,7 @@ struct HandleTests {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
         let leader = try await a.leads()
         let lost = Calls()
-        leader.onLost { lost.call() }
+        leader.onLost { _ in lost.call() }
         let follower = try await b.subscribes()
         if isRevoked {
             let revoke = RevokeRequest(
@@ -323,11 +324,11 @@ struct HandleTests {
     @Test("work by hand that takes longer than a flight may is lost, and everybody gets the error")
     func tooLong() async throws {
         let (a, b) = (
-            try self.cluster.process("a", .test { $0.maximumFlight = .seconds(10) }), try self.cluster.process("b")
+            try self.cluster.process("a", .test { $0.limits.flight = .seconds(10) }), try self.cluster.process("b")
         )
         let leader = try await a.leads()
         let lost = Calls()
-        leader.onLost { lost.call() }
+        leader.onLost { _ in lost.call() }
         let follower = try await b.subscribes()
         self.cluster.clock.advance(by: .seconds(10))
         for outcome in [await leader.outcome(), await follower.outcome()] {
@@ -336,6 +337,24 @@ struct HandleTests {
         }
         #expect(lost.made == 1)
         #expect(!leader.complete(.success("late")))
+        await self.cluster.expectNothingLeft(a, b)
+    }
+
+    @Test("a handler is given its leader, and does not keep it: one that everybody has forgotten keeps nobody waiting")
+    func handlersKeepNothing() async throws {
+        let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
+        let heard = Calls()
+        do {
+            let leader = try await a.leads()
+            let follower = try await b.subscribes()
+            leader.onLost { _ in heard.call() }
+            leader.onAbandoned { _ in heard.call() }
+            let outcome = Task { await follower.outcome() }
+            withExtendedLifetime(leader) {}
+            _ = consume leader
+            #expect(await outcome.value.cancellation == .leaderLeft)
+        }
+        #expect(heard.made == 0)
         await self.cluster.expectNothingLeft(a, b)
     }
 

@@ -113,8 +113,8 @@ struct HandleWaitingTests {
         let leader = try await a.leads()
         let abandoned = Calls()
         let subscriber = try await a.subscribes()
-        leader.onAbandoned { abandoned.call() }
-        leader.onAbandoned { Issue.record("only the first handler is kept") }
+        leader.onAbandoned { _ in abandoned.call() }
+        leader.onAbandoned { _ in Issue.record("only the first handler is kept") }
         #expect(abandoned.made == 0)
         #expect(leader.subscriberCount == 1)
         subscriber.leave()
@@ -131,7 +131,7 @@ struct HandleWaitingTests {
         let leader = try await a.leads()
         let abandoned = Calls()
         let follower = try await b.subscribes()
-        leader.onAbandoned { abandoned.call() }
+        leader.onAbandoned { _ in abandoned.call() }
         self.cluster.clock.advance(by: .seconds(20))
         #expect(abandoned.made == 0)
         #expect(leader.isCurrent)
@@ -147,7 +147,7 @@ struct HandleWaitingTests {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
         let leader = try await a.leads()
         let follower = try await b.subscribes()
-        leader.onAbandoned { Issue.record("somebody waits") }
+        leader.onAbandoned { _ in Issue.record("somebody waits") }
         #expect(leader.complete(.success("for b")))
         #expect(try await follower.outcome().completion().result.get() == "for b")
         await self.cluster.expectNothingLeft(a, b)
@@ -258,7 +258,7 @@ struct HandleWaitingTests {
 
     @Test("a handle past the bound of waiting callers is refused at once, by its outcome")
     func bounded() async throws {
-        let a = try self.cluster.process("a", .test { $0.maximumWaitersPerKey = 1 })
+        let a = try self.cluster.process("a", .test { $0.limits.waitersPerKey = 1 })
         let leader = try await a.leads()
         let first = try await a.subscribes()
         guard let error = await (try await a.subscribes()).outcome().cancellation?.underlying as? GroupError else {

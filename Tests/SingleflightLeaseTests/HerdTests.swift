@@ -8,7 +8,7 @@ struct HerdTests {
     @Test("of a herd of 50 processes on a dead leader's key one takes over, and all have its value")
     func oneTakeover() async throws {
         let cluster = try Cluster()
-        let configuration = DistributedGroupConfiguration.test { $0.leaderLoss = .takeOver(attempts: 3) }
+        let configuration = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 3) }
         let dead = try cluster.process("dead", configuration)
         let (lost, work) = (Work(), Work())
         let leader = dead.call(lost)
@@ -37,8 +37,8 @@ struct HerdTests {
         // It said 1, whatever the number of takeovers.
         let cluster = try Cluster()
         let configuration = DistributedGroupConfiguration.test {
-            $0.leaderLoss = .takeOver(attempts: 3)
-            $0.maximumFlight = .seconds(10)
+            $0.lease.leaderLoss = .takeOver(attempts: 3)
+            $0.limits.flight = .seconds(10)
         }
         let (a, b) = (try cluster.process("a", configuration), try cluster.process("b", configuration))
         let (lost, work) = (Work(), Work())

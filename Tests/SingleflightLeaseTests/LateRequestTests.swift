@@ -13,7 +13,7 @@ struct LateRequestTests {
         self.cluster = try Cluster()
     }
 
-    static let takeOver = DistributedGroupConfiguration.test { $0.leaderLoss = .takeOver(attempts: 2) }
+    static let takeOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 2) }
 
     private func inspect(_ process: Process) async throws -> LeaseInspection {
         let key = self.cluster.key

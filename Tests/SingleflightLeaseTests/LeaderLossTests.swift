@@ -35,7 +35,7 @@ struct LeaderLossTests {
 
     @Test("under takeOver exactly one follower of a silent leader leads on, and the others get its value")
     func takeover() async throws {
-        let configuration = DistributedGroupConfiguration.test { $0.leaderLoss = .takeOver(attempts: 2) }
+        let configuration = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 2) }
         let a = try self.cluster.process("a", configuration)
         let leader = a.call(self.work)
         await self.work.untilStarted()
@@ -63,7 +63,7 @@ struct LeaderLossTests {
 
     @Test("when leaders were lost as often as the group allows, the followers are told so")
     func takeoversExhausted() async throws {
-        let configuration = DistributedGroupConfiguration.test { $0.leaderLoss = .takeOver(attempts: 1) }
+        let configuration = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 1) }
         let processes = try ["a", "b", "c"].map { try self.cluster.process($0, configuration) }
         let first = processes[0].call(self.work)
         await self.work.untilStarted()
@@ -175,7 +175,7 @@ struct LeaderLossTests {
     )
     func shutDown(takesOver: Bool) async throws {
         let configuration = DistributedGroupConfiguration.test {
-            $0.leaderLoss = takesOver ? .takeOver(attempts: 1) : .cancel
+            $0.lease.leaderLoss = takesOver ? .takeOver(attempts: 1) : .cancel
         }
         let a = try self.cluster.process("a", configuration)
         let b = try self.cluster.process("b", configuration)
@@ -199,7 +199,7 @@ struct LeaderLossTests {
 
     @Test("an operation that runs longer than a flight may is canceled, and everybody gets the error")
     func maximumFlight() async throws {
-        let configuration = DistributedGroupConfiguration.test { $0.maximumFlight = .seconds(10) }
+        let configuration = DistributedGroupConfiguration.test { $0.limits.flight = .seconds(10) }
         let a = try self.cluster.process("a", configuration)
         let b = try self.cluster.process("b")
         let leader = a.call(self.work)
@@ -217,7 +217,7 @@ struct LeaderLossTests {
 
     @Test("a flight is taken over as its first leader asked, by a process that would have canceled it, and only then")
     func mixedPolicies() async throws {
-        let takeOver = DistributedGroupConfiguration.test { $0.leaderLoss = .takeOver(attempts: 1) }
+        let takeOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 1) }
         for (leads, waits, isTakenOver) in [(takeOver, .test, true), (.test, takeOver, false)]
             as [(DistributedGroupConfiguration, DistributedGroupConfiguration, Bool)]
         {

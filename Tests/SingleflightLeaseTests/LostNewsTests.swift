@@ -9,7 +9,7 @@ struct LostNewsTests {
     /// outcome was gone.
     @Test(
         "cost time and no result, however short the flight, and for however short a time outcomes are to be kept",
-        arguments: [DistributedGroupConfiguration(), .test { $0.retention = .milliseconds(100) }]
+        arguments: [DistributedGroupConfiguration(), .test { $0.results.retention = .milliseconds(100) }]
     )
     func everyAnnouncement(_ configuration: DistributedGroupConfiguration) async throws {
         let cluster = try Cluster()
@@ -23,7 +23,7 @@ struct LostNewsTests {
         work.finish()
         #expect(try await leader.value.completion().result.get() == "value")
         // A lease later it asks, within half a second.
-        cluster.clock.advance(by: configuration.leaseDuration + .milliseconds(600))
+        cluster.clock.advance(by: configuration.lease.duration + .milliseconds(600))
         #expect(try await follower.value.completion().result.get() == "value")
         #expect(work.starts == 1)
         await cluster.expectNothingLeft(a, b)

@@ -191,7 +191,7 @@ struct ObserveTests {
     func reuse() async throws {
         let configuration = DistributedGroupConfiguration.test {
             $0.mode = .observe
-            $0.reuse = .seconds(1)
+            $0.results.reuse = .seconds(1)
         }
         let a = try self.cluster.process("a", configuration)
         self.work.finish()

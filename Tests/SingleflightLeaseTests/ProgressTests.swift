@@ -24,7 +24,9 @@ struct ProgressTests {
     }
 
     /// A renewal each second anyway, and for progress each 200 ms.
-    private static let configuration = DistributedGroupConfiguration.test { $0.progressInterval = .milliseconds(200) }
+    private static let configuration = DistributedGroupConfiguration.test {
+        $0.limits.progressInterval = .milliseconds(200)
+    }
 
     private func processes(_ count: Int = 2) throws -> [Process] {
         try ["a", "b", "c"].prefix(count).map { try self.cluster.process($0, Self.configuration) }

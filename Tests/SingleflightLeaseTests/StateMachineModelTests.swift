@@ -36,7 +36,7 @@ struct StateMachineModelTests {
                     case .enter(let token, _, _):
                         self.tokens.append(token)
                         self.outstanding.append(request)
-                    case .poll, .renew, .complete, .release: self.outstanding.append(request)
+                    case .look, .poll, .renew, .complete, .release: self.outstanding.append(request)
                     case .leave, .revoke: break
                     }
                 case .startOperation:
@@ -78,6 +78,11 @@ struct StateMachineModelTests {
             let outcome = Self.canceled(&run.random)
             let replies: [LeaseReply] =
                 switch request {
+                case .look:
+                    [
+                        .inspect(LeaseInspection(lease: nil, waiters: [])),
+                        .inspect(.held(under: other, for: .seconds(3))), .inspect(.held(under: other, for: .zero)),
+                    ]
                 case .enter:
                     [
                         .enter(.lead(attempt: 0)), .enter(.follow(other, remaining: .seconds(3))),
@@ -170,16 +175,17 @@ struct StateMachineModelTests {
         let first = UInt64.random(in: 0..<1 << 32)
         var finished = 0
         for seed in first..<first + 2000 {
-            let machine = FlightMachine(
-                terms: terms,
-                outcomes: .init(tooLong: .failure([0]), storeFull: .failure([1])),
-                canTakeOver: seed % 3 > 0
-            )
+            let outcomes = FlightMachine.Outcomes(tooLong: .failure([0]), storeFull: .failure([1]))
+            let machine =
+                seed % 4 == 0
+                ? FlightMachine(following: terms)
+                : FlightMachine(terms: terms, outcomes: outcomes, canTakeOver: seed % 3 > 0)
             var run = Run(machine: machine, random: .seeded(seed))
             run.take(run.handle(.start), "start", seed: seed)
             for _ in 0..<120 {
                 self.step(&run, seed: seed)
             }
+            #expect(run.starts == 0 || seed % 4 > 0, "seed \(seed): an onlooker leads")
             finished += run.finishes
         }
         #expect(finished > 1000, "most flights end: otherwise this test shows little")

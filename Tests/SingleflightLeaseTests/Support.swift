@@ -82,9 +82,8 @@ extension LeaseStoreError {
 extension DistributedGroupConfiguration {
     /// Lease 3 s (a renewal each second, a margin of 150 ms), grace 2 s, retention 4 s.
     static let test = DistributedGroupConfiguration(
-        leaseDuration: .seconds(3),
-        grace: .seconds(2),
-        retention: .seconds(4)
+        lease: .init(duration: .seconds(3), grace: .seconds(2)),
+        results: .init(retention: .seconds(4))
     )
 
     static func test(_ change: (inout DistributedGroupConfiguration) -> Void) -> DistributedGroupConfiguration {

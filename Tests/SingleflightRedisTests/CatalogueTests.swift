@@ -48,12 +48,12 @@ struct CatalogueTests {
                 let here = try DistributedGroup<String, String>(
                     "pages",
                     store: one,
-                    configuration: .init(leaseDuration: .seconds(60))
+                    configuration: .init(lease: .init(duration: .seconds(60)))
                 )
                 let there = try DistributedGroup<String, String>(
                     "pages",
                     store: two,
-                    configuration: .init(leaseDuration: .seconds(60))
+                    configuration: .init(lease: .init(duration: .seconds(60)))
                 )
                 let gate = Gate()
                 let calls = (0..<50).map { index in
@@ -108,7 +108,7 @@ struct CatalogueTests {
     func nextLeaseIsRenewed() async throws {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, _ in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(9))
+                let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(9)))
                 let group = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let gate = Gate()
                 let lost = Task {
@@ -201,7 +201,7 @@ struct CatalogueTests {
                     try DistributedGroup<String, String>(
                         "pages",
                         store: $0,
-                        configuration: .init(leaseDuration: .seconds(60))
+                        configuration: .init(lease: .init(duration: .seconds(60)))
                     )
                 }
                 await withTaskGroup(of: Void.self) { tasks in
@@ -224,7 +224,7 @@ struct CatalogueTests {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis) { one, two in
                 try await two.untilSubscribed()
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60))
+                let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let gate = Gate()

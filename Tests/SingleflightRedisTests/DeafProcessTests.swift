@@ -6,7 +6,7 @@ import Testing
 @Suite("Deaf processes on a real Redis", .usesServer, .timeLimit(.minutes(1)))
 struct DeafProcessTests {
     private func group(_ store: RedisLeaseStore) throws -> DistributedGroup<String, String> {
-        let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(9), unavailable: .fail)
+        let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(9)), unavailable: .fail)
         return try DistributedGroup("pages", store: store, configuration: configuration)
     }
 

@@ -50,7 +50,7 @@ struct DemotionTests {
     }
 
     private static func group(_ store: RedisLeaseStore) throws -> DistributedGroup<String, String> {
-        let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60), unavailable: .fail)
+        let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)), unavailable: .fail)
         return try DistributedGroup("pages", store: store, configuration: configuration)
     }
 

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("A distributed group on a real Redis", .usesServer, .timeLimit(.minutes(1)))
 struct DistributedGroupTests {
-    private static let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60))
+    private static let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
 
     @Test("of two processes one computes, and the other gets its value by push")
     func sharesValue() async throws {

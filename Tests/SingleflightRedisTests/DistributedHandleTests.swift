@@ -10,8 +10,8 @@ struct DistributedHandleTests {
         _ change: (inout DistributedGroupConfiguration) -> Void = { _ in }
     ) -> DistributedGroupConfiguration {
         var configuration = DistributedGroupConfiguration(
-            leaseDuration: .seconds(60),
-            progressInterval: .milliseconds(100)
+            lease: .init(duration: .seconds(60)),
+            limits: .init(progressInterval: .milliseconds(100))
         )
         change(&configuration)
         return configuration
@@ -79,7 +79,7 @@ struct DistributedHandleTests {
         try await self.withGroups { here, there, two in
             let leader = try await self.leader(here)
             let lost = Gate()
-            leader.onLost { lost.open() }
+            leader.onLost { _ in lost.open() }
             let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
             let revoke = RevokeRequest(
                 key: key,
@@ -124,7 +124,7 @@ struct DistributedHandleTests {
             let leader = try await self.leader(here)
             let abandoned = Gate()
             let far = try await self.subscriber(there)
-            leader.onAbandoned { abandoned.open() }
+            leader.onAbandoned { _ in abandoned.open() }
             far.leave()
             await abandoned.wait()
             #expect(!leader.complete(.success("late")))

@@ -92,7 +92,7 @@ struct EventTests {
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
-                    configuration: .init(leaseDuration: .seconds(60))
+                    configuration: .init(lease: .init(duration: .seconds(60)))
                 )
                 _ = await group.run("front") { _ in throw OperationFailed() }
                 #expect(await events.next()?.change == .acquired)
@@ -113,7 +113,7 @@ struct EventTests {
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
-                    configuration: .init(leaseDuration: .seconds(60))
+                    configuration: .init(lease: .init(duration: .seconds(60)))
                 )
                 let gate = Gate()
                 let caller = Task {

@@ -42,7 +42,7 @@ struct ForeignCodeTests {
             try await withTwoStores(redis, commandTimeout: .milliseconds(300)) { one, two in
                 let codec = BlockingCodec()
                 defer { codec.letGo() }
-                let generous = DistributedGroupConfiguration(leaseDuration: .seconds(60))
+                let generous = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
                 let leading = try Texts("texts", store: one, configuration: generous, codec: TextCodec())
                 let following = try Texts("texts", store: two, configuration: generous, codec: codec)
                 let gate = Gate("the operations of the leader")
@@ -65,7 +65,7 @@ struct ForeignCodeTests {
                 try await until("all callers have joined") { following.inFlight == Self.count }
 
                 // A lease of a second in the process whose codec is about to block.
-                let short = DistributedGroupConfiguration(leaseDuration: .seconds(1))
+                let short = DistributedGroupConfiguration(lease: .init(duration: .seconds(1)))
                 let held = try Texts("held", store: two, configuration: short)
                 guard case .leader(let leader) = await held.entry("key") else {
                     Issue.record("another process leads")
@@ -108,7 +108,7 @@ struct ForeignCodeTests {
                 }
                 let release = DispatchSemaphore(value: 0)
                 let calls = Counter()
-                leader.onLost {
+                leader.onLost { _ in
                     calls.increment()
                     release.wait()
                 }

@@ -23,9 +23,9 @@ struct FrozenServerTests {
             "pages",
             store: store,
             configuration: DistributedGroupConfiguration(
-                leaseDuration: Self.lease,
-                unavailable: .fail,
-                reuse: reuse
+                lease: .init(duration: Self.lease),
+                results: .init(reuse: reuse),
+                unavailable: .fail
             )
         )
     }

@@ -91,7 +91,7 @@ struct HerdTests {
         _ store: RedisLeaseStore,
         _ policy: LeaderLossPolicy
     ) throws -> DistributedGroup<String, String> {
-        let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(30), leaderLoss: policy)
+        let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(30), leaderLoss: policy))
         return try DistributedGroup("pages", store: store, configuration: configuration)
     }
 

@@ -49,10 +49,9 @@ struct LeastPrivilegeTests {
         _ leaderLoss: LeaderLossPolicy = .cancel
     ) throws -> DistributedGroup<String, String> {
         let configuration = DistributedGroupConfiguration(
-            leaseDuration: .seconds(60),
-            leaderLoss: leaderLoss,
-            unavailable: .fail,
-            reuse: .milliseconds(1)
+            lease: .init(duration: .seconds(60), leaderLoss: leaderLoss),
+            results: .init(reuse: .milliseconds(1)),
+            unavailable: .fail
         )
         return try DistributedGroup("pages", store: store, configuration: configuration)
     }

@@ -11,7 +11,7 @@ struct LongResultTests {
     private static let longCount = 8
 
     private static func group(_ store: RedisLeaseStore) throws -> DistributedGroup<String, [UInt8]> {
-        let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60), unavailable: .fail)
+        let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)), unavailable: .fail)
         return try DistributedGroup("pages", store: store, configuration: configuration, codec: BytesCodec())
     }
 

@@ -69,7 +69,7 @@ struct MixedSettingsTests {
         _ store: RedisLeaseStore,
         _ change: (inout DistributedGroupConfiguration) -> Void
     ) throws -> DistributedGroup<String, String> {
-        var configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60))
+        var configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
         change(&configuration)
         return try DistributedGroup("pages", store: store, configuration: configuration)
     }
@@ -78,10 +78,10 @@ struct MixedSettingsTests {
     func others() async throws {
         try await self.withStores { one, two in
             let changes: [@Sendable (inout DistributedGroupConfiguration) -> Void] = [
-                { $0.leaseDuration = .seconds(31) }, { $0.grace = .milliseconds(200) },
-                { $0.retention = .seconds(3600) }, { $0.leaderLoss = .takeOver(attempts: 7) },
-                { $0.maximumResultBytes = 1 }, { $0.maximumFlight = .seconds(1) }, { $0.reuseFailures = .seconds(5) },
-                { $0.unavailable = .fail }, { $0.progressInterval = .seconds(60) },
+                { $0.lease.duration = .seconds(31) }, { $0.lease.grace = .milliseconds(200) },
+                { $0.results.retention = .seconds(3600) }, { $0.lease.leaderLoss = .takeOver(attempts: 7) },
+                { $0.results.maximumBytes = 1 }, { $0.limits.flight = .seconds(1) }, { $0.results.reuseFailures = .seconds(5) },
+                { $0.unavailable = .fail }, { $0.limits.progressInterval = .seconds(60) },
             ]
             for (index, change) in changes.enumerated() {
                 let here = try Self.group(one) { _ in }
@@ -101,7 +101,7 @@ struct MixedSettingsTests {
     func typedFailures() async throws {
         try await self.withStores { one, two in
             let here = try Self.group(one) {
-                $0.typedFailures = .codable(Known.self)
+                $0.results.typedFailures = .codable(Known.self)
             }
             let there = try Self.group(two) { _ in }
             let gate = Gate()

@@ -43,9 +43,8 @@ struct OrphanKeyTests {
                 let groups = try [one, two].flatMap { store in
                     try [LeaderLossPolicy.cancel, .takeOver(attempts: 1)].map { policy in
                         let configuration = DistributedGroupConfiguration(
-                            leaseDuration: .seconds(60),
-                            leaderLoss: policy,
-                            reuse: policy == .cancel ? .zero : .seconds(30)
+                            lease: .init(duration: .seconds(60), leaderLoss: policy),
+                            results: .init(reuse: policy == .cancel ? .zero : .seconds(30))
                         )
                         let name = policy == .cancel ? "cancel" : "reuse"
                         let group = try DistributedGroup<String, String>(

@@ -14,7 +14,7 @@ struct PageClientTests {
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
-                    configuration: .init(leaseDuration: .seconds(30), unavailable: .fail)
+                    configuration: .init(lease: .init(duration: .seconds(30)), unavailable: .fail)
                 )
                 try await store.untilSubscribed()
                 try await PageClient.with(redis, namespace: "test", group: "pages", key: "front-page.html") { page in

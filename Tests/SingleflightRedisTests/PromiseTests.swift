@@ -44,7 +44,7 @@ struct PromiseTests {
         commandTimeout: Duration = .seconds(10),
         _ body: (Pair) async throws -> Void
     ) async throws {
-        var configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60))
+        var configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
         change(&configuration)
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: commandTimeout) { one, two in
@@ -69,7 +69,7 @@ struct PromiseTests {
 
     @Test("a lease is renewed for as long as the operation runs")
     func renewed() async throws {
-        try await self.withPair({ $0.leaseDuration = .seconds(9) }, commandTimeout: .seconds(3)) { pair in
+        try await self.withPair({ $0.lease.duration = .seconds(9) }, commandTimeout: .seconds(3)) { pair in
             let outcomes = try await pair.outcomes(
                 of: { $0.isCurrent ? "current" : "lost" },
                 meanwhile: {
@@ -88,14 +88,14 @@ struct PromiseTests {
     @Test("a result and an error are used again within their time")
     func reuse() async throws {
         try await self.withPair({
-            $0.reuse = .seconds(60)
-            $0.reuseFailures = .seconds(60)
+            $0.results.reuse = .seconds(60)
+            $0.results.reuseFailures = .seconds(60)
         }) { pair in
             let first = try await pair.here.value("value") { _ in "first" }
             let second = try await pair.there.value("value") { _ in "second" }
             #expect([first, second] == ["first", "first"])
             let failed = await pair.here.run("error") { _ in throw Failure(reason: "first") }
-            #expect(throws: Failure.self) { try self.result(failed).get() }
+            #expect(throws: RemoteFailure.self) { try self.result(failed).get() }
             guard case .complete(let again) = await pair.there.run("error", operation: { _ in "second" }) else {
                 Issue.record("no result")
                 return
@@ -107,7 +107,7 @@ struct PromiseTests {
 
     @Test("a process that shuts down hands its leases back at once", arguments: [false, true])
     func shutDown(takesOver: Bool) async throws {
-        try await self.withPair({ $0.leaderLoss = takesOver ? .takeOver(attempts: 1) : .cancel }) { pair in
+        try await self.withPair({ $0.lease.leaderLoss = takesOver ? .takeOver(attempts: 1) : .cancel }) { pair in
             let store = pair.stores.0
             let outcomes = try await pair.outcomes(of: { _ in "too late" }, meanwhile: { await store.shutDown() })
             #expect(self.reason(outcomes.led) == .leaderShutDown)

@@ -26,7 +26,7 @@ struct RevocationTests {
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: store,
-                    configuration: .init(leaseDuration: .seconds(9), unavailable: .fail)
+                    configuration: .init(lease: .init(duration: .seconds(9)), unavailable: .fail)
                 )
                 let gate = Gate()
                 let leader = Task {

@@ -72,7 +72,7 @@ struct ServerErrorTests {
             let group = try DistributedGroup<String, String>(
                 "pages",
                 store: store,
-                configuration: .init(leaseDuration: .seconds(3), unavailable: .fail)
+                configuration: .init(lease: .init(duration: .seconds(3)), unavailable: .fail)
             )
             guard case .complete(let completion) = await group.run("front", operation: { _ in value }),
                 case .failure(let error) = completion.result
@@ -107,7 +107,10 @@ struct ServerErrorTests {
         let lines = ["proto-max-bulk-len 1mb"]
         try await PrivateRedis.with(.init(extraLines: lines)) { redis in
             try await withTwoStores(redis) { one, two in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60), unavailable: .fail)
+                let configuration = DistributedGroupConfiguration(
+                    lease: .init(duration: .seconds(60)),
+                    unavailable: .fail
+                )
                 let here = try DistributedGroup<String, String>("pages", store: one, configuration: configuration)
                 let there = try DistributedGroup<String, String>("pages", store: two, configuration: configuration)
                 let gate = Gate()

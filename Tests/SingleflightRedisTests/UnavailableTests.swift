@@ -11,7 +11,10 @@ struct UnavailableTests {
     private func completion(_ policy: UnavailablePolicy) async throws -> Completion<String>? {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: Self.commandTimeout) { store, _ in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60), unavailable: policy)
+                let configuration = DistributedGroupConfiguration(
+                    lease: .init(duration: .seconds(60)),
+                    unavailable: policy
+                )
                 let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
                 // Outside of the macro: with a closure in its argument the compiler mistakes the closure below for that one.
                 let before = try await group.value("front") { _ in "before" }

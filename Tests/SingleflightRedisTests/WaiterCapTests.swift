@@ -13,7 +13,10 @@ struct WaiterCapTests {
         let key: FlightKey
 
         init(_ one: RedisLeaseStore, _ two: RedisLeaseStore) throws {
-            let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(9), unavailable: .fail)
+            let configuration = DistributedGroupConfiguration(
+                lease: .init(duration: .seconds(9)),
+                unavailable: .fail
+            )
             self.here = try DistributedGroup("pages", store: one, configuration: configuration)
             self.there = try DistributedGroup("pages", store: two, configuration: configuration)
             self.key = try FlightKey(group: "pages", bytes: Array("front".utf8))

@@ -1,4 +1,4 @@
-import SingleflightTestKit
+import SingleflightSimulation
 import TestSupport
 import Testing
 

@@ -1,4 +1,5 @@
 import SingleflightLease
+import SingleflightSimulation
 import SingleflightTestKit
 import Synchronization
 import Testing

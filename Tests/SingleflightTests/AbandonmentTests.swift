@@ -13,7 +13,7 @@ struct AbandonmentTests {
         let leader = try group.leader("key")
         let calls = Counter()
         let subscribers = [leader.subscribe(), try group.subscriber("key")]
-        leader.onAbandoned {
+        leader.onAbandoned { _ in
             // Takes the lock: the handler runs outside of it, and finds the key free.
             if group.inFlight == 0 { calls.increment() }
         }
@@ -30,7 +30,7 @@ struct AbandonmentTests {
     func laterCallerStartsAfresh() async throws {
         let old = try self.group.leader("key")
         let lonely = old.subscribe()
-        old.onAbandoned {}
+        old.onAbandoned { _ in }
         lonely.leave()
         let new = try self.group.leader("key")
         let subscriber = try self.group.subscriber("key")
@@ -45,7 +45,7 @@ struct AbandonmentTests {
         leader.subscribe().leave()
         #expect(self.group.inFlight == 1)
         let calls = Counter()
-        leader.onAbandoned { calls.increment() }
+        leader.onAbandoned { _ in calls.increment() }
         #expect(calls.value == 1)
         #expect(self.group.inFlight == 0)
     }
@@ -54,7 +54,7 @@ struct AbandonmentTests {
     func nobodyYet() throws {
         let leader = try self.group.leader("key")
         let calls = Counter()
-        leader.onAbandoned { calls.increment() }
+        leader.onAbandoned { _ in calls.increment() }
         #expect(calls.value == 0)
         #expect(self.group.inFlight == 1)
         withExtendedLifetime(leader) {}
@@ -74,7 +74,7 @@ struct AbandonmentTests {
         let leader = try self.group.leader("key")
         let calls = Counter()
         let subscriber = leader.subscribe()
-        leader.onAbandoned { calls.increment() }
+        leader.onAbandoned { _ in calls.increment() }
         leader.complete(.success(7))
         subscriber.leave()
         #expect(calls.value == 0)
@@ -83,21 +83,25 @@ struct AbandonmentTests {
     @Test("subscribing through the leader after the abandonment says so")
     func subscribeAfterwards() async throws {
         let leader = try self.group.leader("key")
-        leader.onAbandoned {}
+        leader.onAbandoned { _ in }
         leader.subscribe().leave()
         #expect(await leader.subscribe().seen() == .abandoned)
     }
 
-    @Test("a handler may hold its leader: the flight's end breaks the cycle")
-    func handlerHoldsLeader() throws {
+    @Test("a handler is given its leader, and does not keep it: one that everybody has forgotten keeps nobody waiting")
+    func handlerKeepsNothing() async throws {
         weak var weakLeader: Leader<String, Int>?
+        let calls = Counter()
+        let subscriber: Subscriber<String, Int>
         do {
             let leader = try self.group.leader("key")
             weakLeader = leader
-            leader.onAbandoned { withExtendedLifetime(leader) {} }
-            leader.complete(.success(7))
+            subscriber = leader.subscribe()
+            leader.onAbandoned { _ in calls.increment() }
         }
         #expect(weakLeader == nil)
+        #expect(await subscriber.seen() == .leaderLeft)
+        #expect(calls.value == 0)
         #expect(self.group.usedSlots == 0)
     }
 }

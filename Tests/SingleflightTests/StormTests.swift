@@ -103,7 +103,7 @@ struct StormTests {
                     switch group.entry(number / 10) {
                     case .leader(let leader):
                         leaders.increment()
-                        leader.onAbandoned { abandonments.increment() }
+                        leader.onAbandoned { _ in abandonments.increment() }
                         let own = leader.subscribe()
                         if number % 2 == 0 { await Task.yield() }
                         switch number % 5 {

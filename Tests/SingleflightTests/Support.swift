@@ -33,6 +33,7 @@ enum Seen: Equatable {
 
     static let leaderLeft = Seen(.canceled(.leaderLeft))
     static let callerCanceled = Seen(.canceled(.callerCanceled))
+    static let noFlight = Seen(.canceled(.noFlight))
     static let left = Seen(.canceled(.left))
     static let abandoned = Seen(.canceled(.abandoned))
 

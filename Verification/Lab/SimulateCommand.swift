@@ -1,8 +1,8 @@
 import ArgumentParser
 import Foundation
-import SingleflightTestKit
+import SingleflightSimulation
 
-/// Runs the test kit's simulation: one seed, with everything that happens, or many. `make simulate` runs it.
+/// Runs the simulation: one seed, with everything that happens, or many. `make simulate` runs it.
 struct SimulateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",

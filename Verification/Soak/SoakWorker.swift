@@ -28,13 +28,10 @@ final class SoakWorker: Sendable {
             _ unavailable: UnavailablePolicy
         ) throws -> DistributedGroup<String, SoakValue> {
             let configuration = DistributedGroupConfiguration(
-                leaseDuration: SoakSettings.lease,
-                grace: SoakSettings.grace,
-                retention: SoakSettings.retention,
-                leaderLoss: leaderLoss,
-                unavailable: unavailable,
-                maximumFlight: SoakSettings.maximumFlight,
-                typedFailures: .codable(SoakFailure.self)
+                lease: .init(duration: SoakSettings.lease, grace: SoakSettings.grace, leaderLoss: leaderLoss),
+                results: .init(retention: SoakSettings.retention, typedFailures: .codable(SoakFailure.self)),
+                limits: .init(flight: SoakSettings.maximumFlight),
+                unavailable: unavailable
             )
             return try DistributedGroup(name, store: store, configuration: configuration)
         }

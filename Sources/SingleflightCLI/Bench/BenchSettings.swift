@@ -14,8 +14,7 @@ package struct BenchSettings: Sendable {
 
     package var group: DistributedGroupConfiguration {
         DistributedGroupConfiguration(
-            leaseDuration: lease,
-            leaderLoss: .takeOver(attempts: 2),
+            lease: .init(duration: lease, leaderLoss: .takeOver(attempts: 2)),
             unavailable: .fail
         )
     }

@@ -81,16 +81,20 @@ final class ExecSession: Sendable {
             configuration.group,
             store: store,
             configuration: DistributedGroupConfiguration(
-                leaseDuration: configuration.lease,
-                grace: max(configuration.lease, .seconds(10)),
-                // Followers fetch large outputs, one after the other.
-                retention: .seconds(60),
-                leaderLoss: configuration.takeovers.map { .takeOver(attempts: $0) } ?? .cancel,
-                unavailable: configuration.runsAnyway ? .runLocally : .fail,
+                lease: .init(
+                    duration: configuration.lease,
+                    grace: max(configuration.lease, .seconds(10)),
+                    leaderLoss: configuration.takeovers.map { .takeOver(attempts: $0) } ?? .cancel
+                ),
+                results: .init(
+                    maximumBytes: RecordingCodec.maximumResultBytes,
+                    // Followers fetch large outputs, one after the other.
+                    retention: .seconds(60),
+                    reuse: configuration.reuse
+                ),
                 // A command may take as long as it wants to; a year is no limit and can be computed with.
-                maximumFlight: .seconds(365 * 86_400),
-                maximumResultBytes: RecordingCodec.maximumResultBytes,
-                reuse: configuration.reuse
+                limits: .init(flight: .seconds(365 * 86_400)),
+                unavailable: configuration.runsAnyway ? .runLocally : .fail
             ),
             codec: RecordingCodec()
         )

@@ -16,16 +16,19 @@ struct FlightLookup: Sendable {
     ///
     /// - Throws: ``CommandFailure`` with the status 2 if nobody leads it, 64 if it is led in several groups.
     func flight(of key: String, in group: String?) async throws -> Found {
-        let group = if let group { group } else { try await onlyGroup(of: key) }
+        let group = if let group { group } else { try await self.group(of: key) }
         let flightKey = try FlightKey(group: group, bytes: Array(key.utf8))
         let inspection = try await store.answer(to: InspectRequest(key: flightKey)).get()
-        guard let lease = inspection.lease else { throw nobodyLeads(key) }
+        guard let lease = inspection.lease else { throw CommandFailure.nobodyLeads(key) }
         return Found(key: flightKey, lease: lease, waiters: inspection.waiters.count)
     }
 
-    private func onlyGroup(of key: String) async throws -> String {
+    /// The only group where somebody leads `key`. Looks through all leases.
+    ///
+    /// - Throws: ``CommandFailure``, as ``flight(of:in:)``.
+    func group(of key: String) async throws -> String {
         let groups = try await store.leases { _, found in found == key }.map(\.group).sorted()
-        guard let group = groups.first else { throw nobodyLeads(key) }
+        guard let group = groups.first else { throw CommandFailure.nobodyLeads(key) }
         guard groups.count == 1 else {
             let names = groups.joined(separator: ", ")
             throw CommandFailure(
@@ -35,8 +38,10 @@ struct FlightLookup: Sendable {
         }
         return group
     }
+}
 
-    private func nobodyLeads(_ key: String) -> CommandFailure {
+extension CommandFailure {
+    static func nobodyLeads(_ key: String) -> CommandFailure {
         CommandFailure("nobody leads '\(SafeText.escape(key))'", status: .notFound)
     }
 }

@@ -36,24 +36,33 @@ struct WaitCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let outcome = try await TerminationSignals.cancelling { [self] in try await self.outcome() }
-        switch outcome {
-        case .value(RecordingCodec.identifier, _, let body):
-            let recording = try RecordingCodec().decode(body)
-            try recording.replay()
-            if recording.isTruncated { StandardStream.error.note(CommandRecording.truncationNote) }
-            throw ForeignExit(status: recording.status)
-        case .value(let codec, _, let body):
-            try StandardStream.output.write(body)
-            if codec.hasPrefix("json/") { try StandardStream.output.write("\n") }
-        case .failure(let message, let leader):
-            throw CommandFailure("'\(SafeText.escape(key))' failed in \(leader): \(SafeText.escape(message))")
+        switch try await TerminationSignals.cancelling({ [self] in try await self.outcome() }) {
+        case .complete(let completion):
+            switch completion.result {
+            case .success(let payload): try print(payload)
+            case .failure(let error): throw failure(error)
+            }
+        case .canceled(.noFlight):
+            throw CommandFailure.nobodyLeads(key)
+        case .canceled(.callerCanceled):
+            throw CancellationError()
+        case .canceled(.waitLimitReached):
+            let waited = DurationText.describe(timeout?.duration ?? .zero)
+            throw CommandFailure("'\(SafeText.escape(key))' was not done within \(waited)", status: .timeout)
+        case .canceled(.storeLostFlight):
+            throw CommandFailure(
+                "'\(SafeText.escape(key))' ended, and what came of it was not kept",
+                status: .canceled
+            )
         case .canceled(let reason):
-            throw CommandFailure("'\(SafeText.escape(key))' was canceled: \(reason.text)", status: .canceled)
+            throw CommandFailure(
+                "'\(SafeText.escape(key))' was canceled: \(SafeText.escape("\(reason)"))",
+                status: .canceled
+            )
         }
     }
 
-    private func outcome() async throws -> OpenedOutcome {
+    private func outcome() async throws -> Outcome<StoredPayload> {
         // Large results take longer than the usual second.
         let configuration = RedisLeaseStoreConfiguration(
             namespace: connection.resolvedNamespace(),
@@ -63,34 +72,39 @@ struct WaitCommand: AsyncParsableCommand {
             to: connection.resolvedURL(),
             configuration: configuration
         ) { store in
-            let found = try await FlightLookup(store: store).flight(of: key, in: group)
-            let watch = FlightWatch(store: store, key: found.key)
-            switch try await watch.ending(of: found.lease, atMost: timeout?.duration) {
-            case .outcome(let outcome): return try OpenedOutcome(outcome)
-            case .expired: return .canceled(.leaseExpired)
-            case .gone:
-                throw CommandFailure(
-                    "'\(SafeText.escape(key))' ended, and what came of it was not kept",
-                    status: .canceled
-                )
-            case .timedOut:
-                let waited = DurationText.describe(timeout?.duration ?? .zero)
-                throw CommandFailure("'\(SafeText.escape(key))' was not done within \(waited)", status: .timeout)
-            }
+            let name = if let group { group } else { try await FlightLookup(store: store).group(of: key) }
+            let flights = try DistributedGroup<String, StoredPayload>(
+                name,
+                store: store,
+                // Whatever the group's own policy is: its processes decide what becomes of a flight whose leader is lost.
+                configuration: .init(lease: .init(leaderLoss: .takeOver(attempts: 999))),
+                codec: StoredPayloadCodec()
+            )
+            return await flights.follow(key, waitingAtMost: timeout?.duration)
         }
     }
-}
 
-extension CanceledFlight {
-    /// For people, on one line.
-    fileprivate var text: String {
-        switch self {
-        case .leaseExpired: "the leader's lease expired"
-        case .supersededTooOften: "the leader was lost too often"
-        case .leaderShutDown: "the leader shut down"
-        case .leaderLeft: "the leader left"
-        case .revoked(let by, let reason):
-            SafeText.escape("revoked by \(by)" + (reason.isEmpty ? "" : ": \(reason)"))
+    private func print(_ payload: StoredPayload) throws {
+        guard payload.codec == RecordingCodec.identifier else {
+            try StandardStream.output.write(payload.body)
+            if payload.codec.hasPrefix("json/") { try StandardStream.output.write("\n") }
+            return
+        }
+        let recording = try RecordingCodec().decode(payload.body)
+        try recording.replay()
+        if recording.isTruncated { StandardStream.error.note(CommandRecording.truncationNote) }
+        throw ForeignExit(status: recording.status)
+    }
+
+    private func failure(_ error: any Error) -> any Error {
+        switch error {
+        case let failure as RemoteFailure:
+            let (leader, message) = (SafeText.escape(failure.leader), "\(failure.type): \(failure.message)")
+            return CommandFailure("'\(SafeText.escape(key))' failed in \(leader): \(SafeText.escape(message))")
+        case let error as DistributedGroupError where error.code == .unavailable:
+            return error.underlying ?? error
+        default:
+            return CommandFailure("'\(SafeText.escape(key))' failed: \(SafeText.escape("\(error)"))")
         }
     }
 }

@@ -16,6 +16,8 @@ package enum FlightAction: Sendable, Equatable {
 
 /// What a flight asks its store; the driver adds what it knows and the machine does not need to.
 package enum FlightRequest: Sendable, Equatable {
+    /// Which flight does the key have?
+    case look
     /// Lead under the token, unless the request comes to the store later than `until`; again, if it was sent before.
     case enter(LeaseToken, isRepetition: Bool, until: LeaseInstant)
     /// How does the flight of the token stand? If it may end, a lost leader ends it: nobody takes over.
@@ -30,15 +32,6 @@ package enum FlightRequest: Sendable, Equatable {
     case release(LeaseToken, ReleaseRequest.Mode)
     /// End the flight for everybody, for a reason of the leader's.
     case revoke(LeaseToken, reason: String)
-
-    /// The token that the request is sent under.
-    var token: LeaseToken {
-        switch self {
-        case .enter(let token, _, _), .poll(let token, _), .leave(let token), .renew(let token, _, _),
-            .complete(let token, _), .release(let token, _), .revoke(let token, _):
-            token
-        }
-    }
 }
 
 /// Why a running operation is canceled.
@@ -71,6 +64,10 @@ package enum FlightEnd: Sendable, Equatable {
     case leaderCanceled(reason: String)
     /// The store has lost the flight: no outcome can be learned.
     case gone(LeaseToken)
+    /// Nobody led on after the leader was lost, and by now the store has forgotten the flight.
+    case lapsed(LeaseToken)
+    /// There is no flight to follow.
+    case absent
     /// This process shuts down.
     case shutDown
     /// The store cannot be asked; nothing is known of the flight.

@@ -37,7 +37,7 @@ package final class FlightContext: Sendable {
 extension DistributedGroupError {
     /// What everybody gets when an operation ran longer than a flight may.
     static var flightTooLong: DistributedGroupError {
-        DistributedGroupError(.flightTooLong, "the operation ran longer than the group's maximumFlight")
+        DistributedGroupError(.flightTooLong, "the operation ran longer than the group's limits.flight")
     }
 
     /// What the others get when the store has no room for the result.

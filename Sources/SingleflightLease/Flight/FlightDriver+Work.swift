@@ -78,7 +78,11 @@ extension FlightDriver {
     package func handIn(_ result: Result<ErasedValue, any Error>) -> Bool {
         guard self.state.withLock({ $0.machine.isWorking }) || Planted.bug("second-result-wins") else { return false }
         // Outside of the lock: it is the user's code, and can be long.
-        guard case .leased = self.kind else { return self.take(result, as: .value([])) }
+        switch self.kind {
+        case .leased, .following: break
+        case .alone(_, .observed): return self.take(result, as: .value([]))
+        case .alone: return self.take(self.context.coder.local(result), as: .value([]))
+        }
         let encoded = self.context.coder.encode(result, trace: self.observer?.trace)
         return self.take(encoded.local, as: encoded.outcome)
     }
@@ -97,9 +101,9 @@ extension FlightDriver {
         }
     }
 
-    /// Whether an operation's task may hand in its result itself: no codec then keeps it from others.
+    /// Whether an operation's task may hand in its result itself: no code of users then keeps it from others.
     package func handsInAtOnce(_ result: Result<ErasedValue, any Error>) -> Bool {
-        guard case .leased = self.kind else { return true }
+        if case .alone = self.kind, case .success = result { return true }
         return self.context.coder.encodesQuickly(result) || Planted.bug("slow-codec-in-the-operations-task")
     }
 

@@ -11,6 +11,8 @@ package final class FlightDriver: Sendable {
     package enum Kind: Sendable {
         /// - Parameter canTakeOver: whether there is an operation that can run if the leader is lost.
         case leased(canTakeOver: Bool)
+        /// Waits for a flight that others lead, if there is one, and never leads.
+        case following
         /// - Parameter longest: how long the operation may run; `nil` for any time.
         case alone(longest: Duration?, Coordination)
     }
@@ -77,15 +79,15 @@ package final class FlightDriver: Sendable {
 
         /// The effects to carry out now, unless another thread is at it.
         mutating func takeTurn() -> [FlightEffect] {
-            self.isActing ? [] : self.nextTurn()
+            var turn: [FlightEffect] = []
+            if !self.isActing { self.nextTurn(&turn) }
+            return turn
         }
 
-        /// The effects that have come meanwhile.
-        mutating func nextTurn() -> [FlightEffect] {
+        /// The effects that have come meanwhile, in exchange for an empty array, whose memory is used again.
+        mutating func nextTurn(_ turn: inout [FlightEffect]) {
             self.isActing = !self.effects.isEmpty
-            let effects = self.effects
-            self.effects = []
-            return effects
+            swap(&self.effects, &turn)
         }
     }
 
@@ -123,6 +125,8 @@ package final class FlightDriver: Sendable {
             switch kind {
             case .leased(let canTakeOver):
                 FlightMachine(terms: context.terms, outcomes: context.outcomes, canTakeOver: canTakeOver)
+            case .following:
+                FlightMachine(following: context.terms)
             case .alone(let longest, _):
                 FlightMachine(alone: context.terms, longest: longest)
             }
@@ -132,6 +136,8 @@ package final class FlightDriver: Sendable {
             priority: Task.currentPriority.rawValue,
             isByHand: isByHand
         )
+        // More than any turn of a flight that nothing happens to.
+        state.effects.reserveCapacity(8)
         self.starterSeat = state.seats.take(as: .leader)
         self.state = Mutex(state)
     }
@@ -143,19 +149,10 @@ package final class FlightDriver: Sendable {
 
     /// Begins the flight. To be called once.
     ///
-    /// - Parameter operation: what runs if this process leads; `nil` if the starter works by hand.
+    /// - Parameter operation: what runs if this process leads; `nil` if the starter works by hand, or never leads.
     package func begin(_ operation: (any FlightOperation)?) {
-        if case .leased = self.kind {
-            // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
-            let registration = self.context.store.listen(for: self.key) { event in self.received(event) }
-            let isObsolete = self.state.withLock { state in
-                // The store may have shut down between the two, and ended the flight.
-                guard !state.machine.isFinal else { return true }
-                state.registration = registration
-                return false
-            }
-            if isObsolete { registration.cancel() }
-        }
+        // Before anything is sent: an announcement can overtake the reply to the request that it belongs to.
+        if case .leased = self.kind { self.listen() }
         self.step(.start) { state in
             if let operation {
                 if state.machine.isFinal {
@@ -166,6 +163,17 @@ package final class FlightDriver: Sendable {
             }
             return true
         }
+    }
+
+    private func listen() {
+        let registration = self.context.store.listen(for: self.key) { event in self.received(event) }
+        let isObsolete = self.state.withLock { state in
+            // The store may have shut down between the two, and ended the flight.
+            guard !state.machine.isFinal else { return true }
+            state.registration = registration
+            return false
+        }
+        if isObsolete { registration.cancel() }
     }
 
     private func received(_ event: InboxEvent) {
@@ -209,7 +217,9 @@ package final class FlightDriver: Sendable {
             for effect in effects {
                 self.act(effect)
             }
-            effects = self.state.withLock { $0.nextTurn() }
+            // What effects hold is let go of outside of the lock.
+            effects.removeAll(keepingCapacity: true)
+            self.state.withLock { $0.nextTurn(&effects) }
         }
     }
 
@@ -230,6 +240,9 @@ package final class FlightDriver: Sendable {
             self.decide(.follows, &state)
         case .replied(.success(.renew(.renewed)), _):
             state.storedProgress = state.sentProgress
+        case .replied(.success(.inspect), to: .look) where state.machine.followedToken != nil:
+            // Not before: a process that only looks is no reason to keep it among the waiters of another flight.
+            state.effects.append(.listen)
         default:
             break
         }
@@ -253,7 +266,7 @@ package final class FlightDriver: Sendable {
             case .leave, .release(_, .withdraw):
                 // This flight no longer waits: the store must not count it among those that keep the process registered.
                 if let registration = state.registration { state.effects.append(.stopWaiting(registration)) }
-            case .enter, .poll, .renew, .complete, .release, .revoke:
+            case .look, .enter, .poll, .renew, .complete, .release, .revoke:
                 break
             }
             state.effects.append(.send(request, self.leaseRequest(request, now, &state)))
@@ -296,6 +309,8 @@ package final class FlightDriver: Sendable {
         switch effect {
         case .observe(let step):
             self.observer?.saw(step)
+        case .listen:
+            self.listen()
         case .send(let request, let leaseRequest):
             self.context.store.send(leaseRequest) { reply in
                 self.step(.replied(reply, to: request))
@@ -368,6 +383,8 @@ package final class FlightDriver: Sendable {
     private func leaseRequest(_ request: FlightRequest, _ now: LeaseInstant, _ state: inout State) -> LeaseRequest {
         let (key, lease) = (self.key, self.context.terms.lease)
         switch request {
+        case .look:
+            return .inspect(InspectRequest(key: key))
         case .enter(let token, let isRepetition, let until):
             return .enter(
                 EnterRequest(

@@ -2,10 +2,14 @@ package import Singleflight
 
 /// What a transition of a flight made necessary outside of its lock. Effects are carried out in the order of the
 /// transitions that made them, whichever threads those came from.
+///
+/// The large ones are indirect, so that a turn's array stays small.
 enum FlightEffect: Sendable {
     /// Tell the observer.
-    case observe(ObservedStep)
-    case send(FlightRequest, LeaseRequest)
+    indirect case observe(ObservedStep)
+    /// Hear of the key from now on.
+    case listen
+    indirect case send(FlightRequest, LeaseRequest)
     /// The registration is no reason any more to keep this process among the flight's waiters.
     case stopWaiting(InboxRegistration)
     /// Schedule the flight's one timer, instead of the one before.
@@ -18,7 +22,7 @@ enum FlightEffect: Sendable {
     case call([@Sendable () -> Void])
     case decided(LocalDecision, [@Sendable (LocalDecision) -> Void])
     /// A result was handed in before it was known whether this process leads. Now it does.
-    case handIn(Result<ErasedValue, any Error>)
+    indirect case handIn(Result<ErasedValue, any Error>)
     /// The lease is held, and nobody is there to do the work.
     case giveUp
     /// Callers cannot join any more.
@@ -27,8 +31,8 @@ enum FlightEffect: Sendable {
     case decode(FlightWaiter)
     /// The outcome is decoded on a thread of its own.
     case decodeElsewhere
-    case resume([Seats<FlightWaiter>.Seat], Settled)
-    case notify([@Sendable (Settled) -> Void], Settled)
+    indirect case resume([Seats<FlightWaiter>.Seat], Settled)
+    indirect case notify([@Sendable (Settled) -> Void], Settled)
     case finishFeeds([ProgressFeed])
     /// Ask how far the leader is.
     case readProgress

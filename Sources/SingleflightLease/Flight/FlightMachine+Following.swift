@@ -60,6 +60,8 @@ package struct Following: Sendable {
         var leaseEnd: LeaseInstant
         /// How many takeovers the store has pointed to since it last said that the flight runs.
         var pointers = 0
+        /// Whether the store said last that the lease has run out.
+        var isExpired = false
         var isPolling = false
         /// Something happened while a poll was under way: its reply may be older than that.
         var mustPollAgain = false
@@ -101,10 +103,30 @@ package struct Following: Sendable {
 
     /// Whether this process has something to run if it takes over.
     private var canTakeOver: Bool
+    /// Whether this process never leads, and leaves it to the others what becomes of a flight whose leader is lost.
+    private let isOnlooker: Bool
+    /// Whether the store has counted this process among the flight's waiters, and so keeps the outcome for it.
+    private var isRegistered = false
 
     package init(terms: FlightTerms, canTakeOver: Bool = true) {
         self.terms = terms
         self.canTakeOver = canTakeOver
+        self.isOnlooker = false
+    }
+
+    /// An onlooker of the flight that ``Looking`` has found.
+    init(terms: FlightTerms, onlooker token: LeaseToken, remaining: Duration, now: LeaseInstant) {
+        self.terms = terms
+        self.canTakeOver = false
+        self.isOnlooker = true
+        let leaseEnd = now.advanced(by: max(remaining, .zero))
+        self.state = .waiting(Waiting(token: token, leaseEnd: leaseEnd, backoff: terms.followerBackoff))
+    }
+
+    /// An onlooker asks how the flight stands, and is registered on it by that.
+    mutating func ask() -> [FlightAction] {
+        guard case .waiting(let waiting) = self.state else { return [] }
+        return self.poll(waiting)
     }
 
     /// The flight that is waited for.
@@ -166,7 +188,7 @@ package struct Following: Sendable {
             return self.entered(reply.as(EnterRequest.self), under: token, now: now, using: &generator)
         case .poll:
             return self.polled(reply.as(PollRequest.self), now: now, using: &generator)
-        case .leave, .renew, .complete, .release, .revoke:
+        case .look, .leave, .renew, .complete, .release, .revoke:
             return .actions([])
         }
     }
@@ -510,8 +532,10 @@ package struct Following: Sendable {
         case .success(.done(let outcome)):
             return self.settle(outcome, of: waiting)
         case .success(.running(let remaining)):
+            self.isRegistered = true
             waiting.later = nil
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
+            waiting.isExpired = false
             waiting.leftToOthersUntil = nil
             waiting.pointers = 0
             waiting.backoff = self.terms.followerBackoff
@@ -520,6 +544,12 @@ package struct Following: Sendable {
             }
             self.state = .waiting(waiting)
             return [.wake(at: self.pollTime(leaseEnd: waiting.leaseEnd, using: &generator))]
+        case .success(.expired) where self.isOnlooker:
+            // The others lead on or end it; if nobody does, the store forgets the flight.
+            waiting.isExpired = true
+            let askAt = now.advanced(by: waiting.backoff.next(using: &generator))
+            self.state = .waiting(waiting)
+            return [.wake(at: askAt)]
         case .success(.expired) where !self.canTakeOver:
             // Somebody elsewhere may have what it takes to lead on. If nobody does in time, the flight ends.
             let until = waiting.leftToOthersUntil ?? now.advanced(by: self.timeToTakeOver)
@@ -531,6 +561,7 @@ package struct Following: Sendable {
         case .success(.superseded(let token)):
             self.takeovers += 1
             waiting.token = token
+            waiting.isExpired = false
             if token == waiting.later { waiting.later = nil }
             waiting.leftToOthersUntil = nil
             waiting.pointers += 1
@@ -548,6 +579,11 @@ package struct Following: Sendable {
             }
             if case .success(.withdrawn) = reply {
                 return self.reenter(from: waiting, now: now, using: &generator)
+            }
+            if self.isOnlooker {
+                if waiting.isExpired { return self.end(with: .lapsed(waiting.token)) }
+                // It ended just before this process was to be registered, and nobody waited.
+                if !self.isRegistered { return self.end(with: .absent) }
             }
             return self.recover(from: waiting, now: now, using: &generator)
         case .failure(let error):

@@ -134,7 +134,7 @@ package struct Leading: Sendable {
         case .renew: self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
         case .complete: self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
         case .release: self.released(reply.as(ReleaseRequest.self), now: now)
-        case .enter, .poll, .leave, .revoke: []
+        case .look, .enter, .poll, .leave, .revoke: []
         }
     }
 

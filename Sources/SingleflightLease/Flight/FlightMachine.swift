@@ -7,6 +7,8 @@ import Singleflight
 /// value in a file of its own.
 package struct FlightMachine: Sendable {
     private enum Phase {
+        /// This process never leads.
+        case looking(Looking)
         case following(Following)
         /// - Parameter debt: what an earlier sending of the request may yet be granted when this lease has ended.
         case leading(Leading, debt: HandingBack.Debt?)
@@ -40,6 +42,13 @@ package struct FlightMachine: Sendable {
         self.phase = .following(Following(terms: terms, canTakeOver: canTakeOver))
     }
 
+    /// A flight that this process follows if there is one, and never leads.
+    package init(following terms: FlightTerms) {
+        self.terms = terms
+        self.outcomes = Outcomes(tooLong: .failure([]), storeFull: .failure([]))
+        self.phase = .looking(Looking(terms: terms))
+    }
+
     /// A flight that asks no store.
     ///
     /// - Parameter longest: how long its operation may run; `nil` for any time.
@@ -54,7 +63,7 @@ package struct FlightMachine: Sendable {
     /// Whether this process leads, and still believes in its lease at `now`; without a lease, whether the work goes on.
     package func isCurrent(now: LeaseInstant) -> Bool {
         switch self.phase {
-        case .following, .handingBack: false
+        case .looking, .following, .handingBack: false
         case .leading(let leading, _): leading.isCurrent(now: now)
         case .alone(let alone): alone.isWorking
         }
@@ -63,7 +72,7 @@ package struct FlightMachine: Sendable {
     /// Whether a result of the work in this process is still wanted.
     package var isWorking: Bool {
         switch self.phase {
-        case .following, .handingBack: false
+        case .looking, .following, .handingBack: false
         case .leading(let leading, _): leading.isWorking
         case .alone(let alone): alone.isWorking
         }
@@ -92,6 +101,17 @@ package struct FlightMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [FlightAction] {
         switch self.phase {
+        case .looking(var looking):
+            switch looking.handle(event, now: now, using: &generator) {
+            case .actions(let actions):
+                self.phase = .looking(looking)
+                return looking.isFinal ? actions + self.end(owing: nil, isReleasing: false) : actions
+            case .follow(let token, let remaining):
+                var following = Following(terms: self.terms, onlooker: token, remaining: remaining, now: now)
+                let actions = following.ask()
+                self.phase = .following(following)
+                return actions
+            }
         case .following(var following):
             let step = following.handle(event, now: now, using: &generator)
             switch step {

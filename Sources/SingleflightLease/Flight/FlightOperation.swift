@@ -70,19 +70,18 @@ final class OperationTask: FlightOperation {
     /// - Parameter body: the work; it is given the token of the lease, and `nil` where there is none.
     init(_ body: @escaping @Sendable (_ token: LeaseToken?) async -> Void) {
         // It starts on the caller's thread and runs to its first suspension: one task less for a thread to take up.
-        let task = Self.launch {
-            guard case .run(let token) = await self.started() else { return }
-            await body(token)
-        }
+        let task =
+            if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
+                Task.immediate { await self.run(body) }
+            } else {
+                Task { await self.run(body) }
+            }
         self.state.withLock { $0.made(task) }
     }
 
-    private static func launch(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
-        if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
-            Task.immediate(operation: body)
-        } else {
-            Task(operation: body)
-        }
+    private func run(_ body: @Sendable (_ token: LeaseToken?) async -> Void) async {
+        guard case .run(let token) = await self.started() else { return }
+        await body(token)
     }
 
     private static func escalate(_ task: Task<Void, Never>, to priority: TaskPriority) {

@@ -16,6 +16,9 @@ public enum Coordination: Hashable, Sendable {
     case coordinated
     /// The store could not be asked: the operation may have run elsewhere, too.
     case degraded
+    /// The flight's outcome could not be decoded here, and the operation ran in this process, too. See
+    /// ``UndecodablePolicy/runLocally``.
+    case undecodable
     /// The group only observes: the operation ran for this caller alone. See ``CoalescingMode/observe``.
     case observed
 }

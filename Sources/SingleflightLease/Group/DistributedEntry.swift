@@ -88,9 +88,10 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// Calls `handler`, once, as soon as no result is wanted any more though none was handed in: the lease was lost, or may have been;
     /// the flight was revoked, or ran longer than the group allows; the process shuts down. At once, if it is so already.
     ///
-    /// ``outcome()`` tells which it was. The handler may hold the leader; it is dropped unheard when the flight ends otherwise.
-    public func onLost(_ handler: @escaping @Sendable () -> Void) {
-        self.core.onLost(handler)
+    /// ``outcome()`` tells which it was. The handler is given the leader, and must not hold it: held by its own handler, a leader that
+    /// everybody has forgotten would keep its lease. It is dropped unheard when the flight ends otherwise, or the leader goes away.
+    public func onLost(_ handler: @escaping @Sendable (DistributedLeader<Key, Value>) -> Void) {
+        self.core.onLost { [key] in handler(DistributedLeader($0, key: key)) }
     }
 
     /// Ends the flight when nobody waits for it any more, here or elsewhere, and calls `handler` then, once.
@@ -98,9 +99,9 @@ public final class DistributedLeader<Key: FlightKeyConvertible, Value: Sendable>
     /// Without this the leader itself counts as one that waits. From this call on it does not: subscribe it before if it wants the outcome.
     /// If nobody waits now, the flight ends as soon as the store has confirmed that, and else at once when the last one
     /// leaves; if the news of that is lost, within a renewal interval. Only the first handler is kept; it is dropped unheard
-    /// when the flight ends otherwise. It may hold the leader.
-    public func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
-        self.core.onAbandoned(handler)
+    /// when the flight ends otherwise, or the leader goes away. It is given the leader, and must not hold it: see ``onLost(_:)``.
+    public func onAbandoned(_ handler: @escaping @Sendable (DistributedLeader<Key, Value>) -> Void) {
+        self.core.onAbandoned { [key] in handler(DistributedLeader($0, key: key)) }
     }
 
     /// Runs the flight's work, completes the flight with whatever the work returns or throws, and tells how the flight ended:

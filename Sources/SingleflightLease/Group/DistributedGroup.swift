@@ -38,7 +38,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// Makes a group whose values cross processes by `codec`.
     ///
     /// - Parameters:
-    ///   - name: 1 to 64 of `A-Za-z0-9._-`. Groups of one name on one store share their flights: give each kind of value its own.
+    ///   - name: 1 to 64 of `A-Za-z0-9._-`, not ending in `.observe`, which ``CoalescingMode/observe`` uses. Groups of one name on one
+    ///     store share their flights: give each kind of value its own.
     ///   - store: where the leases are kept.
     ///   - configuration: the durations and rules. Processes that share flights may differ in them: a lease follows its leader's.
     ///   - codec: turns values into bytes and back.
@@ -61,8 +62,8 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// The value of `key`: from this call's operation, or from the one that runs already, here or in another process.
     ///
     /// - Parameters: as of ``run(_:waitingAtMost:unavailable:operation:)``.
-    /// - Throws: as ``Outcome/get()``: what the operation threw, in this process as it is, from another as a ``RemoteFailure``
-    ///   or by the group's ``TypedFailures``; ``DistributedGroupError`` if the group could not pass the result on.
+    /// - Throws: as ``Outcome/get()``: what the operation threw, as a ``RemoteFailure`` or, by the group's ``TypedFailures``, as itself,
+    ///   whichever process it ran in; ``DistributedGroupError`` if the group could not pass the result on.
     nonisolated(nonsending) public func value(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
@@ -126,6 +127,27 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
         feed.finish()
         await reading
         return outcome.map { try $0.value() }
+    }
+
+    /// The outcome of the flight of `key` that runs, here or elsewhere. This caller never leads.
+    ///
+    /// ``Cancellation/noFlight`` if there is none: nobody leads the key in any process, whatever earlier flight's result may
+    /// still be kept. To learn that, the store is asked, unless the flight is known in this process; where it cannot be
+    /// asked, the result is a ``DistributedGroupError`` of the code ``DistributedGroupError/Code/unavailable``. An operation
+    /// that runs without a lease in another process is nowhere to be found.
+    ///
+    /// As long as this caller waits it counts as one that does, so the work goes on; it has no say in what becomes of a
+    /// flight whose leader is lost under ``LeaderLossPolicy/takeOver(attempts:)``. The others take over, and it waits for
+    /// the new leader; if nobody does, it gets ``Cancellation/leaseExpired`` when they end the flight, or when the store
+    /// forgets it, after the grace of the leader that was lost. Under ``LeaderLossPolicy/cancel`` the flight ends with its
+    /// leader's lease.
+    ///
+    /// - Parameters:
+    ///   - key: what is being computed.
+    ///   - limit: how long this caller waits at most: then it gets ``Cancellation/waitLimitReached``.
+    nonisolated(nonsending) public func follow(_ key: Key, waitingAtMost limit: Duration? = nil) async -> Outcome<Value>
+    {
+        await self.core.follow(self.core.key(key), waitingAtMost: limit).map { try $0.value() }
     }
 
     /// Joins the flight of `key` that runs, here or elsewhere, or else starts one that the caller brings to its end by hand.

@@ -6,127 +6,145 @@ public enum UnavailablePolicy: Hashable, Sendable {
     case fail
 }
 
+/// What a caller that brought an operation gets where the outcome of a flight elsewhere cannot be decoded: it was written by
+/// another codec or another version of the program.
+public enum UndecodablePolicy: Hashable, Sendable {
+    /// The caller gets ``DistributedGroupError/Code/decodingFailed``.
+    case fail
+    /// The operation runs in this process without a lease, once for all its callers; it has run elsewhere, too. The
+    /// completion's coordination is ``Coordination/undecodable``.
+    case runLocally
+}
+
 /// Whether a group coalesces, or only looks what that would bring.
 public enum CoalescingMode: Hashable, Sendable {
     /// Calls are coalesced.
     case coalesce
-    /// Every call runs its own operation, as if there were no group, and ``DistributedGroup/observation`` tells how many would have been
-    /// coalesced. No call waits for the store, or fails because of it. The store keeps what the group learns under the group's name with
-    /// `.observe` behind it, so that processes that observe do not disturb others that coalesce already.
+    /// Every call runs its own operation and gets what it returns or throws, as if there were no group, and
+    /// ``DistributedGroup/observation`` tells how many would have been coalesced. No call waits for the store, or fails because
+    /// of it. The store keeps what the group learns under the group's name with `.observe` behind it, so that processes that
+    /// observe do not disturb others that coalesce already. So no group's own name can end in `.observe`.
     case observe
 }
 
-/// The durations and rules of a ``DistributedGroup``.
+/// The durations and rules of a ``DistributedGroup``, in three parts with defaults of their own.
+///
+/// ```swift
+/// DistributedGroupConfiguration(
+///     lease: .init(duration: .seconds(5), leaderLoss: .takeOver(attempts: 2)),
+///     limits: .init(flight: .seconds(60))
+/// )
+/// ```
 public struct DistributedGroupConfiguration: Sendable {
-    /// How long a lease lasts without renewal; it is renewed every third of that. 100 ms to 24 h, and at least three times
-    /// the store's command timeout. A leader's death is noticed within this time.
-    public var leaseDuration: Duration
-    /// How long the store remembers an expired lease, so that those who waited learn of it. 100 ms to 24 h.
-    public var grace: Duration
-    /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h. Raised if need be to
-    /// `leaseDuration + min(500 ms, leaseDuration / 10) + 2 × commandTimeout`, the longest a follower takes to ask after every
-    /// announcement was lost.
-    public var retention: Duration
-    /// What becomes of a flight whose leader is lost.
-    public var leaderLoss: LeaderLossPolicy
+    /// How leadership is held, and what becomes of it if the leader is lost.
+    public struct Lease: Hashable, Sendable {
+        /// How long a lease lasts without renewal; it is renewed every third of that. 100 ms to 24 h, and at least three
+        /// times the store's command timeout. A leader's death is noticed within this time.
+        public var duration: Duration
+        /// How long the store remembers an expired lease, so that those who waited learn of it. 100 ms to 24 h.
+        public var grace: Duration
+        /// What becomes of a flight whose leader is lost.
+        public var leaderLoss: LeaderLossPolicy
+
+        /// Creates the rules of leases.
+        public init(
+            duration: Duration = .seconds(10),
+            grace: Duration = .seconds(10),
+            leaderLoss: LeaderLossPolicy = .cancel
+        ) {
+            self.duration = duration
+            self.grace = grace
+            self.leaderLoss = leaderLoss
+        }
+    }
+
+    /// What is kept and passed on of a flight's result.
+    public struct Results: Sendable {
+        /// How long an encoded value may be, in bytes. An error that is longer in its encoded form is told as a
+        /// ``RemoteFailure``.
+        public var maximumBytes: Int
+        /// How long an outcome is kept for processes that missed its announcement. 100 ms to 24 h. Raised if need be to
+        /// `lease.duration + min(500 ms, lease.duration / 10) + 2 × commandTimeout`, the longest a follower takes to ask
+        /// after every announcement was lost.
+        public var retention: Duration
+        /// How long after its completion a value is given to callers instead of starting a new flight. Up to 24 h; zero
+        /// turns it off.
+        public var reuse: Duration
+        /// The same for an error that the operation threw.
+        public var reuseFailures: Duration
+        /// How errors of known types reach every caller as themselves; all others are told as ``RemoteFailure``, in the leader's
+        /// process, too.
+        public var typedFailures: TypedFailures?
+        /// What callers with an operation get where the outcome of a flight elsewhere cannot be decoded.
+        public var undecodable: UndecodablePolicy
+
+        /// Creates the rules of results.
+        public init(
+            maximumBytes: Int = 8 * 1024 * 1024,
+            retention: Duration = .seconds(10),
+            reuse: Duration = .zero,
+            reuseFailures: Duration = .zero,
+            typedFailures: TypedFailures? = nil,
+            undecodable: UndecodablePolicy = .fail
+        ) {
+            self.maximumBytes = maximumBytes
+            self.retention = retention
+            self.reuse = reuse
+            self.reuseFailures = reuseFailures
+            self.typedFailures = typedFailures
+            self.undecodable = undecodable
+        }
+    }
+
+    /// How much a flight may take of what others need, too.
+    public struct Limits: Hashable, Sendable {
+        /// How long an operation may lead; after that it counts as hung, is canceled, and the flight fails for everybody.
+        public var flight: Duration
+        /// How many callers of this process may wait for one key; past it a call fails at once. `nil` for any number.
+        public var waitersPerKey: Int?
+        /// How often an operation's progress is told to other processes at most: a renewal comes early for it. At least
+        /// 100 ms.
+        public var progressInterval: Duration
+
+        /// Creates limits.
+        public init(
+            flight: Duration = .seconds(300),
+            waitersPerKey: Int? = nil,
+            progressInterval: Duration = .seconds(1)
+        ) {
+            self.flight = flight
+            self.waitersPerKey = waitersPerKey
+            self.progressInterval = progressInterval
+        }
+    }
+
+    /// How leadership is held, and what becomes of it if the leader is lost.
+    public var lease: Lease
+    /// What is kept and passed on of a flight's result.
+    public var results: Results
+    /// How much a flight may take of what others need, too.
+    public var limits: Limits
     /// What callers get where the store cannot be asked; a call can differ.
     public var unavailable: UnavailablePolicy
-    /// How long an operation may lead; after that it counts as hung, is canceled, and the flight fails for everybody.
-    public var maximumFlight: Duration
-    /// How long an encoded value may be, in bytes. An error that is longer in its encoded form crosses as a ``RemoteFailure``.
-    public var maximumResultBytes: Int
-    /// How long after its completion a value is given to callers instead of starting a new flight. Zero turns it off.
-    public var reuse: Duration
-    /// The same for an error that the operation threw.
-    public var reuseFailures: Duration
-    /// How many callers of this process may wait for one key; past it a call fails at once. `nil` for any number.
-    public var maximumWaitersPerKey: Int?
-    /// How errors of known types cross processes as themselves.
-    public var typedFailures: TypedFailures?
     /// Whether the group coalesces, or only looks what that would bring.
     public var mode: CoalescingMode
-    /// How often an operation's progress is told to other processes at most: a renewal comes early for it. At least 100 ms.
-    public var progressInterval: Duration
     /// Told what the group does.
     public var observability: Observability
 
     /// Creates a configuration; it is checked when a group is made with it.
     public init(
-        leaseDuration: Duration = .seconds(10),
-        grace: Duration = .seconds(10),
-        retention: Duration = .seconds(10),
-        leaderLoss: LeaderLossPolicy = .cancel,
+        lease: Lease = .init(),
+        results: Results = .init(),
+        limits: Limits = .init(),
         unavailable: UnavailablePolicy = .runLocally,
-        maximumFlight: Duration = .seconds(300),
-        maximumResultBytes: Int = 8 * 1024 * 1024,
-        reuse: Duration = .zero,
-        reuseFailures: Duration = .zero,
-        maximumWaitersPerKey: Int? = nil,
-        typedFailures: TypedFailures? = nil,
         mode: CoalescingMode = .coalesce,
-        progressInterval: Duration = .seconds(1),
         observability: Observability = .init()
     ) {
-        self.leaseDuration = leaseDuration
-        self.grace = grace
-        self.retention = retention
-        self.leaderLoss = leaderLoss
+        self.lease = lease
+        self.results = results
+        self.limits = limits
         self.unavailable = unavailable
-        self.maximumFlight = maximumFlight
-        self.maximumResultBytes = maximumResultBytes
-        self.reuse = reuse
-        self.reuseFailures = reuseFailures
-        self.maximumWaitersPerKey = maximumWaitersPerKey
-        self.typedFailures = typedFailures
         self.mode = mode
-        self.progressInterval = progressInterval
         self.observability = observability
-    }
-
-    /// The checked terms of the group's flights.
-    func terms(commandTimeout: Duration) throws(DistributedGroupError) -> FlightTerms {
-        func check(_ condition: Bool, _ message: @autoclosure () -> String) throws(DistributedGroupError) {
-            guard condition else { throw DistributedGroupError(.invalidConfiguration, message()) }
-        }
-        let range = Duration.milliseconds(100)...Duration.seconds(24 * 3600)
-        try check(range.contains(self.leaseDuration), "leaseDuration is \(self.leaseDuration), not 100 ms to 24 h")
-        try check(
-            self.leaseDuration >= commandTimeout * 3,
-            "leaseDuration is \(self.leaseDuration), less than three times the store's command timeout of \(commandTimeout)"
-        )
-        try check(range.contains(self.grace), "grace is \(self.grace), not 100 ms to 24 h")
-        try check(range.contains(self.retention), "retention is \(self.retention), not 100 ms to 24 h")
-        try check(self.maximumFlight > .zero, "maximumFlight is \(self.maximumFlight), not positive")
-        try check(self.maximumResultBytes > 0, "maximumResultBytes is \(self.maximumResultBytes), not positive")
-        let reuseRange = Duration.zero...range.upperBound
-        try check(reuseRange.contains(self.reuse), "reuse is \(self.reuse), not 0 to 24 h")
-        try check(reuseRange.contains(self.reuseFailures), "reuseFailures is \(self.reuseFailures), not 0 to 24 h")
-        try check(
-            self.progressInterval >= range.lowerBound,
-            "progressInterval is \(self.progressInterval), less than 100 ms"
-        )
-        if case .takeOver(let attempts) = self.leaderLoss {
-            try check((1...999).contains(attempts), "takeOver(attempts: \(attempts)) is not 1 to 999")
-        }
-        if let maximumWaitersPerKey {
-            try check(maximumWaitersPerKey > 0, "maximumWaitersPerKey is \(maximumWaitersPerKey), not positive")
-        }
-        var terms = FlightTerms(
-            lease: LeaseTerms(
-                duration: self.leaseDuration,
-                grace: self.grace,
-                retention: self.retention,
-                leaderLoss: self.leaderLoss,
-                acceptsReuse: self.reuse > .zero || self.reuseFailures > .zero
-            ),
-            margin: self.leaseDuration / 20,
-            maximumFlight: self.maximumFlight,
-            commandTimeout: commandTimeout,
-            reuse: self.reuse,
-            reuseFailures: self.reuseFailures,
-            progressInterval: self.progressInterval
-        )
-        terms.retain(atLeast: terms.minimumRetention)
-        return terms
     }
 }

@@ -17,7 +17,7 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         public static let invalidConfiguration = Code(.invalidConfiguration)
         /// The store could not be asked, and the policy is to fail then. The flight may run, or have run, elsewhere.
         public static let unavailable = Code(.unavailable)
-        /// The operation's value could not be encoded for the others.
+        /// The operation's value could not be encoded. Everybody gets this, the callers in the leader's process, too.
         public static let encodingFailed = Code(.encodingFailed)
         /// The outcome could not be decoded here: another codec, another version, or damaged.
         public static let decodingFailed = Code(.decodingFailed)

@@ -20,12 +20,15 @@ package struct ErasedValue: Sendable {
 package struct ErasedCodec: FlightCodec {
     package let identifier: String
     package let isQuick: Bool
+    /// Whether it decodes payloads of every codec, as a whole.
+    let readsPayloads: Bool
     private let encoding: @Sendable (ErasedValue) throws -> [UInt8]
     private let decoding: @Sendable ([UInt8]) throws -> ErasedValue
 
     package init<Value>(_ codec: some FlightCodec<Value>) {
         self.identifier = codec.identifier
         self.isQuick = codec.isQuick
+        self.readsPayloads = codec is StoredPayloadCodec
         self.encoding = { try codec.encode($0.value(as: Value.self)) }
         self.decoding = { ErasedValue(try codec.decode($0)) }
     }

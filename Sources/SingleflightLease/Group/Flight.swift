@@ -29,9 +29,10 @@ public struct Flight<Key: Sendable>: Sendable {
 
     /// Says how far the work has come, for those who wait and for those who inspect the lease.
     ///
-    /// Callers in this process hear of it at once. To the store, and so to the others, the next renewal carries it: that comes
-    /// earlier for it where somebody may wait, though not more often than ``DistributedGroupConfiguration/progressInterval``.
-    /// Cheap to call as often as one likes: only the latest report is told.
+    /// Callers in this process hear of it at once. The next renewal carries it to the store, and so to the others; where
+    /// somebody may wait, that renewal comes early for it, though not more often than
+    /// ``DistributedGroupConfiguration/Limits/progressInterval``. Cheap to call as often as one likes: only the latest
+    /// report is told.
     public func report(progress: FlightProgress) {
         self.driver.report(progress)
     }

@@ -4,6 +4,10 @@ public import Foundation
 ///
 /// The codec's identifier travels with every payload: a process that reads a payload of another codec gets a clear error instead
 /// of a misread value. Change the identifier (a version is part of it) whenever the bytes change their meaning.
+///
+/// While a new version of a program is rolled out, both versions lead and follow: each must read what the other one writes, or
+/// its callers get an error, unless the group says ``UndecodablePolicy/runLocally``. A field that is added is optional, or has
+/// a default where it is read; a field is removed one version after the last that reads it.
 public protocol FlightCodec<Value>: Sendable {
     /// The values that travel.
     associatedtype Value: Sendable
@@ -15,7 +19,8 @@ public protocol FlightCodec<Value>: Sendable {
     /// that waits for the result. Otherwise a thread is used for it. False unless a codec says so.
     var isQuick: Bool { get }
 
-    /// The bytes that stand for `value`.
+    /// The bytes that stand for `value`. Where it throws, every caller of the flight gets
+    /// ``DistributedGroupError/Code/encodingFailed``, in the leader's process, too.
     func encode(_ value: Value) throws -> [UInt8]
 
     /// The value that `bytes` stand for.
@@ -52,15 +57,35 @@ public struct JSONCodec<Value: Codable & Sendable>: FlightCodec {
 
     /// Creates the codec.
     ///
-    /// Processes that share flights must agree on how dates, data and names are written; what JSON cannot hold, such as a
-    /// number that is none, is encoded only if the encoder is told how.
+    /// Processes that share flights must agree on how dates, data and names are written.
     ///
     /// - Parameters:
-    ///   - encoder: must not be changed afterwards.
-    ///   - decoder: must not be changed afterwards.
-    public init(encoder: JSONEncoder = JSONEncoder(), decoder: JSONDecoder = JSONDecoder()) {
-        self.encoder = encoder
-        self.decoder = decoder
+    ///   - encoder: must not be changed afterwards; `nil` for Foundation's usual one, which writes the numbers that JSON does not have
+    ///     as `"NaN"`, `"Infinity"` and `"-Infinity"`. An encoder of one's own throws at them, unless it is told how to write them.
+    ///   - decoder: must not be changed afterwards; `nil` for one that reads what the usual encoder writes.
+    public init(encoder: JSONEncoder? = nil, decoder: JSONDecoder? = nil) {
+        self.encoder = encoder ?? Self.usualEncoder
+        self.decoder = decoder ?? Self.usualDecoder
+    }
+
+    private static var usualEncoder: JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(
+            positiveInfinity: "Infinity",
+            negativeInfinity: "-Infinity",
+            nan: "NaN"
+        )
+        return encoder
+    }
+
+    private static var usualDecoder: JSONDecoder {
+        let decoder = JSONDecoder()
+        decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+            positiveInfinity: "Infinity",
+            negativeInfinity: "-Infinity",
+            nan: "NaN"
+        )
+        return decoder
     }
 
     /// True.

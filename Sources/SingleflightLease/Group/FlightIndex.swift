@@ -43,6 +43,18 @@ package final class FlightIndex: Sendable {
         return entrance
     }
 
+    /// Joins the flight of `key`, if there is one. O(1).
+    func join(_ key: FlightKey) -> Entrance? {
+        let found = self.shard(of: key).flights.withLock { $0[key] }
+        guard let found else { return nil }
+        switch found.join() {
+        case .seated(let seat): return .joined(found, seat)
+        case .full: return .full
+        case .reentrant: return .reentrant
+        case .closed: return nil
+        }
+    }
+
     /// Nobody can join the flight any more. O(1).
     func remove(_ driver: FlightDriver) {
         _ = self.shard(of: driver.key).flights.withLock { flights -> FlightDriver? in

@@ -5,8 +5,9 @@ import Synchronization
 ///
 /// It begins with the latest report, if there is one. A reader that is slower than the reports gets the newest and none of
 /// those before. What is reported in this process comes at once, what is reported in another comes as that one renews its
-/// lease: at most once in ``DistributedGroupConfiguration/progressInterval``, and perhaps never if messages are lost. Each iterator
-/// is independent and starts with the latest report at the time it is made; it ends early where its task is canceled.
+/// lease: at most once in ``DistributedGroupConfiguration/Limits/progressInterval``, and perhaps never if messages are lost.
+/// Each iterator is independent and starts with the latest report at the time it is made; it ends early where its task is
+/// canceled.
 public struct FlightProgressUpdates: AsyncSequence, Sendable {
     /// What is reported.
     public typealias Element = FlightProgress

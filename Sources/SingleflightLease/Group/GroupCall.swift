@@ -8,6 +8,9 @@ package struct GroupCall: Sendable {
     /// Whether its operation runs, or it works by hand, if this process leads.
     var isStarter = false
     var unavailable: UnavailablePolicy
+    var undecodable: UndecodablePolicy
+    /// What a run in this process is to the call, if it came to that.
+    var localRun: Coordination?
     var store: any LeaseStore
     /// Told of the call, if somebody wants to know.
     var observer: CallObserver?
@@ -30,6 +33,16 @@ package struct GroupCall: Sendable {
     func end(_ outcome: Outcome<ErasedValue>) -> Outcome<ErasedValue> {
         self.observer?.end(outcome)
         return outcome
+    }
+
+    /// What a run in this process is to the call after a flight that came to this; `nil` if there is to be none.
+    func localRun(after settlement: Settlement) -> Coordination? {
+        switch settlement {
+        case .unavailable:
+            self.unavailable == .runLocally || Planted.bug("unavailable-policy-ignored") ? .degraded : nil
+        case .finished(let flight): flight.isUndecodable && self.undecodable == .runLocally ? .undecodable : nil
+        case .canceled: nil
+        }
     }
 
     func outcome(of settled: Settled) -> Outcome<ErasedValue> {
@@ -59,7 +72,7 @@ package struct GroupCall: Sendable {
                     leader: flight.leader,
                     waited: self.waited,
                     attempts: flight.attempts,
-                    coordination: flight.coordination
+                    coordination: self.localRun ?? flight.coordination
                 )
             )
         }

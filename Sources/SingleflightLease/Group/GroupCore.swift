@@ -19,6 +19,8 @@ package final class GroupCore: Sendable {
     private let flights = FlightIndex()
     /// Coalesces within the process the calls that the store could not be asked about.
     private let localRuns = FlightIndex()
+    /// The flights that callers of this process only follow: others lead them, elsewhere.
+    private let followed = FlightIndex()
     /// What would have been coalesced, in a group that only observes.
     private let observed: ObservedFlights?
     /// Who hears of each flight in a simulation.
@@ -38,6 +40,13 @@ package final class GroupCore: Sendable {
                 "the group name \(name.debugDescription) is not 1 to 64 of A-Z a-z 0-9 . _ -"
             )
         }
+        guard !name.hasSuffix(ObservedFlights.suffix) else {
+            throw DistributedGroupError(
+                .invalidConfiguration,
+                "the group name \(name.debugDescription) ends in \(ObservedFlights.suffix), "
+                    + "which names what a group learns that observes"
+            )
+        }
         guard (1...Envelope.maximumNameBytes).contains(codec.identifier.utf8.count) else {
             throw DistributedGroupError(
                 .invalidConfiguration,
@@ -46,8 +55,8 @@ package final class GroupCore: Sendable {
         }
         let coder = PayloadCoder(
             codec: codec,
-            typedFailures: configuration.typedFailures,
-            maximumResultBytes: configuration.maximumResultBytes,
+            typedFailures: configuration.results.typedFailures,
+            maximumResultBytes: configuration.results.maximumBytes,
             label: store.label
         )
         self.configuration = configuration
@@ -57,7 +66,7 @@ package final class GroupCore: Sendable {
             terms: try configuration.terms(commandTimeout: store.commandTimeout),
             coder: coder,
             runtime: runtime,
-            maximumWaiters: configuration.maximumWaitersPerKey
+            maximumWaiters: configuration.limits.waitersPerKey
         )
         self.observer = GroupObserver(
             group: name,
@@ -77,7 +86,7 @@ package final class GroupCore: Sendable {
     var name: String { self.context.group }
 
     /// The number of keys that callers of this process wait for.
-    package var inFlight: Int { self.flights.count + self.localRuns.count }
+    package var inFlight: Int { self.flights.count + self.localRuns.count + self.followed.count }
 
     /// What a group that only observes has seen since it was made; nothing in any other.
     package var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
@@ -149,7 +158,11 @@ package final class GroupCore: Sendable {
     }
 
     private func join(_ key: FlightKey, _ index: FlightIndex, make: () -> FlightDriver) -> Entrance {
-        switch index.enter(key, make: make) {
+        self.entrance(index.enter(key, make: make), key)
+    }
+
+    private func entrance(_ entrance: FlightIndex.Entrance, _ key: FlightKey) -> Entrance {
+        switch entrance {
         case .started(let driver):
             return .joined(driver, driver.starterSeat, isStarter: true)
         case .joined(let driver, let seat):
@@ -172,6 +185,7 @@ package final class GroupCore: Sendable {
             calledAt: calledAt,
             deadline: limit.map { calledAt.advanced(by: $0) },
             unavailable: unavailable ?? self.configuration.unavailable,
+            undecodable: self.configuration.results.undecodable,
             store: self.context.store,
             observer: self.observer?.call(key, at: calledAt)
         )
@@ -247,17 +261,61 @@ package final class GroupCore: Sendable {
     /// A call whose wait is over is told, or goes on without the store.
     package func resumed(_ wait: CallWait, _ settled: Settled, work: WorkMaker) -> CallStep {
         wait.observed?.end()
-        guard case .unavailable = settled.settlement,
-            wait.call.unavailable == .runLocally || Planted.bug("unavailable-policy-ignored")
-        else { return .ended(wait.call.outcome(of: settled)) }
+        guard let localRun = wait.call.localRun(after: settled.settlement) else {
+            return .ended(wait.call.outcome(of: settled))
+        }
+        var call = wait.call
+        call.localRun = localRun
         switch self.joinLocalRun(wait.driver.key, isByHand: false) {
         case .refused(let error):
             return .ended(.canceled(.refused(error)))
         case .joined(let driver, let seat, let isStarter):
             if isStarter {
-                CallObserver.within(wait.call.observer) { driver.begin(work(driver, nil)) }
+                CallObserver.within(call.observer) { driver.begin(work(driver, nil)) }
             }
-            return .waits(CallWait(driver, seat, wait.call.starting(isStarter)))
+            return .waits(CallWait(driver, seat, call.starting(isStarter)))
+        }
+    }
+
+    /// See ``DistributedGroup/follow(_:waitingAtMost:)``.
+    nonisolated(nonsending) func follow(_ key: FlightKey, waitingAtMost limit: Duration?) async -> Outcome<ErasedValue>
+    {
+        let call = self.call(key, waitingAtMost: limit, unavailable: .fail)
+        if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
+        switch self.follow(key, call) {
+        case .waits(let wait):
+            let timer = wait.begin(nil)
+            let settled = wait.end(await wait.driver.outcome(of: wait.seat), timer, nil)
+            return call.end(wait.call.outcome(of: settled))
+        case .ended(let outcome):
+            return call.end(outcome)
+        }
+    }
+
+    /// A call that never leads joins the flight of `key` in this process, or else the one that others lead, if there is one.
+    package func follow(_ key: FlightKey, _ call: GroupCall) -> CallStep {
+        // Calls of a group that only observes run by themselves.
+        if self.observed != nil { return .ended(.canceled(.noFlight)) }
+        switch self.joinToFollow(key, observer: call.observer?.flight()) {
+        case .refused(let error):
+            return .ended(.canceled(.refused(error)))
+        case .joined(let driver, let seat, let isStarter):
+            if isStarter { CallObserver.within(call.observer) { driver.begin(nil) } }
+            return .waits(CallWait(driver, seat, call))
+        }
+    }
+
+    private func joinToFollow(_ key: FlightKey, observer: @autoclosure () -> (any FlightObserving)?) -> Entrance {
+        if let joined = self.flights.join(key) { return self.entrance(joined, key) }
+        return self.join(key, self.followed) {
+            FlightDriver(
+                key,
+                .following,
+                self.context,
+                in: self.followed,
+                isByHand: false,
+                observer: self.watch?(key, .following) ?? observer()
+            )
         }
     }
 

@@ -72,12 +72,14 @@ package final class LeaderCore: Sendable {
         return max(0, self.driver.callerCount - (isSeated ? 1 : 0))
     }
 
-    package func onLost(_ handler: @escaping @Sendable () -> Void) {
-        self.driver.onLost(handler)
+    // The driver keeps the handlers, and must not keep the leader by them: its going away ends the flight.
+
+    package func onLost(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
+        self.driver.onLost { [weak self] in if let self { handler(self) } }
     }
 
-    package func onAbandoned(_ handler: @escaping @Sendable () -> Void) {
-        self.driver.onAbandoned(handler)
+    package func onAbandoned(_ handler: @escaping @Sendable (LeaderCore) -> Void) {
+        self.driver.onAbandoned { [weak self] in if let self { handler(self) } }
         self.isSeated.store(false, ordering: .relaxed)
         if !Planted.bug("leader-goes-on-counting-as-waiting") { self.driver.leave(self.seat) }
     }

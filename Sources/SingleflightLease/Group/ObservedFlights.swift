@@ -44,7 +44,8 @@ package enum ObservedVerdict: String, MetricWord {
 ///
 /// The first call of a key begins one, which ends when that call ends; calls that find it here count at once and cost the store nothing.
 final class ObservedFlights: Sendable {
-    private static var suffix: String { ".observe" }
+    /// What stands behind a group's name where the store keeps what it learns by observing. No group's own name ends so.
+    static var suffix: String { ".observe" }
 
     private let context: FlightContext
     private let index = FlightIndex()

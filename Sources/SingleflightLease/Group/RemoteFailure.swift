@@ -1,8 +1,9 @@
 import Singleflight
 
-/// An error that the operation threw in another process, as far as it can be told here.
+/// An error that an operation threw, as every caller of its flight is told of it, in the leader's process and in all others.
 ///
-/// A group that was given ``TypedFailures`` throws the error itself where it knows the type.
+/// The same everywhere, so that code that catches it does the same on every host. A group that was given ``TypedFailures``
+/// throws the errors of the types that it knows as themselves instead, everywhere, too.
 public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// The error's type in the leader's process.
     public var type: String
@@ -10,15 +11,33 @@ public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible 
     public var message: String
     /// The label of the process that led.
     public var leader: String
-    /// The flight that failed.
-    public var token: LeaseToken
+    /// The flight that failed; `nil` without a lease.
+    public var token: LeaseToken?
+    /// The error itself, where the operation ran in this very process; `nil` in all others.
+    ///
+    /// What depends on it does different things on different hosts: it is meant for logs and traces.
+    public internal(set) var original: (any Error)?
 
     /// Creates a failure.
-    public init(type: String, message: String, leader: String, token: LeaseToken) {
+    public init(type: String, message: String, leader: String, token: LeaseToken?) {
         self.type = type
         self.message = message
         self.leader = leader
         self.token = token
+    }
+
+    /// Whether both tell the same of the same flight, with the ``original`` or without.
+    public static func == (left: RemoteFailure, right: RemoteFailure) -> Bool {
+        left.type == right.type && left.message == right.message && left.leader == right.leader
+            && left.token == right.token
+    }
+
+    /// Hashes what ``==(_:_:)`` compares.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(self.type)
+        hasher.combine(self.message)
+        hasher.combine(self.leader)
+        hasher.combine(self.token)
     }
 
     /// The type, the message and who led.
@@ -27,12 +46,14 @@ public struct RemoteFailure: Error, Hashable, Sendable, CustomStringConvertible 
     }
 }
 
-/// How errors of known types cross processes as themselves.
+/// How errors of known types reach every caller as themselves.
+///
+/// Callers in the leader's process get what `decode` makes of the encoded error, as all others do.
 public struct TypedFailures: Sendable {
     let encode: @Sendable (any Error) -> [UInt8]?
     let decode: @Sendable ([UInt8]) -> (any Error)?
 
-    /// Creates a rule from its two halves; each answers `nil` for what it does not know, which then crosses as a ``RemoteFailure``.
+    /// Creates a rule from its two halves; each answers `nil` for what it does not know, which is then told as a ``RemoteFailure``.
     public init(
         encode: @escaping @Sendable (any Error) -> [UInt8]?,
         decode: @escaping @Sendable ([UInt8]) -> (any Error)?
@@ -85,10 +106,18 @@ struct FailureBody: Hashable, Sendable {
         return bytes
     }
 
-    func error(leader: String, token: LeaseToken, typedFailures: TypedFailures?) -> any Error {
+    /// - Parameter original: the error, where the operation ran in this process.
+    func error(
+        leader: String,
+        token: LeaseToken?,
+        original: (any Error)? = nil,
+        typedFailures: TypedFailures?
+    ) -> any Error {
         if !Planted.bug("typed-failure-told-as-another"), let typed, let error = typedFailures?.decode(typed) {
             return error
         }
-        return RemoteFailure(type: self.type, message: self.message, leader: leader, token: token)
+        var failure = RemoteFailure(type: self.type, message: self.message, leader: leader, token: token)
+        failure.original = original
+        return failure
     }
 }

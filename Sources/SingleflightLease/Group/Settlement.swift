@@ -17,6 +17,8 @@ package struct FinishedFlight: Sendable {
     package var token: LeaseToken?
     var leader: String?
     var source: ResultSource
+    /// Whether the result is only the error that says why the outcome could not be decoded here.
+    var isUndecodable = false
     /// Whether other processes got the result, too.
     var isSharedElsewhere = false
     var attempts = 1
@@ -44,7 +46,7 @@ extension FlightContext {
         switch end {
         case .led(let token, let verdict, let attempt):
             guard let result = handedIn else { return .canceled(.leaseLost) }
-            var finished = self.ownFlight(result, token: token, coordination)
+            var finished = self.ownFlight(Self.named(result, token), token: token, coordination)
             finished.attempts = attempt + (Planted.bug("attempts-counted-from-zero") ? 0 : 1)
             switch verdict {
             case .accepted(let waiters):
@@ -74,8 +76,22 @@ extension FlightContext {
         case .leaderLeft: return .canceled(.leaderLeft)
         case .leaderCanceled(let reason): return .canceled(.revoked(by: self.store.label, reason: reason))
         case .gone: return .canceled(.storeLostFlight)
+        case .lapsed: return .canceled(.leaseExpired)
+        case .absent: return .canceled(.noFlight)
         case .shutDown: return .canceled(.leaderShutDown)
         case .unavailable(let unavailable): return .unavailable(unavailable.error)
+        }
+    }
+
+    /// The result, with the flight's token in its error, which was made before it was known under which lease it would stand.
+    private static func named(
+        _ result: Result<ErasedValue, any Error>,
+        _ token: LeaseToken
+    ) -> Result<ErasedValue, any Error> {
+        result.mapError { error in
+            guard var failure = error as? RemoteFailure, failure.original != nil else { return error }
+            failure.token = token
+            return failure
         }
     }
 
@@ -110,6 +126,7 @@ extension FlightContext {
                 token: token,
                 leader: decoded.leader,
                 source: isReused && !Planted.bug("reuse-told-as-waiting") ? .reused : .remote,
+                isUndecodable: decoded.isUndecodable,
                 isSharedElsewhere: true,
                 attempts: takeovers + 1,
                 coordination: .coordinated,

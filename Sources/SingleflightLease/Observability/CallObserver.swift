@@ -93,10 +93,13 @@ final class CallObserver: Sendable {
         switch outcome {
         case .complete(let completion):
             guard case .failure(let error) = completion.result else { return }
-            span.recordError(error)
+            span.recordError((error as? RemoteFailure)?.original ?? error)
             span.setStatus(SpanStatus(code: .error))
         case .canceled where end.outcome == .left:
             // The caller's own wish.
+            break
+        case .canceled(.noFlight):
+            // An answer, and no failure.
             break
         case .canceled:
             span.setStatus(SpanStatus(code: .error))

@@ -38,6 +38,10 @@ final class FlightObserver: FlightObserving {
         switch step.event {
         case .start: self.group.metrics?.inFlight.increment()
         case .replied(.success(.enter(let reply)), .enter(let token, _, _)): self.entered(reply, under: token)
+        case .replied(.success(.inspect(let inspection)), .look):
+            guard let lease = inspection.lease else { break }
+            self.starter.flightStarted(lease.token)
+            self.state.withLock { $0.role = .follower }
         case .replied(let reply, .poll): self.group.metrics?.polled(PollResult(reply.as(PollRequest.self)))
         case .replied(let reply, .renew(let token, _, _)):
             self.renewed(reply.as(RenewRequest.self), of: token, at: step.now, before: step.deadline)
@@ -152,8 +156,10 @@ final class FlightObserver: FlightObserving {
             self.ended(.leader, .failure)
         case .leaderLeft, .leaderCanceled:
             self.ended(.leader, .canceled)
-        case .gone:
+        case .gone, .lapsed:
             self.ended(.follower, .canceled)
+        case .absent:
+            self.ended(.none, .canceled)
         case .shutDown:
             self.ended(state.role, .canceled)
         case .unavailable:

@@ -9,12 +9,15 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
     let maximumResultBytes: Int
     /// This process's label, for the outcomes that it stores.
     let label: String
+    /// Whether the codec decodes payloads of every codec, as a whole.
+    private let readsPayloads: Bool
 
     package init(codec: any FlightCodec<Value>, typedFailures: TypedFailures?, maximumResultBytes: Int, label: String) {
         self.codec = codec
         self.typedFailures = typedFailures
         self.maximumResultBytes = maximumResultBytes
         self.label = label
+        self.readsPayloads = (codec as? ErasedCodec)?.readsPayloads ?? false
     }
 
     /// The longest payload that a quick codec reads in a task that waits for it, in bytes.
@@ -66,22 +69,18 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
                 )
                 return Encoded(outcome: .value(envelope.bytes), local: result)
             } catch {
-                // The callers here have the value and need no bytes; only the others go without.
+                // The callers here have the value and need no bytes. But what a call comes to must not depend on the host.
                 let error = DistributedGroupError(
                     .encodingFailed,
                     "the result could not be encoded: \(error)",
                     underlying: error
                 )
                 let local: Result<Value, any Error> =
-                    Planted.bug("value-here-lost-with-its-bytes") ? .failure(error) : result
+                    Planted.bug("value-here-kept-without-its-bytes") ? result : .failure(error)
                 return Encoded(outcome: self.encode(error, trace: trace), local: local)
             }
         case .failure(let error):
-            let body = FailureBody(
-                error,
-                typedFailures: self.typedFailures,
-                maximumTypedBytes: self.maximumResultBytes
-            )
+            let (body, told) = self.failure(error)
             let envelope = Envelope(
                 codec: ReservedCodec.failure,
                 leader: self.label,
@@ -89,10 +88,26 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
                 body: body.bytes
             )
             if Planted.bug("failure-stored-as-a-value") {
-                return Encoded(outcome: .value(envelope.bytes), local: result)
+                return Encoded(outcome: .value(envelope.bytes), local: .failure(told))
             }
-            return Encoded(outcome: .failure(envelope.bytes), local: result)
+            return Encoded(outcome: .failure(envelope.bytes), local: .failure(told))
         }
+    }
+
+    /// A result as the callers of a flight in this process are told of it, whose operation ran without a lease: nobody
+    /// elsewhere is told, but what an error is must not depend on that.
+    func local(_ result: Result<Value, any Error>) -> Result<Value, any Error> {
+        result.mapError { self.failure($0).told }
+    }
+
+    private func failure(_ error: any Error) -> (body: FailureBody, told: any Error) {
+        let body = FailureBody(
+            error,
+            typedFailures: self.typedFailures,
+            maximumTypedBytes: self.maximumResultBytes
+        )
+        let told = body.error(leader: self.label, token: nil, original: error, typedFailures: self.typedFailures)
+        return (body, told)
     }
 
     func encode(_ error: DistributedGroupError, trace: TraceContext? = nil) -> StoredOutcome {
@@ -110,18 +125,21 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
         var result: Result<Value, any Error>
         var leader: String?
         var trace: TraceContext?
+        /// Whether the result is only the error that says why nothing could be read.
+        var isUndecodable = false
     }
 
     func decode(value bytes: [UInt8]) -> Decoded {
         self.decode(bytes) { envelope, _ in
-            guard envelope.codec == self.codec.identifier || Planted.bug("codec-of-a-payload-not-checked") else {
+            let isOwn = envelope.codec == self.codec.identifier
+            guard isOwn || self.readsPayloads || Planted.bug("codec-of-a-payload-not-checked") else {
                 throw DistributedGroupError(
                     .decodingFailed,
                     "the result was encoded by \(envelope.codec) in \(envelope.leader), this group reads \(self.codec.identifier)"
                 )
             }
             do {
-                return .success(try self.codec.decode(envelope.body))
+                return .success(try self.codec.decode(self.readsPayloads ? bytes : envelope.body))
             } catch {
                 throw DistributedGroupError(
                     .decodingFailed,
@@ -170,7 +188,7 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
             (leader, trace) = (envelope.leader, envelope.trace)
             return Decoded(result: try body(envelope, envelope.leader), leader: leader, trace: trace)
         } catch {
-            return Decoded(result: .failure(error), leader: leader, trace: trace)
+            return Decoded(result: .failure(error), leader: leader, trace: trace, isUndecodable: true)
         }
     }
 }

@@ -27,3 +27,25 @@ package struct StoredPayload: Hashable, Sendable {
         return RemoteFailure(type: body.type, message: body.message, leader: self.leader, token: token)
     }
 }
+
+/// Reads what a group stored with whichever codec: for tools that follow flights of groups which they do not know.
+package struct StoredPayloadCodec: FlightCodec {
+    /// A tool leads no flight.
+    package struct ReadsOnly: Error {}
+
+    package init() {}
+
+    package var identifier: String { "stored/1" }
+
+    package var isQuick: Bool { true }
+
+    package func encode(_ value: StoredPayload) throws -> [UInt8] { throw ReadsOnly() }
+
+    /// - Parameter bytes: the whole payload.
+    package func decode(_ bytes: [UInt8]) throws -> StoredPayload {
+        guard let payload = StoredPayload(bytes: bytes) else {
+            throw DistributedGroupError(.decodingFailed, "the outcome was not written by this kind of program")
+        }
+        return payload
+    }
+}

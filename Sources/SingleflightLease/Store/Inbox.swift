@@ -201,8 +201,11 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
 
     @inlinable
     func stopWaiting(_ id: UInt64, for key: Name) {
+        // Changed in place it would cost two allocations, of the accessors' frames.
         self.state.withLock { state in
-            state.listeners[key]?.stopWaiting(id)
+            guard var listeners = state.listeners[key] else { return }
+            listeners.stopWaiting(id)
+            state.listeners[key] = listeners
         }
     }
 

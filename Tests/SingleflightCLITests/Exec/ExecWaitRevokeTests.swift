@@ -179,7 +179,7 @@ extension ProcessSuites {
         @Test("a revocation is kept for longer than the lease that it ends")
         func retention() async throws {
             try await ExecStage.with { stage in
-                let configuration = DistributedGroupConfiguration(leaseDuration: .seconds(60))
+                let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
                 let flight = await lead(
                     try DistributedGroup<String, [UInt8]>("blobs", store: stage.store, configuration: configuration)
                 )

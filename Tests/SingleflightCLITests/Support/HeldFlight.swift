@@ -20,7 +20,7 @@ struct HeldFlight: Sendable {
 
     /// Returns when the operation runs.
     init(_ store: RedisLeaseStore, key: String, result: String = "result") async throws {
-        let configuration = DistributedGroupConfiguration(reuse: .seconds(60))
+        let configuration = DistributedGroupConfiguration(results: .init(reuse: .seconds(60)))
         let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
         let (ended, end) = AsyncStream.makeStream(of: Void.self)
         let (started, start) = AsyncStream.makeStream(of: Void.self)

@@ -169,7 +169,7 @@ struct MetricsTests {
 
     @Test("a takeover is counted where it is taken over, and polls by what they found")
     func takeover() async throws {
-        let takeOver: (inout DistributedGroupConfiguration) -> Void = { $0.leaderLoss = .takeOver(attempts: 1) }
+        let takeOver: (inout DistributedGroupConfiguration) -> Void = { $0.lease.leaderLoss = .takeOver(attempts: 1) }
         let (a, b) = (try self.process("a", self.here, takeOver), try self.process("b", self.there, takeOver))
         let lost = a.call(self.work)
         await self.work.untilStarted()
@@ -224,8 +224,8 @@ struct MetricsTests {
 
     @Test("a flight that was over when a caller came counts as reused")
     func reused() async throws {
-        let a = try self.process("a", self.here) { $0.reuse = .seconds(2) }
-        let b = try self.process("b", self.there) { $0.reuse = .seconds(2) }
+        let a = try self.process("a", self.here) { $0.results.reuse = .seconds(2) }
+        let b = try self.process("b", self.there) { $0.results.reuse = .seconds(2) }
         self.work.finish()
         _ = await a.call(self.work).value
         _ = await b.call(self.other).value

@@ -142,7 +142,7 @@ struct TracingTests {
 
     @Test("after a takeover the link leads to who led on, not to who was lost")
     func takeover() async throws {
-        let takeOver: (inout DistributedGroupConfiguration) -> Void = { $0.leaderLoss = .takeOver(attempts: 1) }
+        let takeOver: (inout DistributedGroupConfiguration) -> Void = { $0.lease.leaderLoss = .takeOver(attempts: 1) }
         let third = Observed()
         let a = try self.process("a", self.here, takeOver)
         let others = [try self.process("b", self.there, takeOver), try self.process("c", third, takeOver)]
@@ -163,8 +163,8 @@ struct TracingTests {
 
     @Test("a result that is used again links to the span that it comes from")
     func reuse() async throws {
-        let a = try self.process("a", self.here) { $0.reuse = .seconds(2) }
-        let b = try self.process("b", self.there) { $0.reuse = .seconds(2) }
+        let a = try self.process("a", self.here) { $0.results.reuse = .seconds(2) }
+        let b = try self.process("b", self.there) { $0.results.reuse = .seconds(2) }
         self.work.finish()
         _ = await a.call(self.work).value
         _ = await b.call(self.other).value

@@ -12,9 +12,7 @@ struct ClockFaultTests {
         _ leaderLoss: LeaderLossPolicy = .cancel
     ) throws -> DistributedGroup<String, String> {
         let configuration = DistributedGroupConfiguration(
-            leaseDuration: .seconds(9),
-            grace: .seconds(2),
-            leaderLoss: leaderLoss,
+            lease: .init(duration: .seconds(9), grace: .seconds(2), leaderLoss: leaderLoss),
             unavailable: .fail
         )
         return try DistributedGroup("pages", store: store, configuration: configuration)

@@ -25,12 +25,16 @@ struct HostileSession: Sendable {
             "pages",
             store: store,
             configuration: .init(
-                leaseDuration: .milliseconds(120),
-                grace: .milliseconds(100),
-                retention: .milliseconds(100),
-                leaderLoss: Bool.random(using: &random) ? .cancel : .takeOver(attempts: 2),
-                unavailable: Bool.random(using: &random) ? .fail : .runLocally,
-                reuse: Bool.random(using: &random) ? .zero : .milliseconds(100)
+                lease: .init(
+                    duration: .milliseconds(120),
+                    grace: .milliseconds(100),
+                    leaderLoss: Bool.random(using: &random) ? .cancel : .takeOver(attempts: 2)
+                ),
+                results: .init(
+                    retention: .milliseconds(100),
+                    reuse: Bool.random(using: &random) ? .zero : .milliseconds(100)
+                ),
+                unavailable: Bool.random(using: &random) ? .fail : .runLocally
             )
         )
         let asksLikeATool = Int.random(in: 0..<8, using: &random) == 0

@@ -15,7 +15,7 @@ struct RedisTracingTests {
         _ change: (inout DistributedGroupConfiguration) -> Void = { _ in }
     ) throws -> DistributedGroup<String, String> {
         var configuration = DistributedGroupConfiguration(
-            leaseDuration: .seconds(60),
+            lease: .init(duration: .seconds(60)),
             observability: observed.observability
         )
         change(&configuration)
@@ -87,7 +87,9 @@ struct RedisTracingTests {
         let (here, there) = (Observed(group: "pages"), Observed(group: "pages"))
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis) { one, two in
-                let takeOver: (inout DistributedGroupConfiguration) -> Void = { $0.leaderLoss = .takeOver(attempts: 1) }
+                let takeOver: (inout DistributedGroupConfiguration) -> Void = {
+                    $0.lease.leaderLoss = .takeOver(attempts: 1)
+                }
                 let (first, second) = (try group(one, here, takeOver), try group(two, there, takeOver))
                 let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
                 // A leader that has died: nobody renews its lease.
@@ -122,7 +124,7 @@ struct RedisTracingTests {
                 let group = try DistributedGroup<String, String>(
                     "pages",
                     store: one,
-                    configuration: .init(leaseDuration: .seconds(60))
+                    configuration: .init(lease: .init(duration: .seconds(60)))
                 )
                 let record = try await group.value("front") { _ in
                     let script = "return redis.call('GET', redis.call('KEYS', '*:lease:pages:front')[1])"

@@ -73,7 +73,7 @@ struct StoreObservabilityTests {
                     "pages",
                     store: store,
                     configuration: .init(
-                        leaseDuration: .seconds(60),
+                        lease: .init(duration: .seconds(60)),
                         observability: .init(logger: self.log.logger)
                     )
                 )

@@ -195,9 +195,8 @@ struct TrialProcess: Sendable {
         )
         return try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
             let configuration = DistributedGroupConfiguration(
-                leaseDuration: ServerTrial.lease,
-                grace: ServerTrial.grace,
-                retention: .seconds(3),
+                lease: .init(duration: ServerTrial.lease, grace: ServerTrial.grace),
+                results: .init(retention: .seconds(3)),
                 unavailable: .fail
             )
             let recorded = RecordingLeaseStore(store, in: history)

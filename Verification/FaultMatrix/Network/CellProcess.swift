@@ -51,10 +51,8 @@ extension MatrixTimes {
             name,
             store: store,
             configuration: DistributedGroupConfiguration(
-                leaseDuration: self.lease,
-                grace: self.grace,
-                retention: .seconds(5),
-                leaderLoss: rule.leaderLoss,
+                lease: .init(duration: self.lease, grace: self.grace, leaderLoss: rule.leaderLoss),
+                results: .init(retention: .seconds(5)),
                 unavailable: .fail
             )
         )

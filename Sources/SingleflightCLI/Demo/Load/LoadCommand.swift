@@ -51,8 +51,10 @@ struct LoadCommand: AsyncParsableCommand {
             "pages",
             store: store,
             configuration: DistributedGroupConfiguration(
-                leaseDuration: .seconds(lease),
-                leaderLoss: takeOver == 0 ? .cancel : .takeOver(attempts: takeOver)
+                lease: .init(
+                    duration: .seconds(lease),
+                    leaderLoss: takeOver == 0 ? .cancel : .takeOver(attempts: takeOver)
+                )
             )
         )
         let load = LoadService(

@@ -53,9 +53,11 @@ private struct LeasedDemoGroup: DemoGroup {
     init(store: RedisLeaseStore) throws {
         func group(_ name: String, _ leaderLoss: LeaderLossPolicy) throws -> DistributedGroup<String, DemoValue> {
             let configuration = DistributedGroupConfiguration(
-                leaseDuration: DemoConfiguration.lease,
-                grace: DemoConfiguration.lease * 5,
-                leaderLoss: leaderLoss
+                lease: .init(
+                    duration: DemoConfiguration.lease,
+                    grace: DemoConfiguration.lease * 5,
+                    leaderLoss: leaderLoss
+                )
             )
             return try DistributedGroup(name, store: store, configuration: configuration)
         }

@@ -30,7 +30,6 @@ private func checkForeign(_ bytes: [UInt8]) {
     let failure = coder.decode(failure: bytes, token: token)
     if case .success = failure.result { expect(false, "a failure was read as a value") }
     _ = StoredPayload(bytes: bytes)?.failure(of: token)
-    for outcome in [StoredOutcome.value(bytes), .failure(bytes)] { _ = try? OpenedOutcome(outcome) }
 
     guard let envelope = try? Envelope(bytes: bytes) else {
         if case .success = value.result { expect(false, "a value without an envelope") }

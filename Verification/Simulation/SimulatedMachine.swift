@@ -1,13 +1,13 @@
-public import SingleflightLease
+package import SingleflightLease
 
 /// A process's machine in a simulation: it runs, is paused for a while, or is dead for good.
 ///
 /// Whatever reaches the process from outside goes through ``execute(_:)``.
-public final class SimulatedMachine {
+package final class SimulatedMachine {
     /// The machine's own clock.
-    public let clock: SimulatedClock
+    package let clock: SimulatedClock
     /// Whether the process has not crashed.
-    public private(set) var isAlive = true
+    package private(set) var isAlive = true
 
     package let scheduler: SimulatedScheduler
     package private(set) var isPaused = false
@@ -17,7 +17,7 @@ public final class SimulatedMachine {
     private var backlog: [() -> Void] = []
 
     /// Creates a running machine whose clock shows `offset` now, and runs at `rate` times the true speed.
-    public init(scheduler: SimulatedScheduler, offset: Duration = .zero, rate: Double = 1) {
+    package init(scheduler: SimulatedScheduler, offset: Duration = .zero, rate: Double = 1) {
         self.scheduler = scheduler
         self.disturbedUntil = scheduler.now
         self.clock = SimulatedClock(scheduler: scheduler, offset: offset, rate: rate)
@@ -25,7 +25,7 @@ public final class SimulatedMachine {
     }
 
     /// Lets the process do something: at once, after its pause, or never, if it is dead.
-    public func execute(_ work: @escaping () -> Void) {
+    package func execute(_ work: @escaping () -> Void) {
         guard self.isAlive else { return }
         if self.isPaused {
             self.backlog.append(work)
@@ -35,7 +35,7 @@ public final class SimulatedMachine {
     }
 
     /// Stops the process for a while; its clock runs on.
-    public func pause(for duration: Duration) {
+    package func pause(for duration: Duration) {
         guard self.isAlive, !self.isPaused else { return }
         self.isPaused = true
         self.pause += 1
@@ -47,7 +47,7 @@ public final class SimulatedMachine {
     }
 
     /// Ends a pause: what reached the process meanwhile happens now, before the next event.
-    public func resume() {
+    package func resume() {
         guard self.isPaused else { return }
         self.isPaused = false
         let backlog = self.backlog
@@ -58,7 +58,7 @@ public final class SimulatedMachine {
     }
 
     /// Ends the process without a farewell.
-    public func crash() {
+    package func crash() {
         self.isAlive = false
         self.backlog = []
         self.clock.stop()
@@ -73,7 +73,7 @@ public final class SimulatedMachine {
 ///
 /// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
 /// the other, and a lock would only hide a part of it that escaped.
-public final class SimulatedClock: LeaseClock, @unchecked Sendable {
+package final class SimulatedClock: LeaseClock, @unchecked Sendable {
     private let scheduler: SimulatedScheduler
     private let rate: Double
     /// How often it has jumped.
@@ -96,7 +96,7 @@ public final class SimulatedClock: LeaseClock, @unchecked Sendable {
     }
 
     /// What the clock shows.
-    public var now: LeaseInstant {
+    package var now: LeaseInstant {
         let elapsed = self.trueBase.duration(to: self.scheduler.now)
         return self.localBase.advanced(by: self.rate == 1 ? elapsed : elapsed * self.rate)
     }
@@ -105,22 +105,22 @@ public final class SimulatedClock: LeaseClock, @unchecked Sendable {
     package var isExact: Bool { self.rate == 1 }
 
     /// The number of calls that are still to be made.
-    public var timerCount: Int { self.timers.count }
+    package var timerCount: Int { self.timers.count }
 
     /// Schedules a call.
-    public func schedule(at deadline: LeaseInstant, _ work: @escaping @Sendable () -> Void) -> LeaseTimer {
+    package func schedule(at deadline: LeaseInstant, _ work: @escaping @Sendable () -> Void) -> LeaseTimer {
         let timer = self.timers.insert(at: deadline, work)
         self.arm()
         return timer
     }
 
     /// Forgets a scheduled call.
-    public func cancel(_ timer: LeaseTimer) {
+    package func cancel(_ timer: LeaseTimer) {
         self.timers.cancel(timer)
     }
 
     /// Moves the clock ahead, as the resumption of a suspended machine does.
-    public func jump(by duration: Duration) {
+    package func jump(by duration: Duration) {
         self.localBase = self.now.advanced(by: duration)
         self.trueBase = self.scheduler.now
         self.jumps += 1

@@ -1,8 +1,9 @@
-public import SingleflightLease
+package import SingleflightLease
+import SingleflightTestKit
 
 extension SimulatedLeaseStore {
     /// Sends a request on its way. As with Redis, a free lease is taken by a step that cannot tell the time.
-    public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+    package func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         if case .leave(let leave) = request { self.leftFlights.insert(leave.token) }
         switch request {
         case .enter(let request):

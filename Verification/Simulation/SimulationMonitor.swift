@@ -1,4 +1,5 @@
 import SingleflightLease
+import SingleflightTestKit
 
 /// Watches a simulated server from outside, keeps its own account of who leads and who waits, and says when an answer
 /// does not agree with it. Then it says which invariant was broken; docs/reliability.md lists them.

@@ -146,7 +146,7 @@ final class SimulatedLeader: SimulatedHandle {
     func begin() {
         guard let core else { return }
         let bound = SimulationBound(self)
-        core.onLost { bound.value.lost() }
+        core.onLost { _ in bound.value.lost() }
         let lease = self.plan.lease.duration
         if self.scheduler.chance(0.4) { self.subscribe(core.waiting(), takesSeat: false) }
         if self.scheduler.chance(0.3) { self.subscribe(core.subscribe(), takesSeat: true) }
@@ -210,7 +210,7 @@ final class SimulatedLeader: SimulatedHandle {
         self.isAwaitingAbandonment = true
         self.vacate()
         let bound = SimulationBound(self)
-        core.onAbandoned { bound.value.abandoned() }
+        core.onAbandoned { _ in bound.value.abandoned() }
         self.flight.checkSeats()
     }
 

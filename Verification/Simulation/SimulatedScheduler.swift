@@ -1,11 +1,11 @@
-public import SingleflightLease
+package import SingleflightLease
 
 /// The one queue of everything that happens in a simulation, and its one source of chance.
 ///
 /// A run is a function of its seed: events happen one after the other in the order of their times, on the thread that
 /// calls ``step()``, and nothing else decides anything. Time jumps from event to event; a simulated hour costs what
 /// happens in it. A scheduler and all that hangs on it belong to one thread.
-public final class SimulatedScheduler {
+package final class SimulatedScheduler {
     private struct Event {
         var time: LeaseInstant
         var serial: UInt64
@@ -18,11 +18,11 @@ public final class SimulatedScheduler {
     }
 
     /// The true time, which no simulated machine can read; each has a clock of its own.
-    public private(set) var now = LeaseInstant(sinceOrigin: .zero)
+    package private(set) var now = LeaseInstant(sinceOrigin: .zero)
     /// How many events have happened.
-    public private(set) var steps = 0
+    package private(set) var steps = 0
     /// What was noted, if the scheduler is tracing.
-    public private(set) var trace: [String] = []
+    package private(set) var trace: [String] = []
 
     package var random: FlightRandom
     private let isTracing: Bool
@@ -30,7 +30,7 @@ public final class SimulatedScheduler {
     private var nextSerial: UInt64 = 0
 
     /// Creates a scheduler at time zero.
-    public init(seed: UInt64, isTracing: Bool = false) {
+    package init(seed: UInt64, isTracing: Bool = false) {
         // One round, so that neighboring seeds do not begin with neighboring numbers.
         var random = FlightRandom.seeded(seed)
         self.random = .seeded(random.next())
@@ -38,19 +38,19 @@ public final class SimulatedScheduler {
     }
 
     /// Schedules an event. O(log n).
-    public func schedule(after delay: Duration, _ work: @escaping () -> Void) {
+    package func schedule(after delay: Duration, _ work: @escaping () -> Void) {
         self.schedule(at: self.now.advanced(by: delay), work)
     }
 
     /// Schedules an event; one whose time has passed happens next.
-    public func schedule(at time: LeaseInstant, _ work: @escaping () -> Void) {
+    package func schedule(at time: LeaseInstant, _ work: @escaping () -> Void) {
         self.heap.append(Event(time: max(time, self.now), serial: self.nextSerial, work: work))
         self.nextSerial += 1
         self.siftUp()
     }
 
     /// Lets the next event happen. Answers false if there is none.
-    public func step() -> Bool {
+    package func step() -> Bool {
         guard let event = self.removeFirst() else { return false }
         self.now = event.time
         self.steps += 1
@@ -59,7 +59,7 @@ public final class SimulatedScheduler {
     }
 
     /// Notes a line for the reader of a failure; costs nothing unless the scheduler is tracing.
-    public func note(_ text: @autoclosure () -> String) {
+    package func note(_ text: @autoclosure () -> String) {
         guard self.isTracing else { return }
         let microseconds = self.now.sinceOrigin / .microseconds(1)
         let digits = String(Int(microseconds))

@@ -60,7 +60,7 @@ final class FlightWatch {
             self.enteringToken = token
             self.enterValidUntil = until
             self.isGranted = false
-        case .poll, .leave, .renew, .complete, .release, .revoke:
+        case .look, .poll, .leave, .renew, .complete, .release, .revoke:
             break
         }
     }

@@ -6,8 +6,8 @@ struct SimulatedAnswer {
     enum Content: Equatable {
         case value(SimulatedValue)
         case failure(SimulatedFailure)
-        /// An error that another process tells of: who says so, and of which flight.
-        case remoteFailure(leader: String, LeaseToken)
+        /// An error as every process is told of it: whose operation threw it, and in which flight.
+        case remoteFailure(leader: String, LeaseToken?)
         case groupError(DistributedGroupError.Code)
         case canceled(Cancellation)
         /// Nothing that a simulation's callers may be told.
@@ -108,6 +108,8 @@ struct SimulatedAnswer {
         case .leaderLeft: .canceled(.leaderLeft)
         case .leaderCanceled(let reason): .canceled(.revoked(by: label, reason: reason))
         case .gone: .canceled(.storeLostFlight)
+        case .lapsed: .canceled(.leaseExpired)
+        case .absent: .canceled(.noFlight)
         case .shutDown: .canceled(.leaderShutDown)
         case .unavailable: .groupError(.unavailable)
         }

@@ -1,30 +1,30 @@
 import SingleflightLease
 
 /// How a simulated network treats what is sent through it. Probabilities are per message.
-public struct SimulatedNetwork: Sendable {
+package struct SimulatedNetwork: Sendable {
     /// The time that a message takes, at least and at most.
-    public var latency: ClosedRange<Duration> = .microseconds(50)...(.milliseconds(2))
+    package var latency: ClosedRange<Duration> = .microseconds(50)...(.milliseconds(2))
     /// That a message takes up to `spike` instead.
-    public var spikeProbability = 0.0
+    package var spikeProbability = 0.0
     /// See `spikeProbability`.
-    public var spike = Duration.milliseconds(100)
+    package var spike = Duration.milliseconds(100)
     /// That a request, and everything after it on its connection, never arrives.
-    public var requestLoss = 0.0
+    package var requestLoss = 0.0
     /// That a request is carried out but its reply, and everything after it, never arrives.
-    public var replyLoss = 0.0
+    package var replyLoss = 0.0
     /// That a request's connection breaks while it is under way.
-    public var reset = 0.0
+    package var reset = 0.0
     /// That requests which are under way when their connection breaks are carried out all the same, perhaps much later.
-    public var lateExecution = 0.0
+    package var lateExecution = 0.0
     /// That an announcement is lost, and nobody knows.
-    public var announcementLoss = 0.0
+    package var announcementLoss = 0.0
     /// That an announcement arrives twice.
-    public var announcementDuplication = 0.0
+    package var announcementDuplication = 0.0
     /// That an announced outcome is a mere hint, as it is where the payload is too large to go along.
-    public var bareAnnouncement = 0.0
+    package var bareAnnouncement = 0.0
 
     /// Creates a network that loses nothing.
-    public init() {}
+    package init() {}
 }
 
 /// One direction of a connection: what is sent arrives in order, each with a delay of its own.

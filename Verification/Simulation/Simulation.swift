@@ -1,14 +1,14 @@
-public import SingleflightLease
+package import SingleflightLease
 
 /// Runs of the real flight drivers and state machines of several processes in a simulated world, in which everything
 /// goes wrong that its seed wants to go wrong; docs/reliability.md tells what and what is checked.
 ///
 /// One seed is one run, the same on every machine, without threads, tasks or real time.
-public enum Simulation {
+package enum Simulation {
     /// Runs one seed. Takes about a millisecond.
     ///
     /// - Parameter isTracing: whether the report is to tell everything that happened.
-    public static func run(seed: UInt64, isTracing: Bool = false) -> SimulationReport {
+    package static func run(seed: UInt64, isTracing: Bool = false) -> SimulationReport {
         self.run(seed: seed, isTracing: isTracing, sabotage: .none)
     }
 
@@ -18,36 +18,36 @@ public enum Simulation {
 }
 
 /// What a run came to.
-public struct SimulationReport: Sendable {
+package struct SimulationReport: Sendable {
     /// The seed that the run was made from.
-    public var seed: UInt64
+    package var seed: UInt64
     /// The first invariant that was broken, if one was.
-    public var failure: SimulationFailure?
+    package var failure: SimulationFailure?
     /// How many events happened.
-    public var steps: Int
+    package var steps: Int
     /// How many callers asked for a key.
-    public var callers: Int
+    package var callers: Int
     /// How many operations ran.
-    public var operations: Int
+    package var operations: Int
     /// How many leases were granted.
-    public var leases: Int
+    package var leases: Int
     /// How many faults were injected, those of single messages not counted.
-    public var faults: Int
+    package var faults: Int
     /// How much time passed in the simulated world.
-    public var duration: Duration
+    package var duration: Duration
     /// What happened, a line each, if the run was traced.
-    public var trace: [String]
+    package var trace: [String]
 }
 
 /// An invariant that did not hold.
-public struct SimulationFailure: Error, Hashable, Sendable, CustomStringConvertible {
+package struct SimulationFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// Its number in docs/reliability.md, such as `I4`.
-    public var invariant: String
+    package var invariant: String
     /// What was found instead.
-    public var message: String
+    package var message: String
     /// The true time in the simulated world.
-    public var time: LeaseInstant
+    package var time: LeaseInstant
 
     /// The invariant, what was found, and when.
-    public var description: String { "\(self.invariant) at \(self.time): \(self.message)" }
+    package var description: String { "\(self.invariant) at \(self.time): \(self.message)" }
 }

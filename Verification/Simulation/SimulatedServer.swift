@@ -1,9 +1,10 @@
-public import SingleflightLease
+package import SingleflightLease
+package import SingleflightTestKit
 
 /// The server of a simulation: a ``LeaseModel`` with a clock of its own, that can lose data.
 ///
 /// It carries out one request at a time, as Redis does.
-public final class SimulatedServer {
+package final class SimulatedServer {
     package let scheduler: SimulatedScheduler
     /// Hears of every request, with what it found and what it answered.
     package var onExchange: (SimulatedExchange) -> Void = { _ in }
@@ -22,7 +23,7 @@ public final class SimulatedServer {
     private let sabotage: SimulatedSabotage
 
     /// Creates an empty server.
-    public convenience init(scheduler: SimulatedScheduler) {
+    package convenience init(scheduler: SimulatedScheduler) {
         self.init(scheduler: scheduler, sabotage: .none)
     }
 
@@ -33,35 +34,35 @@ public final class SimulatedServer {
     }
 
     /// The server's own time.
-    public var now: LeaseInstant { self.scheduler.now.advanced(by: self.clockOffset) }
+    package var now: LeaseInstant { self.scheduler.now.advanced(by: self.clockOffset) }
 
     /// Moves the server's clock ahead.
-    public func jump(by duration: Duration) {
+    package func jump(by duration: Duration) {
         self.clockOffset += duration
     }
 
     /// Loses everything, as a restart without persistence or FLUSHALL does.
-    public func loseEverything() {
+    package func loseEverything() {
         self.model.removeAll()
     }
 
     /// Loses what it holds about one key, as an eviction does.
-    public func evict(_ key: FlightKey) {
+    package func evict(_ key: FlightKey) {
         self.model.remove(key)
     }
 
     /// Brings the replica up to date; everything after that is lost if it is promoted.
-    public func replicate() {
+    package func replicate() {
         self.replica = self.model
     }
 
     /// Continues with what the replica holds.
-    public func failOver() {
+    package func failOver() {
         self.model = self.replica
     }
 
     /// Whether nothing is left: no lease, no waiter, no outcome.
-    public var isEmpty: Bool { self.model.isEmpty(now: self.now) }
+    package var isEmpty: Bool { self.model.isEmpty(now: self.now) }
 
     package func inspect(_ key: FlightKey) -> LeaseInspection {
         self.model.inspect(key, now: self.now)

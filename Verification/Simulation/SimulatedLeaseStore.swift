@@ -1,4 +1,5 @@
-public import SingleflightLease
+package import SingleflightLease
+import SingleflightTestKit
 
 /// A lease store in a simulation: one process's connections to a ``SimulatedServer``, with everything that can go wrong
 /// on the way.
@@ -8,7 +9,7 @@ public import SingleflightLease
 ///
 /// `@unchecked`, because its state has no lock: a simulation runs in one thread, which calls whatever it has scheduled one after
 /// the other, and a lock would only hide a part of it that escaped.
-public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
+package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     /// The command connection as it is now: what was sent on an earlier one gets no answer.
     private struct CommandConnection {
         var epoch = 0
@@ -33,17 +34,17 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     }
 
     /// The machine's clock.
-    public var clock: any LeaseClock { self.machine.clock }
+    package var clock: any LeaseClock { self.machine.clock }
     /// The time within which a request is answered.
-    public let commandTimeout: Duration
+    package let commandTimeout: Duration
     /// This process's inbox.
-    public let inbox: InboxID
+    package let inbox: InboxID
     /// This process's label.
-    public let label: String
+    package let label: String
     /// The machine that the process runs on.
-    public let machine: SimulatedMachine
+    package let machine: SimulatedMachine
     /// How messages fare from now on.
-    public var network: SimulatedNetwork
+    package var network: SimulatedNetwork
 
     private let server: SimulatedServer
     private let scheduler: SimulatedScheduler
@@ -66,7 +67,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private var jumpsWhenLearned: Int?
 
     /// Connects one more process to `server`.
-    public convenience init(
+    package convenience init(
         server: SimulatedServer,
         machine: SimulatedMachine,
         label: String,
@@ -111,12 +112,12 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     /// Breaks the command connection: requests that are under way fail, and may or may not be carried out. It is
     /// restored soon.
-    public func resetCommands() {
+    package func resetCommands() {
         self.breakCommands(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true))
     }
 
     /// Breaks the inbox connection: announcements are lost until it is restored, after `delay`.
-    public func resetInbox(for delay: Duration) {
+    package func resetInbox(for delay: Duration) {
         self.inboxConnection.epoch += 1
         self.inboxConnection.isUp = false
         self.machine.disturb(for: delay)
@@ -124,7 +125,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     }
 
     /// Cuts the process off the server.
-    public func partition(for duration: Duration) {
+    package func partition(for duration: Duration) {
         guard !self.isPartitioned else { return }
         self.isPartitioned = true
         self.machine.disturb(for: duration)
@@ -137,7 +138,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     }
 
     /// Shuts the process's store down in good order: its flights hand back their leases, later requests fail.
-    public func shutDown() {
+    package func shutDown() {
         self.deliverToAll(.shuttingDown)
         self.isShutDown = true
     }
@@ -163,7 +164,7 @@ public final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     // MARK: - Inbox
 
     /// Registers a listener.
-    public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
+    package func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
         if !self.keys.contains(key) {
             self.keys.append(key)
         }

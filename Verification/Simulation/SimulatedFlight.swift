@@ -41,7 +41,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         self.process = process
         self.key = key
         switch kind {
-        case .leased: (self.isAlone, self.isObserved) = (false, false)
+        case .leased, .following: (self.isAlone, self.isObserved) = (false, false)
         case .alone(_, let coordination): (self.isAlone, self.isObserved) = (true, coordination == .observed)
         }
         self.watch = self.isAlone ? nil : FlightWatch(process: process)
@@ -298,7 +298,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             if self.simulation.isCalm, unavailable.error.code != .shutDown {
                 self.monitor.violate("I7", "told that the store is unavailable, which it was not")
             }
-        case .led(_, .unverified, _), .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
+        case .led(_, .unverified, _), .lapsed, .absent, .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
             break
         case .ranAlone:
             if !self.isAlone { self.monitor.violate("I12", "a flight ran alone") }
@@ -349,7 +349,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
                 self.monitor.violate("I22", "told that \(leader ?? "nobody") led, which \(record.label) did")
             }
         case .unavailable: coordination = .degraded
-        case .leaseLost, .leaderLeft, .leaderCanceled, .gone, .shutDown: break
+        case .leaseLost, .leaderLeft, .leaderCanceled, .gone, .lapsed, .absent, .shutDown: break
         }
         if answer.content != expected {
             self.monitor.violate(
@@ -383,9 +383,14 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     private func ownContent(isLeased: Bool) -> SimulatedAnswer.Content {
         guard let result else { return .other }
         let content = SimulatedAnswer.content(of: result)
-        if isLeased, case .value(let value) = content, value.kind == .large { return .groupError(.resultTooLarge) }
-        if case .value(let value) = content, value.run != self.runs.last || value.key != self.key { return .other }
-        return content
+        switch content {
+        case .value(let value) where isLeased && value.kind == .large: return .groupError(.resultTooLarge)
+        case .value(let value) where isLeased && value.kind == .unencodable: return .groupError(.encodingFailed)
+        case .value(let value) where value.run != self.runs.last || value.key != self.key: return .other
+        case .failure where !self.isObserved && !self.simulation.plan.hasTypedFailures:
+            return .remoteFailure(leader: self.process.store.label, self.end?.token)
+        default: return content
+        }
     }
 }
 
@@ -395,7 +400,7 @@ extension FlightEnd {
         switch self {
         case .led(let token, _, _), .followed(let token, _, _, _): token
         case .tooLong(let token, _): token
-        case .ranAlone, .leaseLost, .leaderLeft, .leaderCanceled, .gone, .shutDown, .unavailable: nil
+        case .ranAlone, .leaseLost, .leaderLeft, .leaderCanceled, .gone, .lapsed, .absent, .shutDown, .unavailable: nil
         }
     }
 
@@ -410,6 +415,8 @@ extension FlightEnd {
         case .leaderLeft: "left by its leader"
         case .leaderCanceled(let reason): "canceled by its leader: \(reason)"
         case .gone(let token): "\(token.short) is gone"
+        case .lapsed(let token): "\(token.short) lapsed"
+        case .absent: "no flight"
         case .shutDown: "shut down"
         case .unavailable(let unavailable): "unavailable, \(unavailable.error)"
         }
