@@ -238,7 +238,12 @@ public final class RedisLeaseStore: LeaseStore, Service {
         var isCorrected = false
         /// The expired lease that the server found: its outcome's key must be named.
         var lapsed: LeaseToken?
+        /// How many of them it has found so far.
+        var lapses = 0
     }
+
+    /// More leases than this do not expire one after the other while one request is under way.
+    private static let maximumLapses = 8
 
     private func enterIfValid(_ entering: Entering, reply: @escaping ReplyHandler<LeaseReply>) {
         let (request, names, sentAt) = (entering.request, entering.names, self.clock.now)
@@ -262,7 +267,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
             var again = entering
             switch answer {
             case .success(.lapsed(let token)):
+                guard entering.lapses < Self.maximumLapses else {
+                    return reply(.failure(LeaseStoreError(.unavailable, "each lease that was found had expired")))
+                }
                 again.lapsed = token
+                again.lapses += 1
             case .success(.reply(.late)) where !entering.isCorrected && self.clock.now <= entering.validUntil:
                 // It is not late here, and was not carried out: the server's clock was set. Now it is known how.
                 again.isCorrected = true

@@ -80,7 +80,8 @@ struct MixedSettingsTests {
             let changes: [@Sendable (inout DistributedGroupConfiguration) -> Void] = [
                 { $0.lease.duration = .seconds(31) }, { $0.lease.grace = .milliseconds(200) },
                 { $0.results.retention = .seconds(3600) }, { $0.lease.leaderLoss = .takeOver(attempts: 7) },
-                { $0.results.maximumBytes = 1 }, { $0.limits.flight = .seconds(1) }, { $0.results.reuseFailures = .seconds(5) },
+                { $0.results.maximumBytes = 1 }, { $0.limits.flight = .seconds(1) },
+                { $0.results.reuseFailures = .seconds(5) },
                 { $0.unavailable = .fail }, { $0.limits.progressInterval = .seconds(60) },
             ]
             for (index, change) in changes.enumerated() {
