@@ -72,7 +72,11 @@ final class ExecSession: Sendable {
         if let length = configuration.slotLength { slot = RunSlot(length: length, at: try await store.time()) }
         let key = RunKey(bytes: configuration.key + (slot.map { Array("@\($0.name)".utf8) } ?? []))
         try await checkNesting(key, store)
-        let group = try configuration.group(on: store, slot: slot)
+        // Who skips does not wait.
+        let asked: any LeaseStore =
+            configuration.ifRunning == .skip
+            ? store : EnclosedLeaseStore(store, enclosing: .current) { self.closesCircle($0) }
+        let group = try configuration.group(on: asked, slot: slot)
         let timer = configuration.patience.map { patience in
             store.clock.schedule(at: store.clock.now.advanced(by: patience)) { self.patienceEnded() }
         }
@@ -176,8 +180,7 @@ final class ExecSession: Sendable {
             key: try FlightKey(group: configuration.group, bytes: key.bytes),
             token: lease.token,
             by: RunLabel.user,
-            reason: "replaced by another run",
-            retention: max(.seconds(10), lease.duration * 2)
+            reason: "replaced by another run"
         )
         _ = try await store.answer(to: request).get()
     }
@@ -304,6 +307,11 @@ final class ExecSession: Sendable {
         leave?()
     }
 
+    private func closesCircle(_ path: [String]) {
+        let leave = state.withLock { $0.phase.closesCircle(path) ? $0.leave : nil }
+        leave?()
+    }
+
     // MARK: Endings
 
     private func status(of outcome: Outcome<CommandRecording>) throws -> Int32 {
@@ -344,6 +352,7 @@ final class ExecSession: Sendable {
     private func status(of departure: ExecPhase.Departure) throws -> Int32 {
         switch departure {
         case .signal(let number): return 128 + number
+        case .circle(let path): throw EnclosingRuns.circle(path, key: configuration.shownKey)
         case .waitedLongEnough:
             let waited = DurationText.describe(configuration.patience ?? .zero)
             throw CommandFailure("\(configuration.shownKey) was not done within \(waited)", status: .timeout)

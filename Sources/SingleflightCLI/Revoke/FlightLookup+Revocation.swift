@@ -8,9 +8,7 @@ extension FlightLookup.Found {
             key: key,
             token: lease.token,
             by: RunLabel.user,
-            reason: reason,
-            // Whoever misses the announcement asks when the lease would have run out.
-            retention: max(.seconds(10), lease.duration * 2)
+            reason: reason
         )
     }
 }

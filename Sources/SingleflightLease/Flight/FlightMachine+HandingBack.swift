@@ -3,17 +3,16 @@ import Singleflight
 /// Hands back what a process may hold without knowing it: the lease of a request to lead whose answer never came.
 ///
 /// Such a request may be carried out after its sender gave it up, by a server that stood still or out of some buffer.
-/// Its lease would be led by nobody. So its release is repeated: while it is not answered, and, since the request may
-/// still come, also after it was, at growing intervals, until the lease's time is over. Only the release of the lease
-/// that the only request was granted ends it: if the request was repeated, each sending may be granted a lease of its
-/// own.
+/// Its lease would be led by nobody. So it is taken back, and that is repeated: while it is not answered, and, since
+/// the request may still come, also after it was, at growing intervals, until the lease's time is over. Only the
+/// release of the lease that the only request was granted ends it: if the request was repeated, each sending may be
+/// granted a lease of its own.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. The callers have been told before.
 package struct HandingBack: Sendable {
     /// What may be held.
     package struct Debt: Sendable, Equatable {
         package var token: LeaseToken
-        package var mode: ReleaseRequest.Mode
         /// Until then a request that the store can tell the age of may still be carried out.
         package var validUntil: LeaseInstant
         /// After that the lease has ended by itself, if it ever began when it should have.
@@ -21,15 +20,8 @@ package struct HandingBack: Sendable {
         /// Whether the request was sent more than once.
         package var isRepeated: Bool
 
-        package init(
-            token: LeaseToken,
-            mode: ReleaseRequest.Mode,
-            validUntil: LeaseInstant,
-            endsAt: LeaseInstant,
-            isRepeated: Bool
-        ) {
+        package init(token: LeaseToken, validUntil: LeaseInstant, endsAt: LeaseInstant, isRepeated: Bool) {
             self.token = token
-            self.mode = mode
             self.validUntil = validUntil
             self.endsAt = endsAt
             self.isRepeated = isRepeated
@@ -96,8 +88,7 @@ package struct HandingBack: Sendable {
 
     private mutating func release() -> [FlightAction] {
         self.state = .releasing(mustRepeat: false)
-        // In this order on one connection: whoever hears of the second knows of the first.
-        return [.send(.leave(self.debt.token)), .send(.release(self.debt.token, self.debt.mode))]
+        return [.send(.release(self.debt.token, .withdraw))]
     }
 
     private mutating func released(
@@ -138,7 +129,7 @@ package struct HandingBack: Sendable {
         case (_, .success(.follow(let leader, _))):
             return [.send(.leave(leader))]
         case (.ended, .success(.lead)):
-            return [.send(.release(self.debt.token, self.debt.mode))]
+            return [.send(.release(self.debt.token, .withdraw))]
         case (_, .success(.reuse)), (_, .success(.late)), (_, .failure):
             return []
         }

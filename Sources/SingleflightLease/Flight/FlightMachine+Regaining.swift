@@ -144,7 +144,7 @@ package struct Regaining: Sendable {
     private func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
         guard self.isFinal else { return [] }
         switch reply {
-        case .success(.lead): return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
+        case .success(.lead): return [.send(.release(self.token, .withdraw))]
         case .success(.follow(let leader, _)): return [.send(.leave(leader))]
         case .success(.reuse), .success(.late), .failure: return []
         }
@@ -258,14 +258,13 @@ package struct Regaining: Sendable {
         guard mayBeGranted else { return actions }
         self.debt = self.possibleDebt
         self.isReleasing = true
-        actions += [.send(.leave(self.token)), .send(.release(self.token, self.terms.releaseModeOnShutdown))]
+        actions.append(.send(.release(self.token, .withdraw)))
         return actions
     }
 
     private var possibleDebt: HandingBack.Debt {
         HandingBack.Debt(
             token: self.token,
-            mode: self.terms.releaseModeOnShutdown,
             validUntil: self.lastSentAt.advanced(by: self.terms.commandTimeout),
             endsAt: self.lastSentAt.advanced(by: self.terms.lease.duration),
             isRepeated: self.isRepeated
