@@ -55,6 +55,7 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Creates an error.
     ///
     /// - Parameters:
+    ///   - code: what kind of error it is.
     ///   - key: what the caller asked for.
     ///   - limit: the bound that was reached, if one was.
     ///   - path: the keys of a circle of calls, if there is one.

@@ -89,7 +89,7 @@ struct DoctorRulesTests {
         var facts = Self.healthy
         facts.info["valkey_version"] = "8.1.0"
         facts.info["redis_version"] = "7.2.4"
-        let finding = try #require(DoctorRules.findings(of: facts, at: .zero).first)
+        let finding = try #require(DoctorRules.findings(of: facts, at: .zero).first { $0.check == "version" })
         #expect(finding.found == "Valkey 8.1.0")
         #expect(finding.status == .ok)
     }

@@ -46,8 +46,12 @@ struct ShowTests {
     @Test("what is reused for a while and retained for longer is told with both times")
     func reuse() async throws {
         try await withWorker { redis, store in
-            let configuration = DistributedGroupConfiguration(results: .init(retention: .seconds(3_600), reuse: .seconds(600)))
-            let group = try DistributedGroup<String, String>("pages", store: store, configuration: configuration)
+            let results = DistributedGroupConfiguration.Results(retention: .seconds(3_600), reuse: .seconds(600))
+            let group = try DistributedGroup<String, String>(
+                "pages",
+                store: store,
+                configuration: .init(results: results)
+            )
             _ = await group.run(Self.key) { _ in "result" }
             let run = try await Tool.run("show", Self.key, "--url", redis.url)
             let line = try #require(run.output.split(separator: "\n").first { $0.hasPrefix("reused") })

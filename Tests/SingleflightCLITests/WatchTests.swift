@@ -55,7 +55,7 @@ struct WatchTests {
             try await RedisLeaseStore.withConnection(to: redis.url, configuration: configuration) { store in
                 let socket = try #require(redis.socketPath)
                 let pty = try Pty(["watch", "--url", "redis+unix://viewer:pw@\(socket)"], columns: 200)
-                try await pty.until("which flights run cannot be told", "'scan'")
+                try await pty.until("which flights run cannot be told", "+scan")
                 try await HeldFlight(store, key: "front").complete()
                 try await pty.until("completed")
                 pty.type("\u{3}")

@@ -65,7 +65,7 @@ struct FailureTests {
     func withoutLease(isTyped: Bool) async throws {
         let typedFailures: TypedFailures? = isTyped ? .codable(Failure.self) : nil
         let a = try self.cluster.process("a", .test { $0.results.typedFailures = typedFailures })
-        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
+        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.protocolViolation, "no lease store")) : .none }
         self.work.finish(.failure(Failure(reason: "alone")))
         let completion = try await a.call(self.work).value.completion()
         #expect(completion.coordination == .degraded)

@@ -56,7 +56,7 @@ struct FaultTests {
     @Test("callers in one process that cannot ask the store share one run")
     func runLocallyShared() async throws {
         let (a, clock) = (try self.cluster.process("a"), self.cluster.clock)
-        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
+        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.protocolViolation, "no lease store")) : .none }
         var calls: [Task<Outcome<String>, Never>] = []
         for _ in 0..<3 {
             calls.append(await a.joinedCall(self.work, clock: clock))

@@ -230,7 +230,7 @@ struct FollowTests {
         self.cluster.clock.advance(by: .milliseconds(101))
         let completion = try await follower.value.completion()
         let thrown = #expect(throws: DistributedGroupError.self) { try completion.result.get() }
-        #expect(thrown?.code == .unavailable)
+        #expect(thrown?.code == (isTransient ? .unavailable : .refused))
         await self.cluster.expectNothingLeft(a)
     }
 

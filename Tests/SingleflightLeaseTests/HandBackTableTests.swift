@@ -155,4 +155,52 @@ struct HandBackTableTests {
         #expect(actions.isEmpty, "the flight's machine ends with its last phase")
         #expect(machine.isFinal)
     }
+
+    /// A request whose connection broke may be carried out later, also when the process asked anew because a leader
+    /// handed over, and led: nobody would work under the lease that the first request is granted then.
+    @Test("of an earlier request is handed back by a flight that led under a later one")
+    func earlierRequest() throws {
+        var random = CountingGenerator()
+        var machine = FlightMachine(terms: .table(), tooLong: .failure([]))
+        let leader = LeaseToken(using: &random)
+        var now = LeaseInstant.at(0)
+        var actions = machine.handle(.start, now: now, using: &random)
+        func tokens() -> [LeaseToken] {
+            actions.compactMap { if case .send(.enter(let token, _, _)) = $0 { token } else { nil } }
+        }
+        /// The answer to what was sent last.
+        func answer(_ reply: Result<LeaseReply, LeaseStoreError>) throws {
+            let request = try #require(
+                actions.compactMap { if case .send(let request) = $0 { request } else { nil } }.last
+            )
+            now = now.advanced(by: .milliseconds(1))
+            actions = machine.handle(.replied(reply, to: request), now: now, using: &random)
+        }
+        func wake() throws {
+            now = try #require(actions.compactMap { if case .wake(let time) = $0 { time } else { nil } }.last)
+            actions = machine.handle(.timer, now: now, using: &random)
+        }
+        let earlier = try #require(tokens().first)
+        try answer(.failure(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true)))
+        try wake()
+        try answer(.success(.enter(.follow(leader, remaining: .seconds(3)))))
+        actions = machine.handle(
+            .heard(.announced(Announcement(token: leader, news: .hint))),
+            now: now,
+            using: &random
+        )
+        try answer(.success(.poll(.expired)))
+        let later = try #require(tokens().first)
+        try answer(.success(.enter(.lead(attempt: 1))))
+        try answer(.success(.poll(.superseded(by: later))))
+        #expect(actions.contains { if case .startOperation(later) = $0 { true } else { false } })
+        actions = machine.handle(.operationEnded(.value([])), now: now, using: &random)
+        try answer(.success(.complete(.accepted(waiters: 0))))
+        #expect(!actions.contains { if case .finish = $0 { true } else { false } })
+        try wake()
+        #expect(
+            actions.contains { if case .send(.release(earlier, _)) = $0 { true } else { false } },
+            "\(actions)"
+        )
+    }
 }

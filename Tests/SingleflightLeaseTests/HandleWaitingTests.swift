@@ -224,7 +224,7 @@ struct HandleWaitingTests {
         #expect(leader.isCurrent)
         #expect(leader.token == nil)
         await #expect(throws: DistributedGroupError.self) { try await leader.fence() }
-        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
+        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.protocolViolation, "no lease store")) : .none }
         let subscriber = try await a.subscribes()
         let call = a.call(self.work)
         try await leader.untilSubscribers(2)

@@ -52,7 +52,7 @@ struct LiveLeaseClockTests {
         let server = InMemoryLeaseServer()
         let stores = [InMemoryLeaseStore(server: server), InMemoryLeaseStore(server: server)]
         let configuration = DistributedGroupConfiguration(
-            lease: .init(duration: .milliseconds(300), leaderLoss: .takeOver(attempts: 1))
+            lease: .init(duration: .milliseconds(300), leaderLoss: .takeOver(attempts: 1), onLost: .cancel)
         )
         let groups = try stores.map { store in
             try DistributedGroup<String, Int>("silent", store: store, configuration: configuration)

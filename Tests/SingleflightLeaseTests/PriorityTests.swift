@@ -66,7 +66,7 @@ struct PriorityTests {
     @Test("the operation that runs without a lease is raised, too")
     func withoutLease() async throws {
         let a = try self.cluster.process("a")
-        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
+        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.protocolViolation, "no lease store")) : .none }
         let leader = await self.lead(a)
         let group = a.group
         let joiner = Task(priority: .high) { await group.run("key") { _ in "not run" } }

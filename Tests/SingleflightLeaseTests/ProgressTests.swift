@@ -82,7 +82,7 @@ struct ProgressTests {
     @Test("a call that goes on without the store hears of its own operation's progress")
     func withoutTheStore() async throws {
         let a = try self.processes(1)[0]
-        a.store.onRequest { _ in .requestLost(LeaseStoreError(.refused, "refused")) }
+        a.store.onRequest { _ in .requestLost(LeaseStoreError(.protocolViolation, "no lease store")) }
         let heard = Heard()
         let outcome = await a.group.run("key", onProgress: { heard.add($0, by: "a") }) { flight in
             flight.report(progress: FlightProgress(message: "half"))
@@ -285,7 +285,7 @@ struct ProgressTests {
     @Test("an operation that runs without a lease tells the callers of its process")
     func withoutLease() async throws {
         let a = try self.processes(1)[0]
-        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.refused, "refused")) : .none }
+        a.store.onRequest { $0 == .enter ? .requestLost(LeaseStoreError(.protocolViolation, "no lease store")) : .none }
         let leader = try await a.leads()
         var reports = try await a.subscribes().progress.makeAsyncIterator()
         leader.report(progress: FlightProgress(fraction: 0.5))

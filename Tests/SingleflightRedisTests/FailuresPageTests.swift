@@ -22,7 +22,7 @@ struct FailuresPageTests {
             let cells = line.split(separator: "|", omittingEmptySubsequences: false).map {
                 $0.trimmingCharacters(in: .whitespaces)
             }
-            guard cells.count == 6, cells[1].wholeMatch(of: /[A-F][0-9]+/) != nil else { return nil }
+            guard cells.count == 6, cells[1].wholeMatch(of: /[A-G][0-9]+/) != nil else { return nil }
             return Row(entry: cells[1], here: cells[3], shownBy: cells[4])
         }
     }

@@ -5,10 +5,10 @@ import Testing
 
 @Suite("Results that are long on their way", .usesServer, .timeLimit(.minutes(2)))
 struct LongResultTests {
-    private static let commandTimeout = Duration.seconds(2)
-    /// It takes 7 s in each direction: more than three command timeouts, and more than a lease.
-    private static let bytes = 7 << 20
-    private static let bytesPerSecond = 1 << 20
+    private static let commandTimeout = Duration.seconds(3)
+    /// It takes 10 s in each direction: more than three command timeouts, and more than a lease.
+    private static let bytes = 8 << 20
+    private static let bytesPerSecond = 800 << 10
 
     private static func configuration(_ label: String) -> RedisLeaseStoreConfiguration {
         .init(namespace: "test", label: label, commandTimeout: Self.commandTimeout)
@@ -18,7 +18,7 @@ struct LongResultTests {
         try DistributedGroup(
             "pages",
             store: store,
-            configuration: .init(lease: .init(duration: .seconds(6)), unavailable: .fail)
+            configuration: .init(lease: .init(duration: .seconds(9)), unavailable: .fail)
         )
     }
 

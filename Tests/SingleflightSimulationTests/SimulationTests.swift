@@ -19,7 +19,7 @@ struct SimulationTests {
             let first = Simulation.run(seed: seed, isTracing: true)
             let second = Simulation.run(seed: seed, isTracing: true)
             #expect(first.trace == second.trace)
-            #expect(first.trace.count > 50)
+            #expect(first.trace.count > 30)
         }
     }
 

@@ -1,13 +1,15 @@
 import Singleflight
 import SingleflightLease
 
-/// One caller with an operation: told once, and by its deadline if it has one.
+/// One caller with an operation, or one that only follows: told once, and by its deadline if it has one.
 final class SimulatedCaller {
     struct Wishes {
         var limit: Duration?
         var unavailable: UnavailablePolicy
         var priority: TaskPriority
         var wantsProgress: Bool
+        /// Whether it follows a flight if there is one, and never leads.
+        var isOnlooker: Bool
     }
 
     private unowned let process: SimulatedProcess
@@ -41,7 +43,9 @@ final class SimulatedCaller {
         let key = self.process.simulation.key(self.key, of: group)
         let call = group.call(key, waitingAtMost: self.wishes.limit, unavailable: self.wishes.unavailable)
         let before = self.process.standing
-        let step = group.admit(key, call) { driver, _ in self.work(driver) }
+        let step =
+            self.wishes.isOnlooker
+            ? group.follow(key, call) : group.admit(key, call) { driver, _ in self.work(driver) }
         self.checkRefusal(step, before)
         self.go(on: step)
         self.checkDeadline()
@@ -87,10 +91,10 @@ final class SimulatedCaller {
                 wait.driver.leave(wait.seat, as: .canceled)
             }
             // As a task does, it may take a moment until it waits.
-            if self.scheduler.chance(0.8) {
+            if !self.scheduler.chance(self.process.simulation.plan.lingering) {
                 self.park()
             } else {
-                self.scheduler.schedule(after: self.scheduler.duration(.zero...(.milliseconds(1)))) { [self] in
+                self.scheduler.schedule(after: self.scheduler.duration(.zero...(.milliseconds(3)))) { [self] in
                     self.process.machine.execute { self.park() }
                 }
             }

@@ -12,6 +12,8 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     let key: Int
     let isAlone: Bool
     let isObserved: Bool
+    /// Whether this process never leads it.
+    let isFollowing: Bool
     var driver: FlightDriver?
     /// The lease that this process was granted.
     private(set) var token: LeaseToken?
@@ -40,6 +42,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     init(_ process: SimulatedProcess, key: Int, _ kind: FlightDriver.Kind) {
         self.process = process
         self.key = key
+        if case .following = kind { self.isFollowing = true } else { self.isFollowing = false }
         switch kind {
         case .leased, .following: (self.isAlone, self.isObserved) = (false, false)
         case .alone(_, let coordination): (self.isAlone, self.isObserved) = (true, coordination == .observed)
@@ -194,6 +197,8 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             self.runs.append(token.description)
         case .replied(.success(.poll(.superseded(let token))), _):
             self.runs.append(token.description)
+        case .replied(.success(.inspect(let inspection)), .look):
+            if let lease = inspection.lease { self.runs.append(lease.token.description) }
         case .abandoned:
             self.isOver = true
             self.isAbandoned = true
@@ -248,6 +253,12 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         self.scheduler.note("process \(self.process.index) tells its callers: \(end.summary)")
         if self.end != nil || self.isFinished {
             self.monitor.violate("I11", "a flight's callers were told twice, or after its end")
+        }
+        if self.isAbandoned {
+            switch end {
+            case .led, .tooLong: break
+            default: self.monitor.violate("I11", "a flight that nobody waits for told its end: \(end.summary)")
+            }
         }
         self.end = end
         self.isOver = true

@@ -17,7 +17,8 @@ final class SimulatedOperation: FlightOperation, @unchecked Sendable {
         var onCancel: () -> Void = {}
     }
 
-    unowned let flight: SimulatedFlight
+    /// Kept until the work is over, as a task keeps what it works for.
+    let flight: SimulatedFlight
     private(set) var progress = Progress.waiting
     private var state = OperationState<(OperationStart) -> Void, Work>()
     private let work = Work()

@@ -131,8 +131,10 @@ final class SimulatedProcess {
     /// I19: callers of a key share the flight that is open.
     private func flight(of key: FlightKey, _ kind: FlightDriver.Kind) -> SimulatedFlight {
         let flight = SimulatedFlight(self, key: SimulationRun.index(of: key), kind)
+        // Who only follows joins a flight that others here wait for, but they do not join one that is only followed.
         let isTwice = self.unfinished.contains {
             $0.key == flight.key && $0.isAlone == flight.isAlone && !$0.isOver && !$0.isObserved
+                && (flight.isFollowing || !$0.isFollowing)
         }
         if isTwice, !flight.isObserved {
             self.simulation.monitor.violate("I19", "a process has two flights of one key")
@@ -149,7 +151,8 @@ final class SimulatedProcess {
 
     func call(_ key: Int, _ wishes: SimulatedCaller.Wishes) -> SimulatedCaller {
         let caller = SimulatedCaller(self, key: key, wishes)
-        self.calls += 1
+        // A call that only follows would be no operation saved.
+        if !wishes.isOnlooker { self.calls += 1 }
         caller.call()
         return caller
     }

@@ -60,6 +60,8 @@ final class SimulationMonitor {
     var isHeard: (InboxID) -> Bool = { _ in true }
     /// Called when a lease that ran out is taken from a leader: may it still believe in it? (I15)
     var onExpiredLeaseTaken: (LeaseToken) -> Void = { _ in }
+    /// Hears of each lease that is granted or prolonged, and until when by the server's clock.
+    var onLease: (FlightKey, LeaseToken, LeaseInstant) -> Void = { _, _, _ in }
 
     private var keys: [FlightKey: KeyState] = [:]
     private var led: [LeaseToken: Led] = [:]
@@ -84,6 +86,11 @@ final class SimulationMonitor {
     }
 
     func record(of token: LeaseToken) -> Led? { self.led[token] }
+
+    /// When the lease of the token runs out, or did, by the server's clock; `nil` if nobody holds it any more.
+    func expiry(of key: FlightKey, _ token: LeaseToken) -> LeaseInstant? {
+        self.keys[key]?.holder.flatMap { $0.token == token ? $0.expiry : nil }
+    }
 
     /// The token that was granted last.
     private(set) var latestToken: LeaseToken?
@@ -299,6 +306,7 @@ final class SimulationMonitor {
                 leaderLoss: lapsed?.leaderLoss ?? request.terms.leaderLoss,
                 attempt: attempt
             )
+            self.onLease(exchange.key, request.token, expiry)
         case .follow(let token, let remaining):
             self.require(self.holds(token, state, exchange), "I1", "told to follow \(token.short), which does not lead")
             let isRight = state.holder.map { exchange.time.duration(to: $0.expiry) == remaining } ?? false
@@ -326,8 +334,10 @@ final class SimulationMonitor {
             )
             if request.isAbandoned { self.strike(&state, exchange) }
             self.require(waiters == state.waiters.count, "I7", "renew counts \(waiters) waiters")
-            state.holder?.expiry = exchange.time.advanced(by: request.terms.duration)
+            let expiry = exchange.time.advanced(by: request.terms.duration)
+            state.holder?.expiry = expiry
             state.holder?.grace = request.terms.grace
+            self.onLease(exchange.key, request.token, expiry)
         case .lost(let reason):
             self.require(
                 state.holder?.token != request.token,

@@ -17,6 +17,16 @@ struct SimulationPlan {
         case wild
     }
 
+    /// Troubles that hide best, because several rare things must come together and little else may.
+    enum Theme: CaseIterable {
+        /// Answers take longer than a lease's margin, and leaders are cut off: they must not believe for too long.
+        case slowAnswers
+        /// Requests are carried out after their sender gave them up: what they are granted is handed back.
+        case lateRequests
+        /// Followers hear of something while they ask: they must ask again.
+        case overtakenAnswers
+    }
+
     var processes: Int
     var keys: Int
     var callers: Int
@@ -31,12 +41,21 @@ struct SimulationPlan {
     var faults: [Fault]
     var faultInterval: Duration
     var callInterval: Duration
+    var theme: Theme?
 
     // Of callers.
+
+    /// How many of those who call leave after a while, and after how long at most.
+    var impatient: Double
+    var patience: Duration
+    /// How many come to life before they begin to wait, and take a moment until they do.
+    var lingering: Double
 
     /// How many of those who call work by hand, ask to fail rather than go without the store, wait for a limited time,
     /// want to hear of progress.
     var byHand: Double
+    /// How many of the others follow a flight if there is one, and never lead.
+    var onlooking: Double
     var failing: Double
     var limited: Double
     var listening: Double
@@ -77,6 +96,10 @@ struct SimulationPlan {
             leaderLoss: SimulationPlan.leaderLoss(scheduler),
             acceptsReuse: self.reuse > .zero
         )
+        self.impatient = 0.25
+        self.patience = scheduler.pick([duration, duration, .milliseconds(5)]) ?? duration
+        self.lingering = scheduler.pick([0.2, 0.2, 0.9]) ?? 0.2
+        self.onlooking = scheduler.pick([0, 0, 0.3]) ?? 0
         self.byHand = scheduler.pick([0, 0, 0.2, 0.5]) ?? 0
         self.failing = scheduler.pick([0, 0.3, 1]) ?? 0
         self.limited = scheduler.pick([0, 0.3]) ?? 0
@@ -112,6 +135,37 @@ struct SimulationPlan {
         }
         if scheduler.chance(0.05) {
             self.network.announcementLoss = 1
+        }
+        if scheduler.chance(0.2), let theme = scheduler.pick(Theme.allCases) {
+            self.adopt(theme)
+        }
+    }
+
+    private mutating func adopt(_ theme: Theme) {
+        self.theme = theme
+        self.network = SimulatedNetwork()
+        let lease = self.lease.duration
+        switch theme {
+        case .slowAnswers:
+            if self.clocks == .wild { self.clocks = .withinMargin }
+            self.network.spikeProbability = 0.5
+            self.network.spike = self.commandTimeout * 0.45
+            self.faults = [.partition]
+            self.faultInterval = lease / 2
+        case .lateRequests:
+            self.clocks = .exact
+            self.network.reset = 0.15
+            self.network.lateExecution = 0.9
+            self.faults = [.desertion]
+            self.impatient = 0.7
+            self.patience = .milliseconds(20)
+            self.callInterval = lease / 4
+        case .overtakenAnswers:
+            self.network.latency = .milliseconds(1)...self.commandTimeout * 0.45
+            self.network.bareAnnouncement = 1
+            self.listening = 1
+            self.faults = [.inboxReset, .revocation]
+            self.faultInterval = lease / 8
         }
     }
 

@@ -74,6 +74,12 @@ final class SimulationRun {
             self.checkBelief(token)
             self.checkWork(token)
         }
+        self.monitor.onLease = { [unowned self] key, token, expiry in
+            guard self.plan.clocks != .wild, !self.hasServerClockJumped else { return }
+            self.scheduler.schedule(at: expiry) {
+                if self.monitor.expiry(of: key, token) == expiry { self.checkBelief(token) }
+            }
+        }
         self.scheduler.note("\(self.plan)")
         for index in 0..<self.plan.processes {
             self.processes.append(self.makeProcess(index))
@@ -180,14 +186,17 @@ final class SimulationRun {
         guard let process = self.scheduler.pick(self.processes) else { return }
         let key = Int.random(in: 0..<self.keys.count, using: &self.scheduler.random)
         let lease = self.plan.lease.duration
-        let patience = self.scheduler.chance(0.25) ? self.scheduler.duration(.zero...lease) : nil
+        let isImpatient = self.scheduler.chance(self.plan.impatient)
+        let patience = isImpatient ? self.scheduler.duration(.zero...self.plan.patience) : nil
         let unavailable = self.scheduler.chance(self.plan.failing) ? UnavailablePolicy.fail : .runLocally
         let isByHand = self.scheduler.chance(self.plan.byHand)
+        let isOnlooker = self.scheduler.chance(self.plan.onlooking)
         let wishes = SimulatedCaller.Wishes(
             limit: self.scheduler.chance(self.plan.limited) ? self.scheduler.duration(.zero...lease) : nil,
-            unavailable: unavailable,
+            unavailable: isOnlooker ? .fail : unavailable,
             priority: self.scheduler.pick([.background, .low, .medium, .high, TaskPriority(rawValue: 33)]) ?? .medium,
-            wantsProgress: self.scheduler.chance(self.plan.listening)
+            wantsProgress: !isOnlooker && self.scheduler.chance(self.plan.listening),
+            isOnlooker: isOnlooker
         )
         process.machine.execute { [unowned self] in
             let leave: () -> Void
@@ -427,8 +436,8 @@ final class SimulationRun {
         }
     }
 
-    /// I15: when a lease that ran out is taken from its leader, the leader no longer believes in it, and its operation
-    /// is canceled, unless it may go on for as long as nobody else is known to lead.
+    /// I15: when a lease runs out, and when one that ran out is taken from its leader, the leader no longer believes in
+    /// it, and its operation is canceled, unless it may go on for as long as nobody else is known to lead.
     ///
     /// Suspended where clocks run so differently that the margin does not make up for it, or data was lost. A paused
     /// process can do nothing, and on its return finds out before anything else; its belief counts, not its deeds.

@@ -1,5 +1,3 @@
-import NIOCore
-
 #if canImport(Darwin)
     import Darwin
 #else
@@ -20,7 +18,7 @@ enum DescriptorLimit {
         var limit = rlimit()
         guard getrlimit(Self.resource, &limit) == 0, limit.rlim_cur < 1_024 else { return }
         // An event loop takes three or four.
-        NIOSingletons.groupLoopCountSuggestion = 1
+        EventLoops.one
         var free: [Int32] = []
         defer { for descriptor in free { close(descriptor) } }
         while free.count < needed {

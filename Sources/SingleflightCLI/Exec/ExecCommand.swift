@@ -1,5 +1,4 @@
 import ArgumentParser
-import NIOCore
 import SingleflightRedis
 
 struct ExecCommand: AsyncParsableCommand {
@@ -144,7 +143,7 @@ struct ExecCommand: AsyncParsableCommand {
 
     func run() async throws {
         // One connection needs one thread.
-        NIOSingletons.groupLoopCountSuggestion = 1
+        EventLoops.one
         let session = ExecSession(configuration())
         let signals = session.catchSignals()
         defer { withExtendedLifetime(signals) {} }

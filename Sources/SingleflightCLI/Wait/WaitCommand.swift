@@ -112,7 +112,7 @@ struct WaitCommand: AsyncParsableCommand {
         case let failure as RemoteFailure:
             let message = "\(failure.type): \(failure.message)"
             return CommandFailure("\(ShellWord.quoted(key)) failed in \(failure.leader): \(message)")
-        case let error as DistributedGroupError where error.code == .unavailable:
+        case let error as DistributedGroupError where [.unavailable, .refused].contains(error.code):
             return error.underlying ?? error
         default:
             return CommandFailure("\(ShellWord.quoted(key)) failed: \(error)")

@@ -96,8 +96,8 @@ package struct Following: Sendable {
 
     private let terms: FlightTerms
     private var state = State.idle
-    /// What may be left to be handed back when the machine has ended. Only the latest unanswered request can still
-    /// matter: an earlier one's lease has expired by the time the process asks again.
+    /// What may be left to be handed back when the machine has ended. Of several unanswered requests it is the latest
+    /// one's: unless leaders handed over, an earlier one's lease has expired by the time the process asks again.
     package private(set) var debt: HandingBack.Debt?
     /// Whether it was asked to be released.
     package private(set) var isReleasing = false
@@ -279,13 +279,12 @@ package struct Following: Sendable {
                         )
                     )
                 }
-                let isRepeated = entering.mayHaveExecuted && !Planted.bug("repeated-leader-forgotten")
                 let grant = Grant(
                     token: entering.token,
                     sentAt: Planted.bug("lease-counted-from-the-reply") ? now : entering.sentAt,
                     attempt: attempt,
                     isAbandoned: entering.isAbandoned,
-                    debt: isRepeated ? self.debt(of: entering) : nil
+                    debt: entering.mayHaveExecuted ? self.debt(of: entering) : nil
                 )
                 if let expired = entering.expired {
                     // The flight that was waited for may have ended in the meantime, perhaps with a result. Also if

@@ -1,3 +1,5 @@
+import Singleflight
+
 /// A process that follows a flight and never leads one: it asks the store which flight the key has.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. It only reads: it holds nothing at the
@@ -75,7 +77,9 @@ package struct Looking: Sendable {
     ) -> Step {
         switch reply {
         case .success(let inspection):
-            guard let lease = inspection.lease else { return self.end(with: .absent) }
+            guard let lease = inspection.lease else {
+                return Planted.bug("onlooker-not-told-that-there-is-no-flight") ? .actions([]) : self.end(with: .absent)
+            }
             self.state = .ended
             return .follow(lease.token, remaining: lease.remaining)
         case .failure(let error):

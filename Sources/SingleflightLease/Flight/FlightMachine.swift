@@ -10,7 +10,8 @@ package struct FlightMachine: Sendable {
         /// This process never leads.
         case looking(Looking)
         case following(Following)
-        /// - Parameter debt: what an earlier sending of the request may yet be granted when this lease has ended.
+        /// - Parameter debt: what an earlier sending of this request, or an earlier request, may yet be granted when
+        ///   this lease has ended.
         case leading(Leading, debt: HandingBack.Debt?)
         /// The lease is gone, and another one is asked for.
         ///
@@ -127,7 +128,7 @@ package struct FlightMachine: Sendable {
             case .lead(let grant):
                 var leading = Leading(grant: grant, terms: self.terms, outcomes: self.outcomes, now: now)
                 let actions = leading.start()
-                self.phase = .leading(leading, debt: grant.debt)
+                self.phase = .leading(leading, debt: Planted.bug("repeated-leader-forgotten") ? nil : following.debt)
                 return actions
             }
         case .leading(var leading, var debt):

@@ -30,6 +30,8 @@ public struct Flight<Key: Sendable>: Sendable, CustomStringConvertible {
     /// Makes a flight of no group, for tests of an operation: it is current for ever.
     ///
     /// - Parameters:
+    ///   - key: what is being computed.
+    ///   - token: the flight's token; `nil` for a flight without a lease.
     ///   - fence: what ``fence()`` answers; `nil` for a flight without a lease.
     ///   - onProgress: hears what the operation says of its progress.
     public init(

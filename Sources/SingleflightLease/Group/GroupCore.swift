@@ -332,7 +332,9 @@ package final class GroupCore: Sendable {
     }
 
     private func joinToFollow(_ key: FlightKey, observer: @autoclosure () -> (any FlightObserving)?) -> Entrance {
-        if let joined = self.flights.join(key) { return self.entrance(joined, key) }
+        if !Planted.bug("onlooker-overlooks-its-own-process"), let joined = self.flights.join(key) {
+            return self.entrance(joined, key)
+        }
         return self.join(key, self.followed) {
             FlightDriver(
                 key,

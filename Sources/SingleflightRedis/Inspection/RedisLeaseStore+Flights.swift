@@ -61,7 +61,7 @@ extension RedisLeaseStore {
 
     /// The same for a key of any bytes.
     ///
-    /// - Throws: ``LeaseStoreError``.
+    /// - Throws: `LeaseStoreError`.
     public func flights(
         of key: [UInt8],
         in group: String? = nil

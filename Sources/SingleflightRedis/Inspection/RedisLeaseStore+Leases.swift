@@ -16,9 +16,7 @@ public struct FoundLease: Hashable, Sendable {
     /// The number of processes that wait for it.
     public var waiterCount: Int
 
-    /// Creates a lease that was found.
-    ///
-    /// - Parameter keyBytes: the key's own bytes; `nil` for those of its text.
+    /// Creates a lease that was found. Without `keyBytes` the key's bytes are those of its text.
     public init(
         namespace: String,
         group: String,
@@ -110,7 +108,7 @@ extension RedisLeaseStore {
         LeaseBatches(store: self, isEveryNamespaceMeant: isEveryNamespaceMeant, isWanted: isWanted)
     }
 
-    /// All of ``leaseBatches(where:)`` at once.
+    /// All of ``leaseBatches(inEveryNamespace:where:)`` at once.
     ///
     /// - Throws: `LeaseStoreError`.
     public func leases(

@@ -10,6 +10,15 @@ extension ProcessSuites {
     /// What a process was given by the one that started it harms neither the command nor any other of our commands.
     @Suite("exec and what it was started with")
     struct ExecInheritanceTests {
+        /// Before that a signal ends a process by itself, or meets the shell that has started it.
+        private func untilCatching(_ number: Int32, _ process: ToolProcess) async throws {
+            try await until("process \(process.id) to catch signal \(number)") {
+                let status = try String(contentsOfFile: "/proc/\(process.id)/status", encoding: .utf8)
+                let line = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
+                return line.flatMap { UInt64($0.suffix(16), radix: 16) }.map { $0 & (1 << (number - 1)) != 0 } ?? false
+            }
+        }
+
         @Test("where SIGCHLD is ignored, followers get the command's own status, too")
         func ignoredSIGCHLD() async throws {
             try await ExecStage.with { stage in
@@ -54,7 +63,7 @@ extension ProcessSuites {
                 #expect(try await up.read() == "up\n")
                 let words = "trap '' HUP; exec '\(try Tool.path)' \(command.joined(separator: " "))"
                 let process = try stage.start(program: "/bin/sh", ["-c", words])
-                if command[0] == "wait" { try await stage.untilWaiters(1) }
+                try await untilCatching(SIGTERM, process)
                 process.signal(SIGHUP)
                 process.signal(SIGTERM)
                 // Were it SIGHUP that had ended it, this would be 129.
@@ -75,18 +84,11 @@ extension ProcessSuites {
             }
         }
 
-        @Test("a signal while it connects ends it at once, without a word")
-        func signalWhileConnecting() async throws {
+        @Test("a signal before there is a flight ends it at once, without a word")
+        func earlySignal() async throws {
             try await ExecStage.with { stage in
-                stage.redis.pause()
-                defer { stage.redis.resume() }
-                // Caught as soon as it has been started; before that the signal ends it by itself.
                 let process = try stage.start(["exec", "--jitter", "1h", "job", "--", "true"])
-                try await until("exec to catch signals") {
-                    let status = try String(contentsOfFile: "/proc/\(process.id)/status", encoding: .utf8)
-                    let line = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
-                    return line.flatMap { UInt64($0.suffix(16), radix: 16) }.map { $0 & (1 << 14) != 0 } ?? false
-                }
+                try await untilCatching(SIGTERM, process)
                 process.signal(SIGTERM)
                 let result = try await process.result
                 #expect((result.status, result.messages) == (143, ""))

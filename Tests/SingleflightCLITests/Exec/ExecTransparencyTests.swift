@@ -81,13 +81,13 @@ extension ProcessSuites {
             ),
             Case(
                 "a script without #!",
-                #"cd "$(mktemp -d)"; printf 'echo "got $1"; exit 5' > s; chmod +x s; "#
+                #"d=$(mktemp -d); trap 'rm -rf "$d"' EXIT; cd "$d"; printf 'echo "got $1"; exit 5' > s; chmod +x s; "#
                     + #"PATH=.:$PATH; "$@" s it; echo $?; "$@" ./s it"#
             ),
             Case(
                 "what is no program",
                 [.exec],
-                #"exec 2> /dev/null; cd "$(mktemp -d)"; printf '\177ELX\0' > b; : > e; chmod +x b e; "#
+                #"exec 2> /dev/null; d=$(mktemp -d); trap 'rm -rf "$d"' EXIT; cd "$d"; printf '\177ELX\0' > b; : > e; chmod +x b e; "#
                     + #""$@" ./b; echo $?; "$@" ./e; echo $?; "$@" /usr; echo $?; "$@" ./none"#
             ),
         ]

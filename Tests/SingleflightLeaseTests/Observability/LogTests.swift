@@ -63,7 +63,7 @@ struct LogTests {
     func outage() async throws {
         let a = try self.process("a")
         self.work.finish()
-        a.store.onRequest { _ in .requestLost(LeaseStoreError(.refused, "no")) }
+        a.store.onRequest { _ in .requestLost(LeaseStoreError(.protocolViolation, "no")) }
         for _ in 0..<5 { _ = await a.call(self.work).value }
         a.store.onRequest { _ in .none }
         for _ in 0..<5 { _ = await a.call(self.work).value }

@@ -134,7 +134,7 @@ struct TracingTests {
     @Test("an operation that runs without the store runs within the span of its call, too")
     func operationWithoutStore() async throws {
         let a = try self.process("a", self.here)
-        a.store.onRequest { _ in .requestLost(LeaseStoreError(.refused, "no")) }
+        a.store.onRequest { _ in .requestLost(LeaseStoreError(.protocolViolation, "no")) }
         let inside = try await a.group.value("key") { _ in
             ServiceContext.current?.inMemorySpanContext?.spanID ?? "none"
         }
