@@ -5,10 +5,10 @@ import Testing
 
 @Suite("Results that are long on their way", .usesServer, .timeLimit(.minutes(2)))
 struct LongResultTests {
-    private static let commandTimeout = Duration.seconds(3)
-    /// It takes 10 s in each direction: more than three command timeouts, and more than a lease.
+    private static let commandTimeout = Duration.seconds(6)
+    /// It takes 20 s in each direction: more than three command timeouts, and more than a lease.
     private static let bytes = 8 << 20
-    private static let bytesPerSecond = 800 << 10
+    private static let bytesPerSecond = 410 << 10
 
     private static func configuration(_ label: String) -> RedisLeaseStoreConfiguration {
         .init(namespace: "test", label: label, commandTimeout: Self.commandTimeout)
@@ -18,7 +18,7 @@ struct LongResultTests {
         try DistributedGroup(
             "pages",
             store: store,
-            configuration: .init(lease: .init(duration: .seconds(9)), unavailable: .fail)
+            configuration: .init(lease: .init(duration: .seconds(18)), unavailable: .fail)
         )
     }
 
@@ -89,14 +89,17 @@ struct LongResultTests {
             try DistributedGroup<String, [UInt8]>(
                 "pages",
                 store: store,
-                configuration: .init(results: .init(maximumBytes: 1 << 20 + 1))
+                configuration: .init(
+                    lease: .init(duration: .seconds(60)),
+                    results: .init(maximumBytes: 1 << 20 + 1)
+                )
             )
         }
         #expect(error?.code == .invalidConfiguration)
         _ = try DistributedGroup<String, [UInt8]>(
             "pages",
             store: store,
-            configuration: .init(results: .init(maximumBytes: 1 << 20))
+            configuration: .init(lease: .init(duration: .seconds(60)), results: .init(maximumBytes: 1 << 20))
         )
         for bytes in [0, 1 << 30] {
             configuration.maximumPayloadBytes = bytes

@@ -8,11 +8,15 @@ extension ServerStates {
             name: "cuts command connections over and over, CLIENT KILL",
             strike: { $0.keepAsking("CLIENT KILL TYPE normal") },
             heal: { await $0.endBackground() },
-            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value, lost]),
+            brief: .init(
+                newcomer: [.value, lost, outOfReach],
+                leader: [.value, lost, outOfReach],
+                follower: [.value, lost, outOfReach]
+            ),
             lasting: .init(
-                newcomer: [.value, lost],
-                leader: [.value, .leaseEnded, lost],
-                follower: [.value, .expired, forgotten, lost]
+                newcomer: [.value, lost, outOfReach],
+                leader: [.value, .leaseEnded, lost, outOfReach],
+                follower: [.value, .expired, forgotten, lost, outOfReach]
             )
         ),
         ServerState(
@@ -35,11 +39,15 @@ extension ServerStates {
             name: "cuts every connection for its memory, `maxmemory-clients`",
             strike: { try await $0.ask("CONFIG SET maxmemory-clients 1") },
             heal: { try await $0.ask("CONFIG SET maxmemory-clients 0") },
-            brief: .init(newcomer: [.value, lost], leader: [.value, lost], follower: [.value, lost]),
+            brief: .init(
+                newcomer: [.value, lost, outOfReach],
+                leader: [.value, lost, outOfReach],
+                follower: [.value, lost, outOfReach]
+            ),
             lasting: .init(
-                newcomer: [.value, lost],
-                leader: [.value, .leaseEnded, lost],
-                follower: [.value, .expired, forgotten, lost]
+                newcomer: [.value, lost, outOfReach],
+                leader: [.value, .leaseEnded, lost, outOfReach],
+                follower: [.value, .expired, forgotten, lost, outOfReach]
             )
         ),
         ServerState(
@@ -61,4 +69,6 @@ extension ServerStates {
     /// Each of its questions was cut off until nothing was known of the flight any more.
     private static let forgotten = ExpectedAnswer.canceled(.storeLostFlight)
     private static let lost: ExpectedAnswer = .failed(.unavailable, "the server closed the connection")
+    /// No connection lasted for a command timeout.
+    private static let outOfReach: ExpectedAnswer = .failed(.down, "the server is out of reach")
 }
