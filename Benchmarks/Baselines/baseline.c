@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *record_rest = "0123456789abcdef0123456789abcdef0001000000010000000{\"label\":\"c\",\"startedAt\":0,\"renewals\":0}";
+static const char *record_rest = "0123456789abcdef0123456789abcdef0001000000010000000100000000000000{\"label\":\"c\",\"startedAt\":0,\"renewals\":0}";
 
 static void die(const char *what) {
     fprintf(stderr, "baseline: %s\n", what);
@@ -110,15 +110,15 @@ static void acquired(redisAsyncContext *context, void *reply, void *data) {
     (void)context;
     if (!reply || ((redisReply *)reply)->type != REDIS_REPLY_STATUS) die("the lease was not granted");
     long id = (long)(intptr_t)data;
-    char lease[64], wait[64], done[64], last[64], token[33];
-    snprintf(lease, sizeof lease, "sf1:{c:1}:lease:c:key-%ld", id);
-    snprintf(wait, sizeof wait, "sf1:{c:1}:wait:c:key-%ld", id);
-    snprintf(done, sizeof done, "sf1:{c:1}:done:c:key-%ld:", id);
-    snprintf(last, sizeof last, "sf1:{c:1}:last:c:key-%ld", id);
+    char lease[64], wait[64], done[128], last[64], token[33];
+    snprintf(lease, sizeof lease, "sf2:{c:1}:lease:c:key-%ld", id);
+    snprintf(wait, sizeof wait, "sf2:{c:1}:wait:c:key-%ld", id);
     snprintf(token, sizeof token, "%032lx", id);
+    snprintf(done, sizeof done, "sf2:{c:1}:done:c:key-%ld:%s", id, token);
+    snprintf(last, sizeof last, "sf2:{c:1}:last:c:key-%ld", id);
     const char *words[] = {"EVALSHA", complete_hash, "4", lease, wait, done, last, token, "v", "SF\001\004json\001c[1]",
-        "10000", "0", "sf1:in:c:"};
-    redisAsyncCommandArgv(async, answered, NULL, 13, words, NULL);
+        "0", "sf2:in:c:0:"};
+    redisAsyncCommandArgv(async, answered, NULL, 12, words, NULL);
 }
 
 static void start_next(void) {
@@ -130,7 +130,7 @@ static void start_next(void) {
     }
     long id = ++serial;
     char lease[64], record[256];
-    snprintf(lease, sizeof lease, "sf1:{c:1}:lease:c:key-%ld", id);
+    snprintf(lease, sizeof lease, "sf2:{c:1}:lease:c:key-%ld", id);
     snprintf(record, sizeof record, "%032lx%s", id, record_rest);
     const char *words[] = {"SET", lease, record, "NX", "PX", "20000"};
     redisAsyncCommandArgv(async, acquired, (void *)(intptr_t)id, 6, words, NULL);
@@ -164,21 +164,21 @@ static void follow(const char *path, int parent, int number, const char *enter_h
     redisContext *commands = connect_to(path), *inbox = connect_to(path);
     char id[33], channel[64];
     snprintf(id, sizeof id, "%032d", number);
-    snprintf(channel, sizeof channel, "sf1:in:c:%s", id);
+    snprintf(channel, sizeof channel, "sf2:in:c:0:%s", id);
     freeReplyObject(ask(inbox, 2, (const char *[]){"SUBSCRIBE", channel}));
     int64_t round;
     while (read(parent, &round, sizeof round) == sizeof round) {
-        char lease[64], wait[64], done[64], last[64], token[33], record[256];
-        snprintf(lease, sizeof lease, "sf1:{c:2}:lease:c:key-%ld", (long)round);
-        snprintf(wait, sizeof wait, "sf1:{c:2}:wait:c:key-%ld", (long)round);
-        snprintf(done, sizeof done, "sf1:{c:2}:done:c:key-%ld:", (long)round);
-        snprintf(last, sizeof last, "sf1:{c:2}:last:c:key-%ld", (long)round);
+        char lease[64], wait[64], done[128], last[64], token[33], record[256];
+        snprintf(lease, sizeof lease, "sf2:{c:2}:lease:c:key-%ld", (long)round);
+        snprintf(wait, sizeof wait, "sf2:{c:2}:wait:c:key-%ld", (long)round);
+        snprintf(last, sizeof last, "sf2:{c:2}:last:c:key-%ld", (long)round);
         // Never the leader's token: to the script that would be the leader asking again.
         snprintf(token, sizeof token, "f%031lx", (long)(round * 1000 + number));
+        snprintf(done, sizeof done, "sf2:{c:2}:done:c:key-%ld:%s", (long)round, token);
         snprintf(record, sizeof record, "%s%s", token, record_rest);
-        const char *enter[] = {"EVALSHA", enter_hash, "4", lease, wait, done, last, token, record, id, "10000", "10000",
-            "c", "0", "10000", "0", "0", "sf1:in:c:"};
-        freeReplyObject(ask(commands, 18, enter));
+        const char *enter[] = {"EVALSHA", enter_hash, "4", lease, wait, done, last, token, record, id, "0", "0", "",
+            "sf2:in:c:0:"};
+        freeReplyObject(ask(commands, 14, enter));
         int64_t time = 0;
         if (write(parent, &time, sizeof time) != sizeof time) exit(1);
         void *announcement;
@@ -207,12 +207,12 @@ static void run_wakeup(const char *path, long rounds, long followers, const char
     redisContext *context = connect_to(path);
     int64_t *latencies = calloc(rounds, sizeof *latencies);
     for (int64_t round = 0; round < rounds; round++) {
-        char lease[64], wait[64], done[64], last[64], token[33], record[256], payload[160];
-        snprintf(lease, sizeof lease, "sf1:{c:2}:lease:c:key-%ld", (long)round);
-        snprintf(wait, sizeof wait, "sf1:{c:2}:wait:c:key-%ld", (long)round);
-        snprintf(done, sizeof done, "sf1:{c:2}:done:c:key-%ld:", (long)round);
-        snprintf(last, sizeof last, "sf1:{c:2}:last:c:key-%ld", (long)round);
+        char lease[64], wait[64], done[128], last[64], token[33], record[256], payload[160];
+        snprintf(lease, sizeof lease, "sf2:{c:2}:lease:c:key-%ld", (long)round);
+        snprintf(wait, sizeof wait, "sf2:{c:2}:wait:c:key-%ld", (long)round);
+        snprintf(last, sizeof last, "sf2:{c:2}:last:c:key-%ld", (long)round);
         snprintf(token, sizeof token, "%032lx", (long)round + 1);
+        snprintf(done, sizeof done, "sf2:{c:2}:done:c:key-%ld:%s", (long)round, token);
         snprintf(record, sizeof record, "%s%s", token, record_rest);
         snprintf(payload, sizeof payload, "%0100d", 0);
         freeReplyObject(ask(context, 6, (const char *[]){"SET", lease, record, "NX", "PX", "20000"}));
@@ -224,9 +224,9 @@ static void run_wakeup(const char *path, long rounds, long followers, const char
         // An operation takes a while, in which those who wait for it fall asleep, and so do processors with nothing to do.
         usleep(2000);
         int64_t start = now(), latest = 0;
-        const char *complete[] = {"EVALSHA", complete_hash, "4", lease, wait, done, last, token, "v", payload, "10000",
-            "0", "sf1:in:c:"};
-        freeReplyObject(ask(context, 13, complete));
+        const char *complete[] = {"EVALSHA", complete_hash, "4", lease, wait, done, last, token, "v", payload,
+            "0", "sf2:in:c:0:"};
+        freeReplyObject(ask(context, 12, complete));
         for (long i = 0; i < followers; i++) {
             if (read(sockets[i], &time, sizeof time) != sizeof time) die("a follower is gone");
             if (time > latest) latest = time;

@@ -75,9 +75,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         try configuration.check()
         var generator = SystemRandomNumberGenerator()
         let inbox = InboxID(using: &generator)
-        let keyspace = Keyspace(namespace: configuration.namespace)
         let metrics = StoreMetrics(configuration.metrics)
         var clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        let keyspace = Keyspace(namespace: configuration.namespace, database: clientConfiguration.url.database)
         if let metrics {
             clientConfiguration.onConnectionEvent = { metrics.connection($0) }
         }
@@ -245,6 +245,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         case .leave(let request): self.leave(request, reply: reply)
         case .fence(let request): self.fence(request, reply: reply)
         case .revoke(let request): self.revoke(request, reply: reply)
+        case .depend(let request): self.depend(request, reply: reply)
         case .inspect(let request): self.inspect(request, reply: reply)
         }
     }
@@ -255,7 +256,6 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let record = self.record(
             token: request.token,
             terms: request.terms,
-            attempt: 0,
             note: request.note,
             key: names.isDigest ? request.key : nil
         ).bytes
@@ -301,7 +301,14 @@ public final class RedisLeaseStore: LeaseStore, Service {
         var answerBy: LeaseInstant
         /// Whether the server took it for late once before.
         var isCorrected = false
+        /// The expired lease that the server found: its outcome's key must be named.
+        var lapsed: LeaseToken?
+        /// How many of them it has found so far.
+        var lapses = 0
     }
+
+    /// More leases than this do not expire one after the other while one request is under way.
+    private static let maximumLapses = 8
 
     private func enterIfValid(_ entering: Entering, reply: @escaping ReplyHandler<LeaseReply>) {
         let (request, names, sentAt) = (entering.request, entering.names, self.clock.now)
@@ -311,33 +318,40 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 .failure(LeaseStoreError(.timedOut, "no answer within the command timeout", mayHaveExecuted: true))
             )
         }
-        let policy = Self.policy(request.terms.leaderLoss)
         self.evaluate(
             LeaseScripts.enter,
             names,
-            [names.lease, names.wait, names.done, names.last],
+            [names.lease, names.wait, names.done(request.token), names.last]
+                + (entering.lapsed.map { [names.done($0)] } ?? []),
             [
                 .string(request.token.description), .bytes(entering.record), .string(self.inbox.description),
-                .integer(request.terms.duration.milliseconds), .integer(request.terms.grace.milliseconds),
-                policy.letter, policy.attempts, .integer(request.terms.retention.milliseconds),
                 request.terms.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil)),
-                .string(self.keyspace.inboxPrefix), self.eventChannel,
+                .string(entering.lapsed?.description ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             timeout: remaining
-        ) { answer in
-            guard case .success(.enter(.late)) = answer, !entering.isCorrected, self.clock.now <= entering.validUntil
-            else {
-                return reply(answer)
+        ) { (answer: Result<EnterAnswer, LeaseStoreError>) in
+            var again = entering
+            switch answer {
+            case .success(.lapsed(let token)):
+                guard entering.lapses < Self.maximumLapses else {
+                    return reply(.failure(LeaseStoreError(.unavailable, "each lease that was found had expired")))
+                }
+                again.lapsed = token
+                again.lapses += 1
+            case .success(.reply(.late)) where !entering.isCorrected && self.clock.now <= entering.validUntil:
+                // It is not late here, and was not carried out: the server's clock was set. Now it is known how.
+                again.isCorrected = true
+            case .success(.reply(let enterReply)):
+                return reply(.success(.enter(enterReply)))
+            case .failure(let error):
+                return reply(.failure(error))
             }
-            // It is not late here, and was not carried out: the server's clock was set. Now it is known how.
-            var corrected = entering
-            corrected.isCorrected = true
-            self.enterIfValid(corrected, reply: reply)
+            self.enterIfValid(again, reply: reply)
         } read: { reply throws(LeaseStoreError) in
             if let time = reply.serverTime {
                 self.serverTime.learn(milliseconds: time, sentAt: sentAt)
             }
-            return .enter(try reply.enterReply())
+            return try reply.enterAnswer()
         }
     }
 
@@ -346,17 +360,15 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let record = self.record(
             token: request.token,
             terms: request.terms,
-            attempt: request.attempt,
             note: request.note,
             key: names.isDigest ? request.key : nil
         )
-        let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
         self.evaluate(
             LeaseScripts.renew,
             names,
-            [names.lease, names.wait, names.done],
+            [names.lease, names.wait, names.done(request.token)],
             [
-                .string(request.token.description), .bytes(record.bytes), .integer(keyLife),
+                .string(request.token.description), .bytes(record.bytes), request.isAbandoned ? "1" : "0",
                 .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
@@ -366,21 +378,28 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private func complete(_ request: CompleteRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
         let (status, payload) = request.outcome.wireForm
-        let keys = [names.lease, names.wait, names.done, names.last]
+        let keys = [names.lease, names.wait, names.done(request.token), names.last]
         let arguments: [RedisArgument] = [
             .string(request.token.description), .string(status), .bytes(payload),
-            .integer(request.retention.milliseconds), .integer(request.reuse.milliseconds),
-            .string(self.keyspace.inboxPrefix), self.eventChannel,
+            .integer(request.reuse.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
             .complete(try reply.completeReply())
         }
-        guard payload.count > PayloadConnection.threshold else {
+        guard payload.count > LeaseScripts.longPayload else {
             return self.evaluate(LeaseScripts.complete, names, keys, arguments, reply, read: read)
         }
-        self.submit(reply) { done in
+        let told: ReplyHandler<LeaseReply> = { reply($0.mapError(\.asFull)) }
+        guard payload.count > PayloadConnection.threshold else {
+            return self.evaluate(LeaseScripts.completeLong, names, keys, arguments, told, read: read)
+        }
+        self.submit(told) { done in
             self.whileRenewing(request.token, names) { end in
-                self.payloads.evaluate(LeaseScripts.complete, keys: keys, arguments: arguments) { result, wasCutTwice in
+                self.payloads.evaluate(
+                    LeaseScripts.completeLong,
+                    keys: keys,
+                    arguments: arguments
+                ) { result, wasCutTwice in
                     end()
                     done(self.readLong(result, bytes: payload.count, wasCutTwice, read))
                 }
@@ -397,20 +416,22 @@ public final class RedisLeaseStore: LeaseStore, Service {
         _ body: @escaping @Sendable (_ end: @escaping @Sendable () -> Void) -> Void
     ) {
         self.client.send(RedisCommand("GET", names.lease), order: names.order) { result in
-            guard case .success(.bulk(let bytes)) = result, let record = LeaseRecord(bytes: bytes),
+            guard case .success(.bulk(let bytes)) = result, var record = LeaseRecord(bytes: bytes),
                 record.token == token
             else {
                 // Without a lease the result is refused, which the store is to say.
                 return body {}
             }
-            let keyLife = record.duration.milliseconds + record.grace.milliseconds
+            // The scripts write what the flight waits for, and keep it.
+            record.awaited = []
+            let renewed = record.bytes
             let renewals = RepeatedCall(on: self.eventLoopClock, every: record.duration / 3) {
                 self.client.evaluate(
                     LeaseScripts.renew,
-                    keys: [names.lease, names.wait, names.done],
+                    keys: [names.lease, names.wait, names.done(token)],
                     arguments: [
-                        .string(token.description), .bytes(bytes), .integer(keyLife), "",
-                        .string(self.keyspace.inboxPrefix), self.eventChannel,
+                        .string(token.description), .bytes(renewed), "0", "", .string(self.keyspace.inboxPrefix),
+                        self.eventChannel,
                     ],
                     order: names.order
                 ) { _ in }
@@ -425,16 +446,19 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let mode: RedisArgument =
             switch request.mode {
             case .unlessAwaited: "u"
-            case .cancelWaiters: "c"
+            case .shutDown: "s"
             case .giveUp: "g"
             case .handOver: "h"
+            case .withdraw: "w"
             }
+        // Registration is per process: as long as another flight of this process waits for the key, it stays.
+        let isAwaited = self.router.waitingCount(for: Keyspace.announcedName(of: request.key)) > 0
         self.evaluate(
             LeaseScripts.release,
             names,
-            [names.lease, names.wait, names.done],
+            [names.lease, names.wait, names.done(request.token)],
             [
-                .string(request.token.description), mode, .integer(request.retention.milliseconds),
+                .string(request.token.description), mode, .string(isAwaited ? "" : self.inbox.description),
                 .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
@@ -444,11 +468,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// Asks for the outcome's length first: a long one is fetched where nothing waits behind it.
     private func poll(_ request: PollRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
-        let policy = Self.policy(request.leaderLoss)
-        let keys = [names.lease, names.wait, names.done]
+        let keys = [names.lease, names.wait, names.done(request.token)]
         let arguments: [RedisArgument] = [
-            .string(request.token.description), .string(self.inbox.description), policy.letter, policy.attempts,
-            .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
+            .string(request.token.description), .string(self.inbox.description), request.mayEnd ? "1" : "0",
+            .string(self.keyspace.inboxPrefix), self.eventChannel,
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
             .poll(try reply.pollReply())
@@ -485,7 +508,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
             LeaseScripts.leave,
             names,
             [names.lease, names.wait],
-            [.string(self.inbox.description), .string(self.keyspace.inboxPrefix), self.eventChannel],
+            [
+                .string(request.token.description), .string(self.inbox.description),
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
+            ],
             reply
         ) { reply throws(LeaseStoreError) in .leave(try reply.leaveReply()) }
     }
@@ -496,7 +522,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.evaluate(
             LeaseScripts.fence,
             names,
-            [names.lease, names.wait, names.done, names.fence],
+            [names.lease, names.fence],
             [.string(request.token.description), .string("\(self.seenFences.greatest(of: partition))")],
             reply
         ) { reply throws(LeaseStoreError) in
@@ -506,19 +532,41 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
-    private func revoke(_ request: RevokeRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+    /// Without a token it takes two steps: the key of the flight's outcome can be named once it is known which flight
+    /// there is.
+    ///
+    /// - Parameter attempts: how often another flight may begin between the two.
+    private func revoke(
+        _ request: RevokeRequest,
+        attempts: Int = 3,
+        reply: @escaping ReplyHandler<LeaseReply>
+    ) {
         let names = self.keyspace.names(of: request.key)
         let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
         self.evaluate(
             LeaseScripts.revoke,
             names,
-            [names.lease, names.wait, names.done],
+            [names.lease, names.wait] + (request.token.map { [names.done($0)] } ?? []),
             [
                 .string(request.token?.description ?? ""), .bytes(outcome.wireForm.payload),
-                .integer(request.retention.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
-            reply
-        ) { reply throws(LeaseStoreError) in .revoke(try reply.revokeReply()) }
+            isForeignExpected: request.token == nil
+        ) { (answer: Result<RevokeAnswer, LeaseStoreError>) in
+            switch answer {
+            case .success(.leads(let token)):
+                var named = request
+                named.token = token
+                self.revoke(named) { answer in
+                    guard case .success(.revoke(.nothing)) = answer, attempts > 1 else { return reply(answer) }
+                    self.revoke(request, attempts: attempts - 1, reply: reply)
+                }
+            case .success(.reply(let revokeReply)): reply(.success(.revoke(revokeReply)))
+            case .failure(let error): reply(.failure(error))
+            }
+        } read: { reply throws(LeaseStoreError) in
+            try reply.revokeAnswer()
+        }
     }
 
     private func inspect(_ request: InspectRequest, reply: @escaping ReplyHandler<LeaseReply>) {
@@ -538,14 +586,16 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     // MARK: - Requests
 
-    private func evaluate(
+    /// - Parameter isForeignExpected: whether `read` understands that a value is none that this protocol writes.
+    private func evaluate<Answer: Sendable>(
         _ script: RedisScript,
         _ names: Keyspace.Names,
         _ keys: [RedisArgument],
         _ arguments: [RedisArgument],
         timeout: Duration? = nil,
-        _ reply: @escaping ReplyHandler<LeaseReply>,
-        read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> LeaseReply
+        isForeignExpected: Bool = false,
+        _ reply: @escaping ReplyHandler<Answer>,
+        read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> Answer
     ) {
         self.submit(reply) { done in
             self.client.evaluate(
@@ -555,7 +605,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 timeout: timeout ?? self.commandTimeout,
                 order: names.order
             ) { result in
-                done(self.read(result) { value throws(LeaseStoreError) in try read(try ScriptReply(value)) })
+                done(
+                    self.read(result) { value throws(LeaseStoreError) in
+                        try read(isForeignExpected ? ScriptReply(value) : .checked(value))
+                    }
+                )
             }
         }
     }
@@ -563,9 +617,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// Sends a request, unless the store is shut down, and keeps count of it until it is answered.
     ///
     /// `send` gets what it must call once: with the reply, or with `nil` if somebody else answers.
-    private func submit(
-        _ reply: @escaping ReplyHandler<LeaseReply>,
-        _ send: (@escaping @Sendable (Result<LeaseReply, LeaseStoreError>?) -> Void) -> Void
+    func submit<Answer: Sendable>(
+        _ reply: @escaping ReplyHandler<Answer>,
+        _ send: (@escaping @Sendable (Result<Answer, LeaseStoreError>?) -> Void) -> Void
     ) {
         guard self.outstanding.begin() else {
             return reply(.failure(LeaseStoreError(.shutDown, "the store is shut down")))
@@ -578,10 +632,10 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
     }
 
-    private func read(
+    private func read<Answer>(
         _ result: Result<RESPValue, RedisClientError>,
-        _ body: (RESPValue) throws(LeaseStoreError) -> LeaseReply
-    ) -> Result<LeaseReply, LeaseStoreError> {
+        _ body: (RESPValue) throws(LeaseStoreError) -> Answer
+    ) -> Result<Answer, LeaseStoreError> {
         switch result {
         case .success(let value):
             do {
@@ -604,7 +658,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         if wasCutTwice, case .failure(let error) = result {
             return .failure(.tooLarge(bytes, because: self.failure(error)))
         }
-        return self.read(result) { value throws(LeaseStoreError) in try read(try ScriptReply(value)) }
+        return self.read(result) { value throws(LeaseStoreError) in try read(.checked(value)) }
     }
 
     /// What a failure of the client means for a request. The first of a kind is a warning.
@@ -629,17 +683,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.configuration.publishesEvents ? .string(self.keyspace.eventChannel) : ""
     }
 
-    private static func policy(_ policy: LeaderLossPolicy) -> (letter: RedisArgument, attempts: RedisArgument) {
-        switch policy {
-        case .cancel: ("c", 0)
-        case .takeOver(let attempts): ("t", .integer(Int64(attempts)))
-        }
-    }
-
     private func record(
         token: LeaseToken,
         terms: LeaseTerms,
-        attempt: Int,
         note: LeaseNote,
         key: FlightKey?
     ) -> LeaseRecord {
@@ -648,7 +694,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             inbox: self.inbox,
             duration: terms.duration,
             grace: terms.grace,
-            attempt: attempt,
+            retention: terms.retention,
+            leaderLoss: terms.leaderLoss,
             note: LeaseRecord.Note(note, key: key)
         )
     }

@@ -34,17 +34,17 @@ struct ConformanceProcess: Sendable {
     func renew(
         _ token: LeaseToken,
         _ terms: LeaseTerms = .long(),
-        attempt: Int = 0,
         note: LeaseNote? = nil,
-        news: FlightProgress? = nil
+        news: FlightProgress? = nil,
+        isAbandoned: Bool = false
     ) async throws -> RenewReply {
         let request = RenewRequest(
             key: self.key,
             token: token,
             terms: terms,
-            attempt: attempt,
             note: note ?? LeaseNote(label: self.store.label, renewals: 1),
-            news: news
+            news: news,
+            isAbandoned: isAbandoned
         )
         return try await self.store.answer(to: request).get()
     }
@@ -52,26 +52,19 @@ struct ConformanceProcess: Sendable {
     func complete(
         _ token: LeaseToken,
         _ outcome: StoredOutcome,
-        retention: Duration = .seconds(30),
         reuse: Duration = .zero
     ) async throws -> CompleteReply {
-        let request = CompleteRequest(
-            key: self.key,
-            token: token,
-            outcome: outcome,
-            retention: retention,
-            reuse: reuse
-        )
+        let request = CompleteRequest(key: self.key, token: token, outcome: outcome, reuse: reuse)
         return try await self.store.answer(to: request).get()
     }
 
     func release(_ token: LeaseToken, _ mode: ReleaseRequest.Mode) async throws -> ReleaseReply {
-        let request = ReleaseRequest(key: self.key, token: token, mode: mode, retention: .seconds(30))
+        let request = ReleaseRequest(key: self.key, token: token, mode: mode)
         return try await self.store.answer(to: request).get()
     }
 
-    func poll(_ token: LeaseToken, _ leaderLoss: LeaderLossPolicy = .cancel) async throws -> PollReply {
-        let request = PollRequest(key: self.key, token: token, leaderLoss: leaderLoss, retention: .seconds(30))
+    func poll(_ token: LeaseToken, mayEnd: Bool = false) async throws -> PollReply {
+        let request = PollRequest(key: self.key, token: token, mayEnd: mayEnd)
         return try await self.store.answer(to: request).get()
     }
 
@@ -84,14 +77,12 @@ struct ConformanceProcess: Sendable {
     }
 
     func revoke(_ token: LeaseToken?) async throws -> RevokeReply {
-        let request = RevokeRequest(
-            key: self.key,
-            token: token,
-            by: "ops",
-            reason: "stuck\nfor 100 %",
-            retention: .seconds(30)
-        )
+        let request = RevokeRequest(key: self.key, token: token, by: "ops", reason: "stuck\nfor 100 %")
         return try await self.store.answer(to: request).get()
+    }
+
+    func depend(_ token: LeaseToken, on behalf: [EnclosingFlight]) async throws -> DependReply {
+        try await self.store.answer(to: DependRequest(key: self.key, token: token, enclosing: behalf)).get()
     }
 
     func inspect() async throws -> LeaseInspection {

@@ -46,6 +46,14 @@ public final class InMemoryLeaseServer: Sendable {
         self.state.withLock { $0.model.isEmpty(now: self.clock.now) }
     }
 
+    /// Nobody listens to this inbox any more: its process has died.
+    func silence(_ inbox: InboxID) {
+        self.state.withLock { state in
+            state.routers[inbox] = nil
+            state.model.setHeard(inbox, false)
+        }
+    }
+
     /// Loses everything, as a server does that restarts without persistence.
     public func loseEverything() {
         self.state.withLock { $0.model.removeAll() }
@@ -81,9 +89,20 @@ public final class InMemoryLeaseServer: Sendable {
 
     /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a
     /// caller.
-    func perform(_ request: LeaseRequest, inbox: InboxID, notAfter: LeaseInstant?) -> LeaseReply {
+    func perform(
+        _ request: LeaseRequest,
+        inbox: InboxID,
+        notAfter: LeaseInstant?,
+        isAwaited: Bool
+    ) -> LeaseReply {
         let (reply, deliveries, satisfied) = self.state.withLock { state in
-            let reply = state.model.perform(request, inbox: inbox, now: self.clock.now, notAfter: notAfter)
+            let reply = state.model.perform(
+                request,
+                inbox: inbox,
+                now: self.clock.now,
+                notAfter: notAfter,
+                isAwaited: isAwaited
+            )
             let made = state.model.takeDeliveries().compactMap { delivery in
                 state.routers[delivery.inbox].map { (router: $0, delivery: delivery) }
             }

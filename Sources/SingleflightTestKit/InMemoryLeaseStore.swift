@@ -62,6 +62,11 @@ public final class InMemoryLeaseStore: LeaseStore {
         self.router.deliverToAll(.resumed)
     }
 
+    /// The process dies without a word: the server finds that nobody listens to its inbox any more.
+    public func die() {
+        self.server.silence(self.inbox)
+    }
+
     /// Tells this process's flights to hand back their leases; those that begin later end at once.
     public func shutDown() {
         self.router.close()
@@ -83,14 +88,17 @@ public final class InMemoryLeaseStore: LeaseStore {
     /// Carries out a request before it returns, unless ``onRequest(_:)`` has it go wrong.
     public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         // Registration is per process: as long as another flight of this process waits for the key, it stays.
-        if case .leave = request, self.router.waitingCount(for: request.key) > 0 {
+        let isAwaited = self.router.waitingCount(for: request.key) > 0
+        if case .leave = request, isAwaited {
             return reply(.success(.leave(LeaveReply(waiters: 1))))
         }
         // The server's clock is the process's own.
         let validity: Duration? = if case .enter(let request) = request { request.validity } else { nil }
         let notAfter = validity.map { self.clock.now.advanced(by: $0) }
         let (server, inbox) = (self.server, self.inbox)
-        let perform = { @Sendable in server.perform(request, inbox: inbox, notAfter: notAfter) }
+        let perform = { @Sendable in
+            server.perform(request, inbox: inbox, notAfter: notAfter, isAwaited: isAwaited)
+        }
         switch self.fault.withLock({ $0 })(request.kind) {
         case .none:
             reply(.success(perform()))

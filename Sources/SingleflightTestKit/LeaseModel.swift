@@ -18,30 +18,64 @@ public struct LeaseModel: Sendable {
     /// How many processes can be registered on one flight; those beyond it learn of its outcome by polling.
     public static let maximumWaiters = 4096
 
+    /// How many flights that a flight waits for are taken note of.
+    private static let maximumAwaited = 8
+
+    private typealias Awaited = CircleSearch<FlightKey>.Flight
+    private typealias Announce = (InboxID, Announcement) -> Void
+
     private struct Lease {
         var token: LeaseToken
         var inbox: InboxID
         var duration: Duration
         var expiry: LeaseInstant
         var grace: Duration
+        /// The flight's, as what follows: whoever takes over leaves them as they are.
+        var retention: Duration
+        var leaderLoss: LeaderLossPolicy
         var attempt: Int
         var note: LeaseNote
+        var awaited: [Awaited] = []
 
         /// When the store forgets even the expired lease.
         var end: LeaseInstant { self.expiry.advanced(by: self.grace) }
+
+        var mayBeTakenOver: Bool {
+            guard case .takeOver(let attempts) = self.leaderLoss else { return false }
+            return self.attempt < attempts
+        }
+
+        /// Why the flight ends if it has expired.
+        var lapse: CanceledFlight { self.attempt > 0 ? .supersededTooOften : .leaseExpired }
+    }
+
+    /// A process that waits.
+    package struct Registration: Hashable, Sendable {
+        package var inbox: InboxID
+        /// The flight that it waits for, under the token that it knows.
+        package var flight: LeaseToken
+        /// The request to lead that registered it, if one did.
+        package var request: LeaseToken?
+
+        package init(inbox: InboxID, flight: LeaseToken, request: LeaseToken?) {
+            self.inbox = inbox
+            self.flight = flight
+            self.request = request
+        }
     }
 
     package enum Kept: Hashable {
         case outcome(StoredOutcome)
         case superseded(by: LeaseToken)
+        case withdrawn
     }
 
     private struct Entry {
         var lease: Lease?
         /// In the order of their registration, so that runs repeat exactly.
-        var waiters: [InboxID] = []
+        var waiters: [Registration] = []
         var kept: [LeaseToken: (record: Kept, until: LeaseInstant)] = [:]
-        var last: (token: LeaseToken, until: LeaseInstant)?
+        var last: (token: LeaseToken, outcome: StoredOutcome, until: LeaseInstant)?
         var lastFence: UInt64 = 0
 
         mutating func purge(now: LeaseInstant) {
@@ -61,14 +95,35 @@ public struct LeaseModel: Sendable {
             return reason
         }
 
-        mutating func register(_ inbox: InboxID) {
-            if !self.waiters.contains(inbox), self.waiters.count < LeaseModel.maximumWaiters {
-                self.waiters.append(inbox)
+        mutating func register(_ inbox: InboxID, for flight: LeaseToken, by request: LeaseToken? = nil) {
+            let registration = Registration(inbox: inbox, flight: flight, request: request)
+            if let index = self.waiters.firstIndex(where: { $0.inbox == inbox }) {
+                self.waiters[index] = registration
+            } else if self.waiters.count < LeaseModel.maximumWaiters {
+                self.waiters.append(registration)
+            }
+        }
+
+        /// Strikes those that nobody listens for, up to the first that somebody does; how many.
+        mutating func strike(unheard: Set<InboxID>) -> Int {
+            let struck = self.waiters.prefix { unheard.contains($0.inbox) }.count
+            self.waiters.removeFirst(struck)
+            return struck
+        }
+
+        /// Takes a registration off, if it is the one that is meant, and tells the leader if it was the last.
+        mutating func remove(_ announce: Announce, where isMeant: (Registration) -> Bool) {
+            guard let index = self.waiters.firstIndex(where: isMeant) else { return }
+            self.waiters.remove(at: index)
+            if self.waiters.isEmpty, let lease {
+                announce(lease.inbox, Announcement(token: lease.token, news: .unawaited))
             }
         }
     }
 
     private var entries: [FlightKey: Entry] = [:]
+    /// The inboxes that nobody listens to: their processes have died, or cannot be reached.
+    private var unheard: Set<InboxID> = []
     private var deliveries: [Delivery] = []
 
     /// Creates an empty store.
@@ -78,6 +133,11 @@ public struct LeaseModel: Sendable {
     public mutating func takeDeliveries() -> [Delivery] {
         defer { self.deliveries = [] }
         return self.deliveries
+    }
+
+    /// Whether somebody listens to an inbox, as from the beginning.
+    public mutating func setHeard(_ inbox: InboxID, _ isHeard: Bool) {
+        if isHeard { self.unheard.remove(inbox) } else { self.unheard.insert(inbox) }
     }
 
     /// Loses everything, as a server does that restarts without persistence.
@@ -103,7 +163,10 @@ public struct LeaseModel: Sendable {
         package var token: LeaseToken?
         package var attempt = 0
         package var isLapsed = false
-        package var waiters: Set<InboxID> = []
+        package var waiters: Set<Registration> = []
+        /// The flight's retention, while it is led.
+        package var retention = Duration.zero
+        package var leaderLoss = LeaderLossPolicy.cancel
         package var kept: [LeaseToken: Kept] = [:]
         package var last: LeaseToken?
     }
@@ -115,6 +178,8 @@ public struct LeaseModel: Sendable {
             attempt: entry.lease?.attempt ?? 0,
             isLapsed: entry.lease.map { $0.expiry <= now } ?? false,
             waiters: Set(entry.waiters),
+            retention: entry.lease?.retention ?? .zero,
+            leaderLoss: entry.lease?.leaderLoss ?? .cancel,
             kept: entry.kept.mapValues(\.record),
             last: entry.last?.token
         )
@@ -157,21 +222,25 @@ public struct LeaseModel: Sendable {
 
     /// Carries out a request of any kind for the process of `inbox`; a request to lead at `notAfter` at the latest,
     /// `nil` for no limit.
+    ///
+    /// - Parameter isAwaited: whether another flight of the process waits for the key, so that it stays registered.
     public mutating func perform(
         _ request: LeaseRequest,
         inbox: InboxID,
         now: LeaseInstant,
-        notAfter: LeaseInstant? = nil
+        notAfter: LeaseInstant? = nil,
+        isAwaited: Bool = false
     ) -> LeaseReply {
         switch request {
         case .enter(let request): .enter(self.enter(request, inbox: inbox, now: now, notAfter: notAfter))
         case .renew(let request): .renew(self.renew(request, now: now))
         case .complete(let request): .complete(self.complete(request, now: now))
-        case .release(let request): .release(self.release(request, now: now))
+        case .release(let request): .release(self.release(request, inbox: isAwaited ? nil : inbox, now: now))
         case .poll(let request): .poll(self.poll(request, inbox: inbox, now: now))
         case .leave(let request): .leave(self.leave(request.key, token: request.token, inbox: inbox, now: now))
         case .fence(let request): .fence(self.fence(request.key, token: request.token, now: now))
         case .revoke(let request): .revoke(self.revoke(request, now: now))
+        case .depend(let request): .depend(self.depend(request, now: now))
         case .inspect(let request): .inspect(self.inspect(request.key, now: now))
         }
     }
@@ -194,7 +263,7 @@ public struct LeaseModel: Sendable {
     public mutating func acquire(_ request: EnterRequest, inbox: InboxID, now: LeaseInstant) -> Bool {
         self.withEntry(request.key, now: now) { entry, _ in
             guard entry.lease == nil else { return false }
-            Self.lead(request, inbox, attempt: 0, &entry, now)
+            Self.lead(request, inbox, takingOverFrom: nil, &entry, now)
             return true
         }
     }
@@ -216,62 +285,57 @@ public struct LeaseModel: Sendable {
             if case .outcome(let outcome) = entry.kept[request.token]?.record, !Planted.bug("repetition-leads-again") {
                 return .reuse(request.token, outcome)
             }
-            var attempt = 0
+            if case .withdrawn = entry.kept[request.token]?.record {
+                return .late
+            }
+            var lapsed: Lease?
             if let lease = entry.lease {
                 if lease.expiry > now {
-                    entry.register(inbox)
+                    entry.register(inbox, for: lease.token, by: request.token)
                     return .follow(lease.token, remaining: now.duration(to: lease.expiry))
                 }
-                switch request.terms.leaderLoss {
-                case .takeOver(let attempts) where lease.attempt < attempts || Planted.bug("takeovers-without-end"):
-                    attempt = lease.attempt + 1
-                    let until = now.advanced(by: request.terms.duration + request.terms.grace + request.terms.retention)
+                if lease.mayBeTakenOver || Planted.bug("takeovers-without-end") {
+                    lapsed = lease
+                    let until = now.advanced(by: request.terms.duration + request.terms.grace + lease.retention)
                     if !Planted.bug("takeover-leaves-no-record") {
                         entry.kept[lease.token] = (.superseded(by: request.token), until)
                     }
-                case .takeOver, .cancel:
-                    let reason: CanceledFlight = lease.attempt > 0 ? .supersededTooOften : .leaseExpired
-                    Self.decide(
-                        .canceled(reason),
-                        of: lease.token,
-                        retention: request.terms.retention,
-                        &entry,
-                        now,
-                        announce
-                    )
+                } else {
+                    Self.decide(.canceled(lease.lapse), of: lease, &entry, now, announce)
                 }
-            } else if request.terms.acceptsReuse, let last = entry.last,
-                case .outcome(let outcome) = entry.kept[last.token]?.record
-            {
-                return .reuse(last.token, outcome)
+            } else if request.terms.acceptsReuse, let last = entry.last {
+                return .reuse(last.token, last.outcome)
             }
-            Self.lead(request, inbox, attempt: attempt, &entry, now)
-            return .lead(attempt: attempt)
+            Self.lead(request, inbox, takingOverFrom: lapsed, &entry, now)
+            return .lead(attempt: entry.lease?.attempt ?? 0)
         }
     }
 
     private static func lead(
         _ request: EnterRequest,
         _ inbox: InboxID,
-        attempt: Int,
+        takingOverFrom lapsed: Lease?,
         _ entry: inout Entry,
         _ now: LeaseInstant
     ) {
-        entry.waiters.removeAll { $0 == inbox || Planted.bug("takeover-drops-the-waiters") }
+        entry.waiters.removeAll { $0.inbox == inbox || Planted.bug("takeover-drops-the-waiters") }
         entry.lease = Lease(
             token: request.token,
             inbox: inbox,
             duration: request.terms.duration,
             expiry: now.advanced(by: request.terms.duration),
             grace: request.terms.grace,
-            attempt: attempt,
+            retention: lapsed?.retention ?? request.terms.retention,
+            leaderLoss: lapsed?.leaderLoss ?? request.terms.leaderLoss,
+            attempt: lapsed.map { $0.attempt + 1 } ?? 0,
             note: request.note
         )
     }
 
     /// See `RenewRequest`.
     public mutating func renew(_ request: RenewRequest, now: LeaseInstant) -> RenewReply {
-        self.withEntry(request.key, now: now) { entry, announce in
+        let unheard = self.unheard
+        return self.withEntry(request.key, now: now) { entry, announce in
             guard var lease = entry.lease, lease.token == request.token else {
                 return .lost(reason: entry.reason(of: request.token))
             }
@@ -282,9 +346,10 @@ public struct LeaseModel: Sendable {
             lease.grace = request.terms.grace
             lease.note = request.note
             entry.lease = lease
+            if request.isAbandoned, !Planted.bug("dead-waiters-count") { _ = entry.strike(unheard: unheard) }
             if let news = request.news {
                 for waiter in entry.waiters {
-                    announce(waiter, Announcement(token: lease.token, news: .progress(news)))
+                    announce(waiter.inbox, Announcement(token: lease.token, news: .progress(news)))
                 }
             }
             return .renewed(waiters: entry.waiters.count)
@@ -297,30 +362,42 @@ public struct LeaseModel: Sendable {
             let isTokenIgnored = Planted.bug("completion-without-token-check")
             guard let lease = entry.lease, lease.token == request.token || isTokenIgnored else {
                 switch entry.kept[request.token]?.record {
-                case .outcome(.canceled), .superseded:
+                case .outcome(.canceled), .superseded, .withdrawn:
                     return .stale(current: entry.lease?.token, reason: entry.reason(of: request.token))
                 case .outcome: return .duplicate
+                case nil where request.reuse > .zero && entry.last?.token == request.token: return .duplicate
                 case nil: return .unknown(current: entry.lease?.token)
                 }
             }
             let waiters = entry.waiters.count
-            if waiters > 0 || request.reuse > .zero {
-                let retention = max(request.retention, request.reuse)
-                Self.decide(request.outcome, of: request.token, retention: retention, &entry, now, announce)
-            }
             // Nobody is given an older result than this one.
-            entry.last = request.reuse > .zero ? (request.token, now.advanced(by: request.reuse)) : nil
+            entry.last = request.reuse > .zero ? (request.token, request.outcome, now.advanced(by: request.reuse)) : nil
+            if waiters > 0 {
+                Self.decide(request.outcome, of: lease, as: request.token, &entry, now, announce)
+            }
             entry.lease = nil
             return .accepted(waiters: waiters)
         }
     }
 
     /// See `ReleaseRequest`.
-    public mutating func release(_ request: ReleaseRequest, now: LeaseInstant) -> ReleaseReply {
-        self.withEntry(request.key, now: now) { entry, announce in
-            guard let lease = entry.lease, lease.token == request.token else { return .notHeld }
+    ///
+    /// - Parameter inbox: of the process that asks; `nil` if another flight of it waits for the key.
+    public mutating func release(_ request: ReleaseRequest, inbox: InboxID?, now: LeaseInstant) -> ReleaseReply {
+        let unheard = self.unheard
+        return self.withEntry(request.key, now: now) { entry, announce in
+            guard let lease = entry.lease, lease.token == request.token else {
+                if request.mode == .withdraw, let inbox, entry.lease != nil {
+                    entry.remove(announce) { $0.inbox == inbox && $0.request == request.token }
+                }
+                return .notHeld
+            }
+            let struck = request.mode == .unlessAwaited ? entry.strike(unheard: unheard) : 0
             let waiters = entry.waiters.count
-            guard waiters > 0 else {
+            if request.mode == .unlessAwaited, waiters > 0, !Planted.bug("awaited-flight-released") {
+                return .awaited(waiters: waiters)
+            }
+            if waiters == 0, struck == 0 {
                 entry.lease = nil
                 return .released(waiters: 0)
             }
@@ -328,19 +405,43 @@ public struct LeaseModel: Sendable {
             case .unlessAwaited where Planted.bug("awaited-flight-released"):
                 entry.lease = nil
             case .unlessAwaited:
-                return .awaited(waiters: waiters)
-            case .cancelWaiters, .giveUp:
-                let outcome = StoredOutcome.canceled(request.mode == .giveUp ? .leaderLeft : .leaderShutDown)
-                Self.decide(outcome, of: request.token, retention: request.retention, &entry, now, announce)
-                entry.lease = nil
+                Self.withdraw(lease, &entry, now, announce)
+            case .withdraw where lease.attempt == 0:
+                Self.withdraw(lease, &entry, now, announce)
+            case .withdraw:
+                // As if nobody had taken over.
+                entry.lease?.attempt -= 1
+                Self.handOver(lease, &entry, now, announce)
             case .handOver:
-                entry.lease?.expiry = now
-                for waiter in entry.waiters where !Planted.bug("handed-over-without-a-hint") {
-                    announce(waiter, Announcement(token: request.token, news: .hint))
+                Self.handOver(lease, &entry, now, announce)
+            case .shutDown, .giveUp:
+                if lease.leaderLoss == .cancel {
+                    let reason: CanceledFlight = request.mode == .giveUp ? .leaderLeft : .leaderShutDown
+                    Self.decide(.canceled(reason), of: lease, &entry, now, announce)
+                } else {
+                    Self.handOver(lease, &entry, now, announce)
                 }
             }
             return .released(waiters: waiters)
         }
+    }
+
+    /// The lease expires now, and those who wait are to ask.
+    private static func handOver(_ lease: Lease, _ entry: inout Entry, _ now: LeaseInstant, _ announce: Announce) {
+        entry.lease?.expiry = now
+        for waiter in entry.waiters where !Planted.bug("handed-over-without-a-hint") {
+            announce(waiter.inbox, Announcement(token: lease.token, news: .hint))
+        }
+    }
+
+    /// Nothing ran under the lease: those who wait are to ask, and enter again.
+    private static func withdraw(_ lease: Lease, _ entry: inout Entry, _ now: LeaseInstant, _ announce: Announce) {
+        entry.kept[lease.token] = (.withdrawn, now.advanced(by: lease.retention))
+        for waiter in entry.waiters {
+            announce(waiter.inbox, Announcement(token: lease.token, news: .hint))
+        }
+        entry.lease = nil
+        entry.waiters = []
     }
 
     /// See `PollRequest`.
@@ -349,30 +450,26 @@ public struct LeaseModel: Sendable {
             switch entry.kept[request.token]?.record {
             case .outcome(let outcome): return .done(outcome)
             case .superseded(let token): return .superseded(by: token)
+            case .withdrawn: return .withdrawn
             case nil: break
             }
             guard let lease = entry.lease, lease.token == request.token else { return .gone }
             if lease.expiry > now {
-                if !Planted.bug("poll-does-not-register-again") { entry.register(inbox) }
+                if !Planted.bug("poll-does-not-register-again") { entry.register(inbox, for: lease.token) }
                 return .running(remaining: now.duration(to: lease.expiry))
             }
-            if case .takeOver(let attempts) = request.leaderLoss, lease.attempt < attempts {
-                return .expired
-            }
-            let outcome = StoredOutcome.canceled(lease.attempt > 0 ? .supersededTooOften : .leaseExpired)
-            Self.decide(outcome, of: lease.token, retention: request.retention, &entry, now, announce)
-            entry.lease = nil
-            return .done(outcome)
+            if lease.mayBeTakenOver, !request.mayEnd { return .expired }
+            Self.decide(.canceled(lease.lapse), of: lease, &entry, now, announce)
+            return .done(.canceled(lease.lapse))
         }
     }
 
     /// See `LeaveRequest`.
     public mutating func leave(_ key: FlightKey, token: LeaseToken, inbox: InboxID, now: LeaseInstant) -> LeaveReply {
         self.withEntry(key, now: now) { entry, announce in
-            let before = entry.waiters.count
-            entry.waiters.removeAll { $0 == inbox }
-            if before > 0, entry.waiters.isEmpty, let lease = entry.lease {
-                announce(lease.inbox, Announcement(token: lease.token, news: .unawaited))
+            entry.remove(announce) { registration in
+                registration.inbox == inbox
+                    && (registration.flight == token || Planted.bug("leaving-strikes-any-registration"))
             }
             return LeaveReply(waiters: entry.waiters.count)
         }
@@ -396,11 +493,34 @@ public struct LeaseModel: Sendable {
             guard let lease = entry.lease, isAnyMeant || request.token == lease.token else { return .nothing }
             let waiters = entry.waiters.count
             let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
-            Self.decide(outcome, of: lease.token, retention: request.retention, &entry, now, announce)
-            entry.lease = nil
+            Self.decide(outcome, of: lease, &entry, now, announce)
             announce(lease.inbox, Announcement(token: lease.token, news: .outcome(outcome)))
             return .revoked(lease.token, waiters: waiters)
         }
+    }
+
+    /// See `DependRequest`.
+    public mutating func depend(_ request: DependRequest, now: LeaseInstant) -> DependReply {
+        let awaited = Awaited(name: request.key, token: request.token)
+        var search = CircleSearch(from: awaited, to: request.enclosing.map(\.token))
+        if search.isClosedAtOnce { return .circular(path: ["\(request.key)"]) }
+        for flight in request.enclosing {
+            self.withEntry(flight.key, now: now) { entry, _ in
+                guard var lease = entry.lease, lease.token == flight.token else { return }
+                lease.awaited.removeAll { $0 == awaited }
+                lease.awaited.append(awaited)
+                lease.awaited = lease.awaited.suffix(Self.maximumAwaited)
+                entry.lease = lease
+            }
+        }
+        while !search.wanted.isEmpty {
+            let awaited = search.wanted.map { flight in
+                let lease = self.entries[flight.name]?.lease
+                return lease?.token == flight.token ? lease?.awaited ?? [] : []
+            }
+            if let path = search.learned(awaited) { return .circular(path: path.map { "\($0)" }) }
+        }
+        return .noted
     }
 
     /// See `InspectRequest`.
@@ -417,14 +537,12 @@ public struct LeaseModel: Sendable {
                         note: lease.note
                     )
                 },
-                waiters: entry.waiters
+                waiters: entry.waiters.map(\.inbox)
             )
         }
     }
 
     // MARK: - Steps
-
-    private typealias Announce = (InboxID, Announcement) -> Void
 
     private mutating func withEntry<Reply>(
         _ key: FlightKey,
@@ -443,20 +561,24 @@ public struct LeaseModel: Sendable {
     }
 
     /// The one place where an outcome is decided: stored first, then announced to everybody who is registered.
+    ///
+    /// - Parameter token: the flight's, unless the outcome is another's.
     private static func decide(
         _ outcome: StoredOutcome,
-        of token: LeaseToken,
-        retention: Duration,
+        of lease: Lease,
+        as token: LeaseToken? = nil,
         _ entry: inout Entry,
         _ now: LeaseInstant,
         _ announce: Announce
     ) {
+        let token = token ?? lease.token
         if !Planted.bug("outcome-announced-and-not-stored") {
-            entry.kept[token] = (.outcome(outcome), now.advanced(by: retention))
+            entry.kept[token] = (.outcome(outcome), now.advanced(by: lease.retention))
         }
         for waiter in entry.waiters where !Planted.bug("outcome-stored-and-not-announced") {
-            announce(waiter, Announcement(token: token, news: .outcome(outcome)))
+            announce(waiter.inbox, Announcement(token: token, news: .outcome(outcome)))
         }
+        entry.lease = nil
         entry.waiters = []
     }
 }

@@ -122,9 +122,9 @@ extension LeaseStoreConformance {
             try await b.follow(token)
             try await c.follow(token)
             await run.expire()
-            try expectEqual(await b.poll(token, policy), .expired, "the poll")
+            try expectEqual(await b.poll(token), .expired, "the poll")
             try expectEqual(await b.enter(next, .long(policy)), .lead(attempt: 1), "the takeover")
-            try expectEqual(await c.poll(token, policy), .superseded(by: next), "the other's poll")
+            try expectEqual(await c.poll(token), .superseded(by: next), "the other's poll")
             try expectEqual(await c.inspect().waiters, [c.store.inbox], "the waiters")
             try expectEqual(await a.renew(token), .lost(), "the lost leader's renewal")
             let listener = c.listen()
@@ -145,7 +145,7 @@ extension LeaseStoreConformance {
             try await b.follow(token, brief)
             await run.fixture.advance(by: .milliseconds(2200))
             try expectEqual(await b.inspect(), LeaseInspection(lease: nil, waiters: []), "the key")
-            try expectEqual(await b.poll(token, policy), .gone, "the poll")
+            try expectEqual(await b.poll(token), .gone, "the poll")
             try expectEqual(await a.renew(token), .lost(), "the renewal")
             try expectEqual(await a.complete(token, .value([1])), .unknown(current: nil), "the completion")
             try expectEqual(await b.enter(run.token(), .long(policy)), .lead(attempt: 0), "the next flight")
@@ -158,7 +158,7 @@ extension LeaseStoreConformance {
             await run.expire()
             try expectEqual(await b.enter(next, .short(policy)), .lead(attempt: 1), "the first takeover")
             await run.expire()
-            try expectEqual(await a.poll(next, policy), .done(.canceled(.supersededTooOften)), "the poll")
+            try expectEqual(await a.poll(next), .done(.canceled(.supersededTooOften)), "the poll")
             try expectEqual(await a.enter(run.token()), .lead(attempt: 0), "the next flight")
         },
     ]
@@ -175,13 +175,16 @@ extension LeaseStoreConformance {
             try await b.follow(handedOver, .long(policy))
             for _ in 0..<2 {
                 try expectEqual(await a.release(handedOver, .handOver), .released(waiters: 1), "handing over")
-                try expectEqual(await b.poll(handedOver, policy), .expired, "the poll after that")
+                try expectEqual(await b.poll(handedOver), .expired, "the poll after that")
             }
-            try expectEqual(await b.enter(canceled, .long(policy)), .lead(attempt: 1), "the takeover")
+            let next = run.token()
+            try expectEqual(await b.enter(next, .long(policy)), .lead(attempt: 1), "the takeover")
             try expectEqual(await a.release(handedOver, .handOver), .notHeld, "handing over after the takeover")
-            try await a.follow(canceled, .long(policy))
-            try expectEqual(await b.release(canceled, .cancelWaiters), .released(waiters: 1), "canceling")
-            try expectEqual(await b.release(canceled, .cancelWaiters), .notHeld, "its repetition")
+            _ = try await b.complete(next, .value([]))
+            try expectEqual(await b.enter(canceled), .lead(attempt: 0), "the next flight")
+            try await a.follow(canceled)
+            try expectEqual(await b.release(canceled, .shutDown), .released(waiters: 1), "canceling")
+            try expectEqual(await b.release(canceled, .shutDown), .notHeld, "its repetition")
             try expectEqual(await a.poll(canceled), .done(.canceled(.leaderShutDown)), "the outcome")
         },
         Case("a lease is released unless somebody waits") { run in
@@ -197,7 +200,7 @@ extension LeaseStoreConformance {
             try expectEqual(await a.renew(token), .lost(), "the renewal after that")
         },
         Case("a release that cancels tells those who wait that the leader shut down") { run in
-            try await Self.canceling(run, .cancelWaiters, .leaderShutDown)
+            try await Self.canceling(run, .shutDown, .leaderShutDown)
         },
         Case("a release that gives up tells those who wait that the leader left") { run in
             try await Self.canceling(run, .giveUp, .leaderLeft)
@@ -212,8 +215,181 @@ extension LeaseStoreConformance {
             let announcement = try await listener.next()
             try expectEqual(announcement, Announcement(token: token, news: .hint), "the announcement")
             try expectEqual(await a.renew(token), .expired, "the renewal after that")
-            try expectEqual(await b.poll(token, policy), .expired, "the poll")
+            try expectEqual(await b.poll(token), .expired, "the poll")
             try expectEqual(await b.enter(run.token(), .long(policy)), .lead(attempt: 1), "the takeover")
+        },
+    ]
+
+    static let withdrawing: [Case] = [
+        Case("a lease that is given back before anything ran has those who wait enter again") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            let listener = b.listen()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            try expectEqual(await a.release(token, .withdraw), .released(waiters: 1), "the withdrawal")
+            let announcement = try await listener.next()
+            try expectEqual(announcement, Announcement(token: token, news: .hint), "the announcement")
+            try expectEqual(await b.poll(token), .withdrawn, "the poll")
+            try expectEqual(await a.release(token, .withdraw), .notHeld, "the repetition")
+            try expectEqual(await a.complete(token, .value([1])), .stale(current: nil), "a completion after that")
+            try expectEqual(await b.enter(run.token()), .lead(attempt: 0), "entering again")
+        },
+        Case("a request that is taken back leads no more, if it is carried out again") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            _ = try await a.release(token, .withdraw)
+            try expectEqual(await a.enter(token, isRepetition: true), .late, "the repetition")
+            try expectEqual(await a.inspect().lease, nil, "the lease")
+        },
+        Case("taking back a takeover leaves the flight as if nobody had taken over") { run in
+            let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
+            let (token, unused, next) = (run.token(), run.token(), run.token())
+            let policy = LeaderLossPolicy.takeOver(attempts: 1)
+            _ = try await a.enter(token, .short(policy))
+            try await c.follow(token)
+            await run.expire()
+            try expectEqual(await b.enter(unused), .lead(attempt: 1), "the takeover")
+            try expectEqual(await b.release(unused, .withdraw), .released(waiters: 1), "the withdrawal")
+            try expectEqual(await c.poll(token), .superseded(by: unused), "the poll of the first")
+            try expectEqual(await c.poll(unused), .expired, "the poll of the second")
+            try expectEqual(await c.enter(next), .lead(attempt: 1), "the next takeover")
+        },
+        Case("a request that is taken back is a waiter no more, and what came later stays") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (first, own, later) = (run.token(), run.token(), run.token())
+            let listener = a.listen()
+            _ = try await a.enter(first)
+            guard case .follow = try await b.enter(own) else { throw ConformanceFailure("the second follows") }
+            try expectEqual(await b.release(own, .withdraw), .notHeld, "the withdrawal")
+            try expectEqual(await a.inspect().waiters, [], "the waiters")
+            let announcement = try await listener.next()
+            try expectEqual(announcement, Announcement(token: first, news: .unawaited), "the announcement")
+            guard case .follow = try await b.enter(later) else { throw ConformanceFailure("the third follows") }
+            _ = try await b.release(own, .withdraw)
+            try expectEqual(await a.inspect().waiters, [b.store.inbox], "the waiters after a late withdrawal")
+            try expectEqual(await b.poll(first).isRunning, true, "the poll")
+            _ = try await b.release(later, .withdraw)
+            try expectEqual(await a.inspect().waiters, [b.store.inbox], "the waiters after it asked again")
+        },
+        Case("leaving a flight strikes no registration for a later one") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (first, second) = (run.token(), run.token())
+            _ = try await a.enter(first)
+            try await b.follow(first)
+            _ = try await a.complete(first, .value([1]))
+            _ = try await a.enter(second)
+            try await b.follow(second)
+            try expectEqual(await b.leave(first), LeaveReply(waiters: 1), "leaving the first")
+            try expectEqual(await a.inspect().waiters, [b.store.inbox], "the waiters of the second")
+            try expectEqual(await b.leave(second), LeaveReply(waiters: 0), "leaving the second")
+        },
+        Case("leaving a flight that was taken over meanwhile is leaving") { run in
+            let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
+            let token = run.token()
+            _ = try await a.enter(token, .short(.takeOver(attempts: 1)))
+            try await b.follow(token)
+            await run.expire()
+            try expectEqual(await c.enter(run.token()), .lead(attempt: 1), "the takeover")
+            try expectEqual(await b.leave(token), LeaveReply(waiters: 0), "leaving")
+        },
+    ]
+
+    static let terms: [Case] = [
+        Case("what becomes of a flight follows its first leader's terms, whoever asks") { run in
+            let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
+            let (token, next) = (run.token(), run.token())
+            _ = try await a.enter(token, .short(.takeOver(attempts: 1)))
+            try await b.follow(token, .long(.cancel))
+            await run.expire()
+            try expectEqual(await b.poll(token), .expired, "the poll of a process that would cancel")
+            try expectEqual(await b.enter(next, .short(.cancel)), .lead(attempt: 1), "its takeover")
+            try await c.follow(next, .long(.takeOver(attempts: 9)))
+            try expectEqual(await b.renew(next, .short(.cancel)), .renewed(waiters: 1), "its renewal")
+            try expectEqual(await b.release(next, .shutDown), .released(waiters: 1), "its shutdown")
+            try expectEqual(await c.poll(next), .done(.canceled(.supersededTooOften)), "the end")
+        },
+        Case("a process that would take over cancels a flight that was to be canceled") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token, .short(.cancel))
+            try await b.follow(token, .long(.takeOver(attempts: 9)))
+            await run.expire()
+            try expectEqual(await b.enter(run.token(), .long(.takeOver(attempts: 9))), .lead(attempt: 0), "the enter")
+            try expectEqual(await b.poll(token), .done(.canceled(.leaseExpired)), "the poll")
+        },
+        Case("a flight that could be taken over ends where nobody can, and the time for it is over") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token, .short(.takeOver(attempts: 1)))
+            try await b.follow(token)
+            await run.expire()
+            try expectEqual(await b.poll(token), .expired, "the poll")
+            try expectEqual(await b.poll(token, mayEnd: true), .done(.canceled(.leaseExpired)), "the last poll")
+        },
+        Case("an abandoned leader finds that those who wait have died") { run in
+            let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            try await c.follow(token)
+            await run.fixture.kill(b.store)
+            try expectEqual(await a.renew(token), .renewed(waiters: 2), "a renewal while somebody waits here")
+            try expectEqual(await a.renew(token, isAbandoned: true), .renewed(waiters: 1), "one while nobody does")
+            try expectEqual(await a.release(token, .unlessAwaited), .awaited(waiters: 1), "the release")
+            await run.fixture.kill(c.store)
+            try expectEqual(await a.renew(token, isAbandoned: true), .renewed(waiters: 0), "the next renewal")
+            try expectEqual(await a.release(token, .unlessAwaited), .released(waiters: 0), "the next release")
+        },
+        Case("a waiter that was thought dead is told to enter again") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let token = run.token()
+            _ = try await a.enter(token)
+            try await b.follow(token)
+            await run.fixture.kill(b.store)
+            try expectEqual(await a.release(token, .unlessAwaited), .released(waiters: 0), "the release")
+            try expectEqual(await a.poll(token), .withdrawn, "the poll")
+        },
+    ]
+
+    static let circles: [Case] = [
+        Case("whoever closes a circle of flights that wait for one another is told the way") { run in
+            let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
+            let keys = try ["x", "y", "z"].map { try FlightKey(group: "conformance", bytes: run.key.bytes + $0.utf8) }
+            let flights = keys.map { EnclosingFlight(key: $0, token: run.token()) }
+            for (process, flight) in zip([a, b, c], flights) {
+                _ = try await process.on(flight.key).enter(flight.token)
+            }
+            let (x, y, z) = (flights[0], flights[1], flights[2])
+            try expectEqual(await a.on(y.key).depend(y.token, on: [x]), .noted, "x waits for y")
+            try expectEqual(await b.on(z.key).depend(z.token, on: [y]), .noted, "y waits for z")
+            try expectEqual(
+                await c.on(y.key).depend(y.token, on: [z]),
+                .circular(path: [y, z].map { "\($0.key)" }),
+                "z for y"
+            )
+            let long = DependReply.circular(path: [x, y, z].map { "\($0.key)" })
+            try expectEqual(await c.on(x.key).depend(x.token, on: [z]), long, "z waits for x")
+            try expectEqual(await a.on(x.key).depend(x.token, on: [x]), .circular(path: ["\(x.key)"]), "x for itself")
+            // A renewal keeps what is known, and a flight that has ended closes no circle.
+            _ = try await a.on(x.key).renew(x.token)
+            try expectEqual(await c.on(x.key).depend(x.token, on: [z]), long, "z waits for x again")
+            _ = try await b.on(y.key).complete(y.token, .value([]))
+            try expectEqual(await c.on(x.key).depend(x.token, on: [z]), .noted, "z waits for x after the end of y")
+        },
+        Case("a flight waits on behalf of all flights around it") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let keys = try ["x", "y", "z"].map { try FlightKey(group: "conformance", bytes: run.key.bytes + $0.utf8) }
+            let flights = keys.map { EnclosingFlight(key: $0, token: run.token()) }
+            let (x, y, z) = (flights[0], flights[1], flights[2])
+            for (process, flight) in zip([a, a, b], flights) {
+                _ = try await process.on(flight.key).enter(flight.token)
+            }
+            try expectEqual(await a.on(z.key).depend(z.token, on: [y, x]), .noted, "x and y wait for z")
+            let path = DependReply.circular(path: [x, z].map { "\($0.key)" })
+            try expectEqual(await b.on(x.key).depend(x.token, on: [z]), path, "z waits for x")
         },
     ]
 
@@ -306,4 +482,8 @@ extension LeaseStoreConformance {
         try expectEqual(await b.poll(token), .done(.canceled(reason)), "the poll")
         try expectEqual(await b.inspect().lease, nil, "the lease")
     }
+}
+
+extension PollReply {
+    fileprivate var isRunning: Bool { if case .running = self { true } else { false } }
 }

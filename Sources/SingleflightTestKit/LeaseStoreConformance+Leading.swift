@@ -146,7 +146,7 @@ extension LeaseStoreConformance {
             await run.expire()
             _ = try await b.enter(next, .long(.takeOver(attempts: 1)))
             try expectEqual(try await a.complete(takenOver, .value([2])), .stale(current: next), "after the takeover")
-            try expectEqual(try await b.renew(next, attempt: 1), .renewed(waiters: 0), "the new leader's renewal")
+            try expectEqual(try await b.renew(next), .renewed(waiters: 0), "the new leader's renewal")
         },
         Case("a reusable outcome is given to those who accept it, and not to the others") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
@@ -175,10 +175,10 @@ extension LeaseStoreConformance {
         Case("an outcome is forgotten after its retention, and no longer reused after its time") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))
             let token = run.token()
-            _ = try await a.enter(token)
-            try await b.follow(token)
             let short = Duration.milliseconds(600)
-            _ = try await a.complete(token, .value([7]), retention: short, reuse: short)
+            _ = try await a.enter(token, .short(retention: short))
+            try await b.follow(token)
+            _ = try await a.complete(token, .value([7]), reuse: short)
             await run.fixture.advance(by: .milliseconds(800))
             try expectEqual(try await b.poll(token), .gone, "the poll")
             let reply = try await b.enter(run.token(), .long(acceptsReuse: true))

@@ -5,6 +5,10 @@ public protocol LeaseStoreFixture: Sendable {
     /// Makes the store's view of one more process, connected and ready. All views share one server.
     func makeStore(label: String) async throws -> any LeaseStore
 
+    /// Ends the process of a store that was made here without a word, and returns once the server knows that nobody
+    /// listens to its inbox any more.
+    func kill(_ store: any LeaseStore) async
+
     /// Lets at least this much time pass on the server's clock.
     func advance(by duration: Duration) async
 }
@@ -52,7 +56,9 @@ public enum LeaseStoreConformance {
     }
 
     /// Every case.
-    public static let cases: [Case] = [leading, ending, following, loss, releasing, identities].flatMap { $0 }
+    public static let cases: [Case] = [
+        leading, ending, following, loss, releasing, withdrawing, terms, circles, identities,
+    ].flatMap { $0 }
 }
 
 /// One run of one case: a fresh key, and the processes that the case asks for.
@@ -94,11 +100,14 @@ extension LeaseTerms {
     }
 
     /// For cases in which the lease expires. Longer than a busy machine may take between two requests.
-    static func short(_ leaderLoss: LeaderLossPolicy = .cancel) -> LeaseTerms {
+    static func short(
+        _ leaderLoss: LeaderLossPolicy = .cancel,
+        retention: Duration = .seconds(30)
+    ) -> LeaseTerms {
         LeaseTerms(
             duration: .seconds(3),
             grace: .seconds(30),
-            retention: .seconds(30),
+            retention: retention,
             leaderLoss: leaderLoss
         )
     }

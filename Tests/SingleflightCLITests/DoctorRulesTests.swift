@@ -25,7 +25,7 @@ struct DoctorRulesTests {
         facts.refusedCommands = [:]
         facts.mayScan = true
         facts.scripts = .withShebang
-        facts.prefix = "sf1"
+        facts.prefix = "sf2"
         facts.inbox = .delivered(after: .microseconds(200))
         facts.clockOffset = .init(lower: .microseconds(-50), upper: .microseconds(50))
         facts.roundTrips = Array(repeating: .microseconds(100), count: 100)
@@ -137,16 +137,16 @@ struct DoctorRulesTests {
         var facts = Self.healthy
         facts.user = "worker"
         facts.refusedCommands = [
-            "SADD": .init(.command, "NOPERM no permissions to run the 'sadd' command"),
+            "HSET": .init(.command, "NOPERM no permissions to run the 'hset' command"),
             "EVAL": .init(.command, "NOPERM no permissions to run the 'eval' command"),
             "SET": .init(.keys, "NOPERM No permissions to access a key"),
         ]
         facts.inbox = .refused("NOPERM No permissions to access a channel")
         let findings = DoctorRules.findings(of: facts, at: .zero)
         let rights = try #require(findings.first { $0.check == "rights" })
-        #expect(rights.advice == "As an administrator: ACL SETUSER worker ~sf1:* +eval +sadd")
+        #expect(rights.advice == "As an administrator: ACL SETUSER worker ~sf2:* +eval +hset")
         let inbox = try #require(findings.first { $0.check == "inbox" })
-        #expect(inbox.advice == "As an administrator: ACL SETUSER worker &sf1:* +publish +subscribe")
+        #expect(inbox.advice == "As an administrator: ACL SETUSER worker &sf2:* +publish +subscribe")
     }
 
     @Test("a command that was renamed away is a failure of its own, and no missing right")

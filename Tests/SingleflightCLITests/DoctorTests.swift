@@ -11,8 +11,8 @@ import Testing
 struct DoctorTests {
     /// The rules of docs/protocol.md, "Least privilege".
     private static let worker = """
-        resetchannels &sf1:* ~sf1:* -@all +set +get +del +sadd +srem +scard +smembers +pexpire +pttl +strlen +publish \
-        +evalsha +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select +quit
+        resetchannels &sf2:* ~sf2:* -@all +set +get +del +hset +hget +hdel +hlen +hkeys +hrandfield +pexpire +pttl +strlen \
+        +publish +evalsha +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select +quit
         """
 
     private static func findings(
@@ -68,7 +68,8 @@ struct DoctorTests {
     @Test(
         "every right that a worker lacks is found",
         arguments: [
-            "set", "get", "del", "sadd", "srem", "scard", "smembers", "pexpire", "pttl", "strlen", "evalsha", "eval",
+            "set", "get", "del", "hset", "hget", "hdel", "hlen", "hkeys", "hrandfield", "pexpire", "pttl", "strlen",
+            "evalsha", "eval",
         ]
     )
     func missingRight(_ command: String) async throws {
@@ -81,9 +82,9 @@ struct DoctorTests {
 
     @Test("whatever rights are missing, no key is left behind")
     func nothingLeft() async throws {
-        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) -set -srem -pexpire -del"])) { redis in
+        try await PrivateRedis.with(.init(users: ["w on >pw \(Self.worker) -set -hdel -pexpire -del"])) { redis in
             let findings = try await Self.findings(try Self.url(redis, user: "w"))
-            #expect(findings["rights"]?.found.contains("DEL, PEXPIRE, SET, SREM") == true)
+            #expect(findings["rights"]?.found.contains("DEL, HDEL, PEXPIRE, SET") == true)
             #expect(try await redis.command("DBSIZE") == ":0\r\n")
         }
     }

@@ -77,6 +77,46 @@ struct AbandonmentTests {
         await self.cluster.expectNothingLeft(a, b)
     }
 
+    @Test("an abandoned leader stops within two renewals of the last waiter's death")
+    func lastRemoteWaiterDies() async throws {
+        let (a, b, c) = (try self.cluster.process("a"), try self.cluster.process("b"), try self.cluster.process("c"))
+        let call = a.call(self.work)
+        await self.work.untilStarted()
+        let followers = [b.call(self.other), c.call(self.other)]
+        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        call.cancel()
+        _ = await call.value
+        b.store.die()
+        self.cluster.clock.advance(by: .seconds(2))
+        #expect(self.work.cancellations == 0, "somebody still lives")
+        c.store.die()
+        self.cluster.clock.advance(by: .seconds(2))
+        await self.work.untilCanceled()
+        await self.cluster.server.untilLease(of: self.cluster.key, isHeld: false)
+        for follower in followers { follower.cancel() }
+        for follower in followers { _ = await follower.value }
+        await self.cluster.expectNothingLeft(a, b, c)
+    }
+
+    @Test("a waiter that was taken for dead enters again, and has a value")
+    func liveWaiterTakenForDead() async throws {
+        let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
+        let call = a.call(self.work)
+        await self.work.untilStarted()
+        let follower = b.call(self.other)
+        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        b.store.die()
+        call.cancel()
+        _ = await call.value
+        await self.work.untilCanceled()
+        // It asks when the lease should have ended, as whoever hears nothing.
+        self.cluster.clock.advance(by: .seconds(4))
+        await self.other.untilStarted()
+        self.other.finish(.success("again"))
+        #expect(try await follower.value.completion().result.get() == "again")
+        await self.cluster.expectNothingLeft(a, b)
+    }
+
     @Test("the value of an abandoned leader reaches the process that waits")
     func abandonedLeaderCompletes() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))

@@ -76,7 +76,8 @@ struct ActionText {
         case .enter(let token, let isRepetition, _): (isRepetition ? "enter again " : "enter ") + self.name(token)
         case .poll(let token, let mayEnd): (mayEnd ? "settle " : "poll ") + self.name(token)
         case .leave(let token): "leave \(self.name(token))"
-        case .renew(let token, let attempt, let renewals): "renew \(self.name(token)) \(attempt) \(renewals)"
+        case .renew(let token, let renewals, let isAbandoned):
+            "renew \(self.name(token)) \(renewals)\(isAbandoned ? " abandoned" : "")"
         case .complete(let token, let outcome): "complete \(self.name(token)) \(self.text(outcome))"
         case .release(let token, let mode): "release \(self.name(token)) \(mode)"
         case .revoke(let token, let reason): "revoke \(self.name(token)) \(reason)"

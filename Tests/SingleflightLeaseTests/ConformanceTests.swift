@@ -17,6 +17,10 @@ struct ConformanceTests {
             InMemoryLeaseStore(server: self.server, label: label)
         }
 
+        func kill(_ store: any LeaseStore) {
+            (store as? InMemoryLeaseStore)?.die()
+        }
+
         func advance(by duration: Duration) {
             self.clock.advance(by: duration)
         }

@@ -19,7 +19,7 @@ struct FollowerTableTests {
     enum Event: String, CaseIterable {
         case start
         case lead0, lead1, follow, reuse, late, enterFailed, enterRefused, otherLead
-        case done, running, expired, superseded, gone, pollFailed, pollShutDown
+        case done, running, expired, superseded, withdrawn, gone, pollFailed, pollShutDown
         case outcomeOfLeader, outcomeOfOther, hint, unawaited, progressNews, interrupted, resumed
         case timer, lateTimer, leftTimer, abandoned, shutDown
     }
@@ -144,6 +144,7 @@ struct FollowerTableTests {
         case .running: return poll(.success(.running(remaining: .seconds(2))))
         case .expired: return poll(.success(.expired))
         case .superseded: return poll(.success(.superseded(by: other)))
+        case .withdrawn: return poll(.success(.withdrawn))
         case .gone: return poll(.success(.gone))
         case .pollFailed: return poll(.failure(Self.unreachable))
         case .pollShutDown: return poll(.failure(LeaseStoreError(.shutDown, "shut down")))
@@ -177,9 +178,9 @@ struct FollowerTableTests {
             .late: "resolve unavailable timedOut, finish",
             .enterFailed: "wake 25",
             .enterRefused: "resolve unavailable refused, finish",
-            .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
-            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
-            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
+            .lateTimer: "release me withdraw, resolve unavailable timedOut, finish",
+            .leftTimer: "release me withdraw, resolve unavailable timedOut, finish",
+            .shutDown: "release me withdraw, resolve shutDown, finish",
         ],
         .enteringAbandoned: [
             .lead0: "lead me 0 abandoned",
@@ -187,30 +188,30 @@ struct FollowerTableTests {
             .follow: "leave O, finish",
             .reuse: "finish",
             .late: "finish",
-            .enterFailed: "leave me, release me handOver, finish",
+            .enterFailed: "release me withdraw, finish",
             .enterRefused: "finish",
-            .lateTimer: "leave me, release me handOver, finish",
-            .leftTimer: "leave me, release me handOver, finish",
-            .shutDown: "leave me, release me handOver, finish",
+            .lateTimer: "release me withdraw, finish",
+            .leftTimer: "release me withdraw, finish",
+            .shutDown: "release me withdraw, finish",
         ],
         .enteringBackoff: [
             .timer: "enter again me, wake 100",
-            .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
-            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
-            .abandoned: "leave me, release me handOver, finish",
-            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
+            .lateTimer: "release me withdraw, resolve unavailable timedOut, finish",
+            .leftTimer: "release me withdraw, resolve unavailable timedOut, finish",
+            .abandoned: "release me withdraw, finish",
+            .shutDown: "release me withdraw, resolve shutDown, finish",
         ],
         .enteringRepeated: [
             .lead0: "lead me 0",
             .lead1: "lead me 1",
             .follow: "wake 3021",
             .reuse: "resolve reused O [1] 0, finish",
-            .late: "leave me, release me handOver, resolve unavailable timedOut, finish",
+            .late: "release me withdraw, resolve unavailable timedOut, finish",
             .enterFailed: "wake 30",
-            .enterRefused: "leave me, release me handOver, resolve unavailable refused, finish",
-            .lateTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
-            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
-            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
+            .enterRefused: "release me withdraw, resolve unavailable refused, finish",
+            .lateTimer: "release me withdraw, resolve unavailable timedOut, finish",
+            .leftTimer: "release me withdraw, resolve unavailable timedOut, finish",
+            .shutDown: "release me withdraw, resolve shutDown, finish",
         ],
         .enteringAfterExpiry: [
             .lead0: "poll L",
@@ -220,9 +221,9 @@ struct FollowerTableTests {
             .late: "resolve unavailable timedOut, finish",
             .enterFailed: "wake 25",
             .enterRefused: "resolve unavailable refused, finish",
-            .outcomeOfLeader: "leave me, release me handOver, resolve followed L [3] 0, finish",
-            .leftTimer: "leave me, release me handOver, resolve unavailable timedOut, finish",
-            .shutDown: "leave me, release me handOver, resolve shutDown, finish",
+            .outcomeOfLeader: "release me withdraw, resolve followed L [3] 0, finish",
+            .leftTimer: "release me withdraw, resolve unavailable timedOut, finish",
+            .shutDown: "release me withdraw, resolve shutDown, finish",
         ],
         .waiting: [
             .outcomeOfLeader: "resolve followed L [3] 0, finish",
@@ -241,6 +242,7 @@ struct FollowerTableTests {
             .running: "wake 2021",
             .expired: "enter new",
             .superseded: "poll O",
+            .withdrawn: "enter new",
             .gone: "enter new",
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
@@ -253,6 +255,7 @@ struct FollowerTableTests {
             .running: "poll L",
             .expired: "enter new",
             .superseded: "poll O",
+            .withdrawn: "enter new",
             .gone: "enter new",
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
@@ -266,6 +269,7 @@ struct FollowerTableTests {
             .running: "wake 2021",
             .expired: "enter new",
             .superseded: "poll O",
+            .withdrawn: "poll O",
             .gone: "poll O",
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
@@ -290,6 +294,7 @@ struct FollowerTableTests {
             .running: "wake 2021",
             .expired: "wake 420",
             .superseded: "poll O",
+            .withdrawn: "resolve followed L leaderLeft 0, finish",
             .gone: "resolve gone L, finish",
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
@@ -314,6 +319,7 @@ struct FollowerTableTests {
             .running: "wake 2021",
             .expired: "wake 407",
             .superseded: "poll O",
+            .withdrawn: "resolve followed L leaderLeft 0, finish",
             .gone: "resolve gone L, finish",
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
@@ -322,29 +328,31 @@ struct FollowerTableTests {
             .shutDown: "leave L, resolve shutDown, finish",
         ],
         .confirming: [
-            .done: "release me handOver, resolve followed L [2] 0, finish",
+            .done: "release me withdraw, resolve followed L [2] 0, finish",
             .running: "lead me 0",
             .expired: "lead me 0",
             .superseded: "poll O",
+            .withdrawn: "lead me 0",
             .gone: "lead me 0",
             .pollFailed: "lead me 0",
             .pollShutDown: "lead me 0",
-            .shutDown: "release me handOver, resolve shutDown, finish",
+            .shutDown: "release me withdraw, resolve shutDown, finish",
         ],
         .confirmingAbandoned: [
-            .done: "release me handOver, finish",
+            .done: "release me withdraw, finish",
             .running: "lead me 0 abandoned",
             .expired: "lead me 0 abandoned",
             .superseded: "poll O",
+            .withdrawn: "lead me 0 abandoned",
             .gone: "lead me 0 abandoned",
             .pollFailed: "lead me 0 abandoned",
             .pollShutDown: "lead me 0 abandoned",
-            .shutDown: "release me handOver, finish",
+            .shutDown: "release me withdraw, finish",
         ],
         .granted: [:],
         .ended: [
-            .lead0: "release me handOver",
-            .lead1: "release me handOver",
+            .lead0: "release me withdraw",
+            .lead1: "release me withdraw",
             .follow: "leave O",
         ],
     ]
@@ -358,12 +366,13 @@ struct FollowerTableTests {
     }
 
     @Test(
-        "a group that does not take over ends the flight's waiters, and recovers no lost flight",
+        "a group that does not take over recovers no lost flight, and enters again where nothing ran",
         arguments: [
             (Situation.polling, Event.gone, "resolve gone L, finish"),
-            (.entering, .shutDown, "leave me, release me cancelWaiters, resolve shutDown, finish"),
-            (.enteringBackoff, .abandoned, "leave me, release me cancelWaiters, finish"),
-            (.ended, .lead0, "release me cancelWaiters"),
+            (.polling, .withdrawn, "enter new"),
+            (.entering, .shutDown, "release me withdraw, resolve shutDown, finish"),
+            (.enteringBackoff, .abandoned, "release me withdraw, finish"),
+            (.ended, .lead0, "release me withdraw"),
         ]
     )
     func cancelPolicy(_ situation: Situation, _ event: Event, _ expected: String) {

@@ -22,7 +22,6 @@ struct HandBackTableTests {
         let (me, leader) = (LeaseToken(using: &random), LeaseToken(using: &random))
         let debt = HandingBack.Debt(
             token: me,
-            mode: .handOver,
             validUntil: .at(situation == .releasingStillValid ? 500 : 100),
             endsAt: .at(3000),
             isRepeated: situation == .releasingRepeated
@@ -42,7 +41,7 @@ struct HandBackTableTests {
         let wasFinal = machine.isFinal
         func happens(_ event: FlightEvent) -> [FlightAction] { machine.handle(event, now: now, using: &random) }
         func reply(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
-            happens(.replied(reply.map { .release($0) }, to: .release(me, .handOver)))
+            happens(.replied(reply.map { .release($0) }, to: .release(me, .withdraw)))
         }
         func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
             happens(.replied(reply.map { .enter($0) }, to: request))
@@ -69,11 +68,11 @@ struct HandBackTableTests {
     /// What is not listed must do nothing.
     private static let table: [Situation: [Event: String]] = [
         .waiting: [
-            .timer: "leave me, release me handOver",
-            .lead: "leave me, release me handOver",
+            .timer: "release me withdraw",
+            .lead: "release me withdraw",
             .follow: "leave L",
             .resumed: "wake 120",
-            .shutDown: "leave me, release me handOver, finish",
+            .shutDown: "release me withdraw, finish",
         ],
         .releasing: [
             .released: "finish",
@@ -104,16 +103,16 @@ struct HandBackTableTests {
             .shutDown: "finish",
         ],
         .releasingAgain: [
-            .released: "leave me, release me handOver",
-            .awaited: "leave me, release me handOver",
-            .notHeld: "leave me, release me handOver",
-            .failed: "leave me, release me handOver",
-            .refused: "leave me, release me handOver",
+            .released: "release me withdraw",
+            .awaited: "release me withdraw",
+            .notHeld: "release me withdraw",
+            .failed: "release me withdraw",
+            .refused: "release me withdraw",
             .follow: "leave L",
             .shutDown: "finish",
         ],
         .ended: [
-            .lead: "release me handOver",
+            .lead: "release me withdraw",
             .follow: "leave L",
         ],
     ]
@@ -139,7 +138,6 @@ struct HandBackTableTests {
         var random = CountingGenerator()
         let debt = HandingBack.Debt(
             token: LeaseToken(using: &random),
-            mode: .cancelWaiters,
             validUntil: .at(100),
             endsAt: .at(3000),
             isRepeated: false
@@ -150,7 +148,7 @@ struct HandBackTableTests {
         while case .wake(let time) = actions.last {
             times.append(time)
             _ = machine.handle(.timer, now: time, using: &random)
-            let reply = FlightEvent.replied(.success(.release(.notHeld)), to: .release(debt.token, debt.mode))
+            let reply = FlightEvent.replied(.success(.release(.notHeld)), to: .release(debt.token, .withdraw))
             actions = machine.handle(reply, now: time, using: &random)
         }
         #expect(times == [100, 200, 400, 800, 1600, 3000].map { .at($0) })
@@ -163,7 +161,7 @@ struct HandBackTableTests {
     @Test("of an earlier request is handed back by a flight that led under a later one")
     func earlierRequest() throws {
         var random = CountingGenerator()
-        var machine = FlightMachine(terms: .table(), tooLong: .failure([]))
+        var machine = FlightMachine(terms: .table(), outcomes: .init(tooLong: .failure([]), storeFull: .failure([])))
         let leader = LeaseToken(using: &random)
         var now = LeaseInstant.at(0)
         var actions = machine.handle(.start, now: now, using: &random)

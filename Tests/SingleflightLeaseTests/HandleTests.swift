@@ -308,8 +308,7 @@ struct HandleTests {
                 key: self.cluster.key,
                 token: leader.token,
                 by: "ops",
-                reason: "stuck",
-                retention: .seconds(1)
+                reason: "stuck"
             )
             b.store.send(revoke) { _ in }
         } else {

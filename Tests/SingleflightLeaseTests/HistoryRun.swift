@@ -93,7 +93,13 @@ struct HistoryRun {
             )
         case 4:
             store.send(
-                RenewRequest(key: self.key, token: self.token(), terms: terms, attempt: 0, note: note),
+                RenewRequest(
+                    key: self.key,
+                    token: self.token(),
+                    terms: terms,
+                    note: note,
+                    isAbandoned: self.pick(2) == 0
+                ),
                 reply: { _ in }
             )
         case 5, 6:
@@ -104,19 +110,17 @@ struct HistoryRun {
                     key: self.key,
                     token: self.token(),
                     outcome: outcome,
-                    retention: .milliseconds(300),
                     reuse: self.pick(2) == 0 ? .milliseconds(400) : .zero
                 ),
                 reply: { _ in }
             )
         case 7:
-            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .giveUp, .handOver]
+            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .shutDown, .giveUp, .handOver, .withdraw]
             store.send(
                 ReleaseRequest(
                     key: self.key,
                     token: self.token(),
-                    mode: modes[self.pick(3)],
-                    retention: .milliseconds(300)
+                    mode: modes[self.pick(modes.count)]
                 ),
                 reply: { _ in }
             )
@@ -124,9 +128,7 @@ struct HistoryRun {
             store.send(
                 PollRequest(
                     key: self.key,
-                    token: self.token(),
-                    leaderLoss: policy,
-                    retention: .milliseconds(300)
+                    token: self.token()
                 ),
                 reply: { _ in }
             )
@@ -143,8 +145,7 @@ struct HistoryRun {
                     key: self.key,
                     token: token,
                     by: "test",
-                    reason: "so\nthere",
-                    retention: .milliseconds(300)
+                    reason: "so\nthere"
                 ),
                 reply: { _ in }
             )

@@ -309,24 +309,23 @@ struct Story {
     }
 
     func renew(_ token: String) -> HistoryRequest {
-        .renew(token: Self.name(token), terms: Self.terms, attempt: 0)
+        .renew(token: Self.name(token), terms: Self.terms, isAbandoned: false)
     }
 
     func complete(_ token: String, _ value: String) -> HistoryRequest {
         .complete(
             token: Self.name(token),
             outcome: Self.value(value),
-            retention: Self.terms.retention,
             reuse: 0
         )
     }
 
     func poll(_ token: String) -> HistoryRequest {
-        .poll(token: Self.name(token), takeovers: nil, retention: Self.terms.retention)
+        .poll(token: Self.name(token), mayEnd: false)
     }
 
     func revoke(_ token: String) -> HistoryRequest {
-        .revoke(token: Self.name(token), by: "ops", reason: "", retention: Self.terms.retention)
+        .revoke(token: Self.name(token), by: "ops", reason: "")
     }
 }
 

@@ -70,7 +70,7 @@ struct LateCallerTests {
             label: "test"
         ).encode(.success(ErasedValue("value")))
         leader.send(
-            CompleteRequest(key: cluster.key, token: token, outcome: encoded.outcome, retention: .seconds(1))
+            CompleteRequest(key: cluster.key, token: token, outcome: encoded.outcome)
         ) { #expect((try? $0.get()) == .accepted(waiters: 1)) }
         let awakenings = Mutex<[Awakening]>([])
         wait.driver.park(

@@ -13,7 +13,7 @@ struct LateRequestTests {
         self.cluster = try Cluster()
     }
 
-    private static let takeOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 2) }
+    static let takeOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 2) }
 
     private func inspect(_ process: Process) async throws -> LeaseInspection {
         let key = self.cluster.key
@@ -48,6 +48,28 @@ struct LateRequestTests {
         #expect(completion.attempts == 2)
         #expect(self.work.starts == 0)
         await self.cluster.expectNothingLeft(b, c)
+    }
+
+    @Test(
+        "a lease that led nobody cancels nobody when it is given back: what joined it begins anew",
+        arguments: [DistributedGroupConfiguration.test, Self.takeOver]
+    )
+    func joinedUnusedLease(_ configuration: DistributedGroupConfiguration) async throws {
+        let (a, b) = (try self.cluster.process("a", configuration), try self.cluster.process("b", configuration))
+        let answer = RequestGate()
+        a.store.onRequest { $0 == .enter ? .replyHeld(answer) : .none }
+        let first = a.call(self.work)
+        await self.cluster.server.untilLease(of: self.cluster.key, isHeld: true)
+        let second = b.call(self.other)
+        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        a.store.shutDown()
+        #expect(await first.value.cancellation == .leaderShutDown)
+        await self.other.untilStarted()
+        self.other.finish(.success("anew"))
+        #expect(try await second.value.completion().result.get() == "anew")
+        answer.open()
+        #expect(self.work.starts == 0)
+        await self.cluster.expectNothingLeft(a, b)
     }
 
     /// It took over from the other latecomer, which handed its lease back, and ran once more: of two hundred processes

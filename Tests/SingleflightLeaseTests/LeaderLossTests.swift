@@ -159,7 +159,7 @@ struct LeaderLossTests {
         await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
         let third = InMemoryLeaseStore(server: self.cluster.server)
         third.send(
-            RevokeRequest(key: self.cluster.key, token: nil, by: "ops", reason: "stuck", retention: .seconds(1))
+            RevokeRequest(key: self.cluster.key, token: nil, by: "ops", reason: "stuck")
         ) { _ in }
         await self.work.untilCanceled()
         for call in calls + [follower] {
@@ -213,5 +213,32 @@ struct LeaderLossTests {
             #expect(#expect(throws: DistributedGroupError.self) { try result.get() }?.code == .flightTooLong)
         }
         await self.cluster.expectNothingLeft(a, b)
+    }
+
+    @Test("a flight is taken over as its first leader asked, by a process that would have canceled it, and only then")
+    func mixedPolicies() async throws {
+        let takeOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 1) }
+        for (leads, waits, isTakenOver) in [(takeOver, .test, true), (.test, takeOver, false)]
+            as [(DistributedGroupConfiguration, DistributedGroupConfiguration, Bool)]
+        {
+            let cluster = try Cluster()
+            let (a, b) = (try cluster.process("a", leads), try cluster.process("b", waits))
+            let (work, other) = (Work(), Work())
+            let lost = a.call(work)
+            await work.untilStarted()
+            let follower = b.call(other)
+            await cluster.server.untilWaiters(of: cluster.key, 1)
+            a.cutOff()
+            cluster.clock.advance(by: .milliseconds(3400))
+            _ = await lost.value
+            if isTakenOver {
+                await other.untilStarted()
+                other.finish(.success("second"))
+                #expect(try await follower.value.completion().result.get() == "second")
+            } else {
+                #expect(await follower.value.cancellation == .leaseExpired)
+                #expect(other.starts == 0)
+            }
+        }
     }
 }

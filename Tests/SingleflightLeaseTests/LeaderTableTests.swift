@@ -19,7 +19,8 @@ struct LeaderTableTests {
 
     enum Event: String, CaseIterable {
         case renewed, renewedUnawaited, renewalLost, renewalRevoked, renewalCanceled, renewalExpired, renewalFailed
-        case accepted, duplicate, stale, staleRevoked, staleCanceled, unknown, completionFailed, completionRefused
+        case accepted, duplicate, stale, staleRevoked, staleCanceled, unknown
+        case completionFailed, completionRefused, completionFull
         case released, awaited, notHeld, releaseFailed
         case canceled, value, hint, unawaited, progressNews, newsOfOther, interrupted, resumed
         case timer, renewalTimer, tooLongTimer, deadlineTimer
@@ -41,7 +42,12 @@ struct LeaderTableTests {
             attempt: 1,
             isAbandoned: situation == .confirming
         )
-        var machine = Leading(grant: grant, terms: .table(), tooLong: .failure([0]), now: .at(5))
+        var machine = Leading(
+            grant: grant,
+            terms: .table(),
+            outcomes: .init(tooLong: .failure([0]), storeFull: .failure([1])),
+            now: .at(5)
+        )
         _ = machine.start()
         func handle(_ event: FlightEvent, at milliseconds: Int = 10) {
             _ = machine.handle(event, now: .at(milliseconds), using: &random)
@@ -92,7 +98,7 @@ struct LeaderTableTests {
             machine.handle(event, now: .at(milliseconds), using: &random)
         }
         func renewal(_ reply: Result<RenewReply, LeaseStoreError>) -> [FlightAction] {
-            happens(.replied(reply.map { .renew($0) }, to: .renew(me, attempt: 1, renewals: 1)))
+            happens(.replied(reply.map { .renew($0) }, to: .renew(me, renewals: 1, isAbandoned: false)))
         }
         func completion(_ reply: Result<CompleteReply, LeaseStoreError>) -> [FlightAction] {
             happens(.replied(reply.map { .complete($0) }, to: .complete(me, .value([7]))))
@@ -120,6 +126,7 @@ struct LeaderTableTests {
             case .unknown: completion(.success(.unknown(current: nil)))
             case .completionFailed: completion(.failure(Self.unreachable))
             case .completionRefused: completion(.failure(Self.refused))
+            case .completionFull: completion(.failure(LeaseStoreError(.full, "no room")))
             case .released: release(.success(.released(waiters: 0)))
             case .awaited: release(.success(.awaited(waiters: 1)))
             case .notHeld: release(.success(.notHeld))
@@ -157,22 +164,22 @@ struct LeaderTableTests {
             .renewalTimer: "wake 2850",
             .tooLongTimer: "wake 2850",
             .deadlineTimer: "stop leaseLost, finish",
-            .shutDown: "release me handOver, finish",
+            .shutDown: "release me withdraw, finish",
         ],
         .leading: [
             .canceled: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
-            .value: "renew me 1 1, wake 2005",
-            .hint: "renew me 1 1, wake 2005",
+            .value: "renew me 1, wake 2005",
+            .hint: "renew me 1, wake 2005",
             .resumed: "wake 20",
             .timer: "wake 1000",
-            .renewalTimer: "renew me 1 1, wake 2005",
+            .renewalTimer: "renew me 1, wake 2005",
             .tooLongTimer: "stop tooLong, complete me failure [0]",
             .deadlineTimer: "stop leaseLost, resolve lost leaseExpired, finish",
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 1000",
-            .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
+            .shutDown: "stop shutDown, release me shutDown, resolve shutDown, finish",
             .progress: "wake 400",
-            .left: "release me handOver, resolve left, finish",
+            .left: "release me giveUp, resolve left, finish",
             .leftForReason: "revoke me why, resolve canceled why, finish",
         ],
         .renewing: [
@@ -191,24 +198,24 @@ struct LeaderTableTests {
             .deadlineTimer: "stop leaseLost, resolve lost leaseExpired, finish",
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 2005",
-            .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
+            .shutDown: "stop shutDown, release me shutDown, resolve shutDown, finish",
             .progress: "wake 2005",
-            .left: "release me handOver, resolve left, finish",
+            .left: "release me giveUp, resolve left, finish",
             .leftForReason: "revoke me why, resolve canceled why, finish",
         ],
         .progressed: [
             .canceled: #"stop leaseLost, resolve lost revoked(by: "ops", reason: "stuck"), finish"#,
-            .value: "renew me 1 1, wake 2005",
-            .hint: "renew me 1 1, wake 2005",
+            .value: "renew me 1, wake 2005",
+            .hint: "renew me 1, wake 2005",
             .resumed: "wake 20",
             .timer: "wake 400",
-            .renewalTimer: "renew me 1 1, wake 2005",
+            .renewalTimer: "renew me 1, wake 2005",
             .tooLongTimer: "stop tooLong, complete me failure [0]",
             .deadlineTimer: "stop leaseLost, resolve lost leaseExpired, finish",
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 400",
-            .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
-            .left: "release me handOver, resolve left, finish",
+            .shutDown: "stop shutDown, release me shutDown, resolve shutDown, finish",
+            .left: "release me giveUp, resolve left, finish",
             .leftForReason: "revoke me why, resolve canceled why, finish",
         ],
         .progressedRenewing: [
@@ -227,42 +234,42 @@ struct LeaderTableTests {
             .deadlineTimer: "stop leaseLost, resolve lost leaseExpired, finish",
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 2005",
-            .shutDown: "stop shutDown, release me handOver, resolve shutDown, finish",
-            .left: "release me handOver, resolve left, finish",
+            .shutDown: "stop shutDown, release me shutDown, resolve shutDown, finish",
+            .left: "release me giveUp, resolve left, finish",
             .leftForReason: "revoke me why, resolve canceled why, finish",
         ],
         .abandonedAsking: [
             .released: "stop abandoned, finish",
             .notHeld: "stop leaseLost, finish",
             .canceled: "stop leaseLost, finish",
-            .value: "renew me 1 1, wake 2005",
-            .hint: "renew me 1 1, wake 2005",
+            .value: "renew me 1 abandoned, wake 2005",
+            .hint: "renew me 1 abandoned, wake 2005",
             .resumed: "wake 20",
             .timer: "wake 1000",
-            .renewalTimer: "renew me 1 1, wake 2005",
+            .renewalTimer: "renew me 1 abandoned, wake 2005",
             .tooLongTimer: "stop tooLong, complete me failure [0]",
             .deadlineTimer: "stop leaseLost, finish",
             .finished: "complete me [8]",
-            .shutDown: "stop shutDown, release me handOver, finish",
+            .shutDown: "stop shutDown, release me shutDown, finish",
             .progress: "wake 400",
-            .left: "release me handOver, finish",
+            .left: "release me giveUp, finish",
             .leftForReason: "revoke me why, finish",
         ],
         .abandonedAwaited: [
             .canceled: "stop leaseLost, finish",
-            .value: "renew me 1 1, wake 2005",
-            .hint: "renew me 1 1, wake 2005",
+            .value: "renew me 1 abandoned, wake 2005",
+            .hint: "renew me 1 abandoned, wake 2005",
             .unawaited: "release me unlessAwaited, wake 1000",
             .resumed: "wake 20",
             .timer: "wake 1000",
-            .renewalTimer: "renew me 1 1, wake 2005",
+            .renewalTimer: "renew me 1 abandoned, wake 2005",
             .tooLongTimer: "stop tooLong, complete me failure [0]",
             .deadlineTimer: "stop leaseLost, finish",
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 1000",
-            .shutDown: "stop shutDown, release me handOver, finish",
+            .shutDown: "stop shutDown, release me shutDown, finish",
             .progress: "wake 400",
-            .left: "release me handOver, finish",
+            .left: "release me giveUp, finish",
             .leftForReason: "revoke me why, finish",
         ],
         .abandonedRenewing: [
@@ -282,9 +289,9 @@ struct LeaderTableTests {
             .deadlineTimer: "stop leaseLost, finish",
             .finished: "complete me [8]",
             .abandoned: "release me unlessAwaited, wake 2005",
-            .shutDown: "stop shutDown, release me handOver, finish",
+            .shutDown: "stop shutDown, release me shutDown, finish",
             .progress: "wake 2005",
-            .left: "release me handOver, finish",
+            .left: "release me giveUp, finish",
             .leftForReason: "revoke me why, finish",
         ],
         .completing: [
@@ -295,7 +302,8 @@ struct LeaderTableTests {
             .staleCanceled: "resolve lost -, finish",
             .unknown: "resolve lost -, finish",
             .completionFailed: "wake 30",
-            .completionRefused: "release me handOver, resolve unverified refused, finish",
+            .completionRefused: "release me giveUp, resolve unverified refused, finish",
+            .completionFull: "resolve unverified full, complete me failure [1]",
             .shutDown: "resolve shutDown, finish",
         ],
         .completingAbandoned: [
@@ -306,7 +314,8 @@ struct LeaderTableTests {
             .staleCanceled: "finish",
             .unknown: "finish",
             .completionFailed: "wake 30",
-            .completionRefused: "release me handOver, finish",
+            .completionRefused: "release me giveUp, finish",
+            .completionFull: "complete me failure [1]",
             .shutDown: "finish",
         ],
         .completingBackoff: [
@@ -324,7 +333,8 @@ struct LeaderTableTests {
             .staleCanceled: "resolve lost -, finish",
             .unknown: "resolve unverified unavailable, finish",
             .completionFailed: "wake 40",
-            .completionRefused: "release me handOver, resolve unverified refused, finish",
+            .completionRefused: "release me giveUp, resolve unverified refused, finish",
+            .completionFull: "resolve unverified full, complete me failure [1]",
             .shutDown: "resolve shutDown, finish",
         ],
         .completingTold: [
@@ -335,7 +345,8 @@ struct LeaderTableTests {
             .staleCanceled: "finish",
             .unknown: "finish",
             .completionFailed: "wake 40",
-            .completionRefused: "release me handOver, finish",
+            .completionRefused: "release me giveUp, finish",
+            .completionFull: "complete me failure [1]",
             .shutDown: "finish",
         ],
         .completingTooLong: [
@@ -346,7 +357,8 @@ struct LeaderTableTests {
             .staleCanceled: "resolve tooLong, finish",
             .unknown: "resolve tooLong, finish",
             .completionFailed: "wake 30",
-            .completionRefused: "release me handOver, resolve tooLong, finish",
+            .completionRefused: "release me giveUp, resolve tooLong, finish",
+            .completionFull: "resolve tooLong, complete me failure [1]",
             .shutDown: "resolve tooLong, finish",
         ],
         .ended: [:],

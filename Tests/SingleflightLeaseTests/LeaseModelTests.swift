@@ -23,10 +23,10 @@ struct LeaseModelTests {
         }
         let waiters = model.inspect(key, now: now).waiters.count
         #expect(waiters == LeaseModel.maximumWaiters)
-        let complete = CompleteRequest(key: key, token: token, outcome: .value([1]), retention: .seconds(4))
+        let complete = CompleteRequest(key: key, token: token, outcome: .value([1]))
         #expect(model.complete(complete, now: now) == .accepted(waiters: waiters))
         #expect(model.takeDeliveries().count == waiters)
-        let poll = PollRequest(key: key, token: token, leaderLoss: .cancel, retention: .seconds(4))
+        let poll = PollRequest(key: key, token: token)
         #expect(model.poll(poll, inbox: InboxID(using: &random), now: now) == .done(.value([1])))
     }
 }

@@ -197,8 +197,7 @@ struct LostLeaseTests {
             key: self.cluster.key,
             token: nil,
             by: "ops",
-            reason: "stuck",
-            retention: .seconds(4)
+            reason: "stuck"
         )
         InMemoryLeaseStore(server: self.cluster.server).send(revoke) { _ in }
         self.cluster.clock.advance(by: .seconds(1))

@@ -94,7 +94,7 @@ struct StateMachineModelTests {
                 case .poll:
                     [
                         .poll(.running(remaining: .seconds(3))), .poll(.running(remaining: .zero)), .poll(.expired),
-                        .poll(.superseded(by: other)), .poll(.gone), .poll(.done(outcome)),
+                        .poll(.superseded(by: other)), .poll(.withdrawn), .poll(.gone), .poll(.done(outcome)),
                     ]
                 case .renew:
                     [
@@ -181,10 +181,11 @@ struct StateMachineModelTests {
         let first = UInt64.random(in: 0..<1 << 32)
         var finished = 0
         for seed in first..<first + 2000 {
+            let outcomes = FlightMachine.Outcomes(tooLong: .failure([0]), storeFull: .failure([1]))
             let machine =
                 seed % 4 == 0
                 ? FlightMachine(following: terms)
-                : FlightMachine(terms: terms, tooLong: .failure([0]), canTakeOver: seed % 3 > 0)
+                : FlightMachine(terms: terms, outcomes: outcomes, canTakeOver: seed % 3 > 0)
             var run = Run(machine: machine, random: .seeded(seed))
             run.take(run.handle(.start), "start", seed: seed)
             for _ in 0..<120 {

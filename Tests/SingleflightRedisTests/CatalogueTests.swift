@@ -14,12 +14,12 @@ struct CatalogueTests {
     }
 
     private static func poll(_ store: RedisLeaseStore, _ token: LeaseToken) async throws -> PollReply {
-        let request = PollRequest(key: try key(), token: token, leaderLoss: .cancel, retention: .seconds(30))
+        let request = PollRequest(key: try key(), token: token)
         return try await store.answer(to: request).get()
     }
 
     private static func complete(_ token: LeaseToken, _ payload: [UInt8]) throws -> CompleteRequest {
-        CompleteRequest(key: try key(), token: token, outcome: .value(payload), retention: .seconds(30))
+        CompleteRequest(key: try key(), token: token, outcome: .value(payload))
     }
 
     @Test("A7: a new flight leaves the outcome of the one before to followers that come late for it")
@@ -179,8 +179,10 @@ struct CatalogueTests {
                 _ = try await one.entered(enter)
                 let wait = one.keyspace.names(of: try Self.key()).wait
                 for hundred in 0..<100 {
-                    let members = (0..<100).map { RedisArgument.string("waiter \(hundred) \($0)") }
-                    _ = try await one.client.send(RedisCommand("SADD", arguments: [wait] + members))
+                    let members: [RedisArgument] = (0..<100).flatMap { index -> [RedisArgument] in
+                        [.string("waiter \(hundred) \(index)"), ""]
+                    }
+                    _ = try await one.client.send(RedisCommand("HSET", arguments: [wait] + members))
                 }
                 #expect(try await one.completed(try Self.complete(enter.token, [1])) == .accepted(waiters: 10_000))
                 #expect(try await redis.command("EXISTS", wait.description) == ":0\r\n")
@@ -236,7 +238,7 @@ struct CatalogueTests {
                 let token = try #require(try await one.inspected(try Self.key()).lease?.token)
                 let channel = two.keyspace.inboxPrefix + two.inbox.description
                 for message in [
-                    "2vi\(token)pages:front\nnot for us", "1", "", "1zz\(token)pages:front\n", "1vi\(token)",
+                    "3vi\(token)pages:front\nnot for us", "2", "", "2zz\(token)pages:front\n", "2vi\(token)",
                 ] {
                     #expect(try await redis.command("PUBLISH", channel, message) == ":1\r\n")
                 }

@@ -1,3 +1,4 @@
+import HiredisClient
 import PrivateRedis
 import SingleflightLease
 import SingleflightTestKit
@@ -27,6 +28,21 @@ struct RedisConformanceTests {
             self.stores.withLock { $0.append(store) }
             try await store.connectWithInbox()
             return store
+        }
+
+        func kill(_ store: any LeaseStore) async {
+            guard let store = store as? RedisLeaseStore else { return }
+            await store.shutDown()
+            // The server notices in its own time.
+            let channel = RedisArgument.string(store.keyspace.inboxPrefix + store.inbox.description)
+            let others = self.stores.withLock { stores in stores.filter { $0 !== store } }
+            for other in others {
+                while let reply = try? await other.client.send(RedisCommand("PUBSUB", "NUMSUB", channel)),
+                    reply.array?.last?.integer != 0
+                {
+                    await Task.yield()
+                }
+            }
         }
 
         /// A lease on a real server ends by the server's clock, and no event tells of it.

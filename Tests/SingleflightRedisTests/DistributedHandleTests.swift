@@ -85,8 +85,7 @@ struct DistributedHandleTests {
                 key: key,
                 token: leader.token,
                 by: "ops",
-                reason: "stuck",
-                retention: .seconds(5)
+                reason: "stuck"
             )
             #expect(try await two.revoked(revoke) != .nothing)
             await lost.wait()

@@ -30,7 +30,6 @@ struct EventTests {
                         key: lead.key,
                         token: lead.token,
                         outcome: outcome,
-                        retention: .seconds(1),
                         reuse: .zero
                     )
                     _ = try await one.completed(complete)
@@ -141,8 +140,7 @@ struct EventTests {
                     key: try key(),
                     token: nil,
                     by: "ada",
-                    reason: "stuck",
-                    retention: .seconds(1)
+                    reason: "stuck"
                 )
                 _ = try await store.revoked(request)
                 _ = await events.next()

@@ -114,7 +114,7 @@ struct ForeignCodeTests {
                     release.wait()
                 }
                 let key = try FlightKey(group: "texts", bytes: Array("key".utf8))
-                let revocation = RevokeRequest(key: key, token: nil, by: "two", reason: "why", retention: .seconds(5))
+                let revocation = RevokeRequest(key: key, token: nil, by: "two", reason: "why")
                 _ = try await two.answer(to: revocation).get()
                 #expect(await leader.outcome().cancellation == .revoked(by: "two", reason: "why"))
                 try await until("the handler is called") { calls.value == 1 }

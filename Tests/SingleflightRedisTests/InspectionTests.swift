@@ -146,7 +146,6 @@ struct InspectionTests {
                         key: first.key,
                         token: first.token,
                         outcome: .value(Array("value".utf8)),
-                        retention: .seconds(60),
                         reuse: .zero
                     )
                 )

@@ -18,11 +18,12 @@ struct KeyspaceTests {
     @Test("the keys of a flight are named as the protocol says")
     func names() throws {
         let names = Keyspace(namespace: "n").names(of: try FlightKey(group: "pages", bytes: Array("front-page".utf8)))
-        #expect(names.lease.description == "sf1:{n:29}:lease:pages:front-page")
-        #expect(names.wait.description == "sf1:{n:29}:wait:pages:front-page")
-        #expect(names.done.description == "sf1:{n:29}:done:pages:front-page:")
-        #expect(names.last.description == "sf1:{n:29}:last:pages:front-page")
-        #expect(names.fence.description == "sf1:{n:29}:fence")
+        #expect(names.lease.description == "sf2:{n:29}:lease:pages:front-page")
+        #expect(names.wait.description == "sf2:{n:29}:wait:pages:front-page")
+        let token = try #require(LeaseToken(String(repeating: "5", count: 32)))
+        #expect(names.done(token).description == "sf2:{n:29}:done:pages:front-page:\(token)")
+        #expect(names.last.description == "sf2:{n:29}:last:pages:front-page")
+        #expect(names.fence.description == "sf2:{n:29}:fence")
         #expect(!names.isDigest)
     }
 
@@ -57,7 +58,7 @@ struct KeyspaceTests {
             #expect(!encoded.utf8.contains(UInt8(ascii: "}")))
             for (kind, argument) in [("lease", names.lease), ("wait", names.wait), ("last", names.last)] {
                 let name = argument.description
-                #expect(name == "sf1:{\(tag)}:\(kind):a.b-c_1:\(encoded)")
+                #expect(name == "sf2:{\(tag)}:\(kind):a.b-c_1:\(encoded)")
                 #expect(Self.hashTag(of: name) == tag[...])
             }
             #expect(Self.hashTag(of: names.fence.description) == tag[...])

@@ -1,8 +1,10 @@
 import Foundation
+import HiredisClient
 import PrivateRedis
-import SingleflightRedis
 import TestSupport
 import Testing
+
+@testable import SingleflightRedis
 
 /// What docs/protocol.md says a user must be allowed to do, tried on a server that knows just that user.
 @Suite("The documented user with the least privilege", .usesServer, .timeLimit(.minutes(1)))
@@ -10,14 +12,14 @@ struct LeastPrivilegeTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    /// The rules behind `user singleflight on >password`.
-    private static func documentedRules() throws -> [String] {
+    /// The rules behind `user singleflight on >password`, for the namespace of these tests or another.
+    private static func documentedRules(namespace: String = "test:") throws -> [String] {
         let page = try String(contentsOf: root.appending(path: "docs/protocol.md"), encoding: .utf8)
         let section = try #require(page.components(separatedBy: "## Least privilege").last)
         let block = try #require(section.components(separatedBy: "```").dropFirst().first)
         let words = block.split(whereSeparator: \.isWhitespace).map(String.init)
         try #require(words.prefix(4) == ["user", "singleflight", "on", ">…"])
-        return Array(words.dropFirst(4))
+        return words.dropFirst(4).map { $0.replacing("shop:", with: namespace) }
     }
 
     /// Two processes' stores that log in as the user, on database 1, so that SELECT is tried, too.
@@ -89,7 +91,7 @@ struct LeastPrivilegeTests {
                 return
             }
             let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
-            let revoke = RevokeRequest(key: key, token: nil, by: "test", reason: "why", retention: .seconds(5))
+            let revoke = RevokeRequest(key: key, token: nil, by: "test", reason: "why")
             let reply = await two.answer(to: revoke)
             guard case .revoked = try reply.get(), case .canceled(.revoked(by: "test", reason: "why")) = await led
             else {
@@ -108,7 +110,7 @@ struct LeastPrivilegeTests {
                 duration: .milliseconds(200),
                 grace: .seconds(5),
                 retention: .seconds(5),
-                leaderLoss: .cancel
+                leaderLoss: .takeOver(attempts: 1)
             )
             let enter = EnterRequest(
                 key: try FlightKey(group: "pages", bytes: Array("front".utf8)),
@@ -132,10 +134,10 @@ struct LeastPrivilegeTests {
 
     @Test(
         "is told that it was refused where a permission is missing, outside of a script and inside of one",
-        arguments: ["+set", "~sf1:*", "+sadd"]
+        arguments: ["+set", "~sf2:{default:*", "+hset"]
     )
     func isRefused(missing: String) async throws {
-        let rules = try Self.documentedRules().filter { $0 != missing }
+        let rules = try Self.documentedRules(namespace: "default:").filter { $0 != missing }
         try await PrivateRedis.with(.init(users: ["singleflight on >secret " + rules.joined(separator: " ")])) {
             redis in
             // The default user may do everything, and leads: so the other one comes to register, which a script does.
@@ -177,6 +179,59 @@ struct LeastPrivilegeTests {
         }
     }
 
+    @Test("can neither read, forge, revoke nor hear anything of another namespace")
+    func otherNamespace() async throws {
+        let users = ["singleflight on >secret " + (try Self.documentedRules()).joined(separator: " ")]
+        try await PrivateRedis.with(.init(users: users)) { redis in
+            // One whose name begins with that of the user's own.
+            let other = RedisLeaseStoreConfiguration(
+                namespace: "test2",
+                commandTimeout: .seconds(10),
+                publishesEvents: true
+            )
+            try await RedisLeaseStore.withConnection(to: redis.url, configuration: other) { owner in
+                let enter = EnterRequest.make(try FlightKey(group: "pages", bytes: Array("front".utf8)))
+                let (key, token) = (enter.key, enter.token)
+                _ = try await owner.entered(enter)
+                let before = try await redis.command("DUMP", owner.keyspace.names(of: key).lease.description)
+                let url = redis.url.replacing("redis+unix://", with: "redis+unix://singleflight:secret@")
+                try await RedisLeaseStore.withConnection(to: url, configuration: other) { intruder in
+                    func expectRefused(_ request: LeaseRequest) async {
+                        let result = await withCheckedContinuation { continuation in
+                            intruder.send(request) { continuation.resume(returning: $0) }
+                        }
+                        guard case .failure(let error) = result else {
+                            Issue.record("\(request.kind): \(result)")
+                            return
+                        }
+                        #expect(error.code == .refused, "\(request.kind): \(error)")
+                    }
+                    await expectRefused(.inspect(InspectRequest(key: key)))
+                    await expectRefused(.poll(PollRequest(key: key, token: token)))
+                    await expectRefused(.enter(EnterRequest.make(key)))
+                    let renew = RenewRequest(key: key, token: token, terms: enter.terms, note: enter.note)
+                    await expectRefused(.renew(renew))
+                    await expectRefused(.complete(CompleteRequest(key: key, token: token, outcome: .value([6]))))
+                    await expectRefused(.release(ReleaseRequest(key: key, token: token, mode: .giveUp)))
+                    await expectRefused(.revoke(RevokeRequest(key: key, token: token, by: "intruder", reason: "")))
+                    await expectRefused(.revoke(RevokeRequest(key: key, token: nil, by: "intruder", reason: "")))
+                    await expectRefused(.leave(LeaveRequest(key: key, token: token)))
+                    await expectRefused(.fence(FenceRequest(key: key, token: token)))
+                    for channel in [owner.keyspace.inboxPrefix + "\(owner.inbox)", owner.keyspace.eventChannel] {
+                        let news = "2hh\(token)pages:front\n"
+                        let forged = RedisCommand("PUBLISH", .string(channel), .string(news))
+                        await #expect(throws: RedisClientError.self) { try await intruder.client.send(forged) }
+                        await #expect(throws: RedisClientError.self) {
+                            try await intruder.client.send(RedisCommand("SUBSCRIBE", .string(channel)))
+                        }
+                    }
+                    await #expect(throws: LeaseStoreError.self) { try await intruder.events() }
+                }
+                #expect(try await redis.command("DUMP", owner.keyspace.names(of: key).lease.description) == before)
+            }
+        }
+    }
+
     @Test("is the one that docker/ sets up")
     func docker() throws {
         let file = try String(contentsOf: Self.root.appending(path: "docker/users.acl"), encoding: .utf8)
@@ -187,7 +242,7 @@ struct LeastPrivilegeTests {
             ]
         )
         let (worker, operators) = (users[1].dropFirst(4), users[2].dropFirst(4))
-        #expect(Array(worker) == (try Self.documentedRules()))
+        #expect(Array(worker) == (try Self.documentedRules(namespace: "")))
         #expect(operators.starts(with: worker) && operators.contains("+scan"))
     }
 

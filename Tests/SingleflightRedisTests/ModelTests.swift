@@ -47,7 +47,7 @@ struct ModelTests {
     /// One command instead of one for each of the many outcomes that are still stored.
     private static let namesWithoutTimeToLive = """
         local names = {}
-        for _, name in ipairs(redis.call('KEYS', 'sf1:*')) do
+        for _, name in ipairs(redis.call('KEYS', 'sf2:*')) do
             if redis.call('PTTL', name) == -1 then names[#names + 1] = name end
         end
         return names

@@ -127,7 +127,7 @@ struct PromiseTests {
                 of: { $0.isCurrent ? "current" : "lost" },
                 meanwhile: {
                     let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
-                    let revoke = RevokeRequest(key: key, token: nil, by: "ops", reason: "stuck", retention: .seconds(5))
+                    let revoke = RevokeRequest(key: key, token: nil, by: "ops", reason: "stuck")
                     #expect(try await store.revoked(revoke) != .nothing)
                     // Work that ends before the announcement comes is only told that its result was refused.
                     try await until("the end of the leader's flight") { pair.here.inFlight == 0 }

@@ -38,7 +38,7 @@ struct RevocationTests {
                 }
                 await gate.untilArrived()
                 let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
-                let revoke = RevokeRequest(key: key, token: nil, by: "ops", reason: "stuck", retention: .seconds(30))
+                let revoke = RevokeRequest(key: key, token: nil, by: "ops", reason: "stuck")
                 #expect(try await store.revoked(revoke) != .nothing)
                 if teller == .answerToTheResult { gate.open() }
                 let outcome = await leader.value

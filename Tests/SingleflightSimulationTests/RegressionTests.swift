@@ -35,7 +35,7 @@ struct RegressionTests {
             validity: .seconds(1)
         )
         #expect(model.enter(request, inbox: inbox, now: now) == .lead(attempt: 0))
-        let revocation = RevokeRequest(key: request.key, token: nil, by: "me", reason: "test", retention: .seconds(10))
+        let revocation = RevokeRequest(key: request.key, token: nil, by: "me", reason: "test")
         _ = model.revoke(revocation, now: now)
 
         request.isRepetition = true

@@ -148,7 +148,7 @@ struct HistoryOperation {
     init?(_ record: HistoryRecord, _ inboxes: inout HistoryInboxes) {
         let token = record.request.token.flatMap { LeaseToken($0) }
         if token == nil, record.request.token != nil { return nil }
-        if case .release(_, let mode, _) = record.request, ReleaseRequest.Mode(historyName: mode) == nil { return nil }
+        if case .release(_, let mode) = record.request, ReleaseRequest.Mode(historyName: mode) == nil { return nil }
         self.record = record
         self.token = token
         self.inbox = inboxes.inbox(of: record.process)

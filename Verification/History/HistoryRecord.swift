@@ -45,21 +45,21 @@ package struct HistoryRecord: Hashable {
 /// decided.
 package enum HistoryRequest: Hashable, Codable {
     case enter(token: String, terms: HistoryTerms, isRepetition: Bool)
-    case renew(token: String, terms: HistoryTerms, attempt: Int)
-    case complete(token: String, outcome: HistoryOutcome, retention: Int64, reuse: Int64)
-    case release(token: String, mode: String, retention: Int64)
-    case poll(token: String, takeovers: Int?, retention: Int64)
+    case renew(token: String, terms: HistoryTerms, isAbandoned: Bool)
+    case complete(token: String, outcome: HistoryOutcome, reuse: Int64)
+    case release(token: String, mode: String)
+    case poll(token: String, mayEnd: Bool)
     case leave(token: String)
     case fence(token: String)
-    case revoke(token: String?, by: String, reason: String, retention: Int64)
+    case revoke(token: String?, by: String, reason: String)
     case heard(token: String, outcome: HistoryOutcome)
 
     package var token: String? {
         switch self {
-        case .enter(let token, _, _), .renew(let token, _, _), .complete(let token, _, _, _), .release(let token, _, _),
-            .poll(let token, _, _), .leave(let token), .fence(let token), .heard(let token, _):
+        case .enter(let token, _, _), .renew(let token, _, _), .complete(let token, _, _), .release(let token, _),
+            .poll(let token, _), .leave(let token), .fence(let token), .heard(let token, _):
             token
-        case .revoke(let token, _, _, _): token
+        case .revoke(let token, _, _): token
         }
     }
 }
@@ -99,6 +99,7 @@ package enum HistoryReply: Hashable, Codable {
     case done(HistoryOutcome)
     case running(remaining: Int64)
     case superseded(by: String)
+    case withdrawn
     case gone
     case left(waiters: Int)
     case drawn(UInt64)
@@ -172,9 +173,10 @@ extension ReleaseRequest.Mode {
     init?(historyName: String) {
         switch historyName {
         case "unlessAwaited": self = .unlessAwaited
-        case "cancelWaiters": self = .cancelWaiters
+        case "shutDown": self = .shutDown
         case "giveUp": self = .giveUp
         case "handOver": self = .handOver
+        case "withdraw": self = .withdraw
         default: return nil
         }
     }
@@ -182,9 +184,10 @@ extension ReleaseRequest.Mode {
     var historyName: String {
         switch self {
         case .unlessAwaited: "unlessAwaited"
-        case .cancelWaiters: "cancelWaiters"
+        case .shutDown: "shutDown"
         case .giveUp: "giveUp"
         case .handOver: "handOver"
+        case .withdraw: "withdraw"
         }
     }
 }
@@ -203,39 +206,25 @@ extension HistoryRequest {
             self = .renew(
                 token: request.token.description,
                 terms: HistoryTerms(request.terms),
-                attempt: request.attempt
+                isAbandoned: request.isAbandoned
             )
         case .complete(let request):
             self = .complete(
                 token: request.token.description,
                 outcome: HistoryOutcome(request.outcome),
-                retention: request.retention.historyNanoseconds,
                 reuse: request.reuse.historyNanoseconds
             )
         case .release(let request):
-            self = .release(
-                token: request.token.description,
-                mode: request.mode.historyName,
-                retention: request.retention.historyNanoseconds
-            )
+            self = .release(token: request.token.description, mode: request.mode.historyName)
         case .poll(let request):
-            self = .poll(
-                token: request.token.description,
-                takeovers: request.leaderLoss.takeovers,
-                retention: request.retention.historyNanoseconds
-            )
+            self = .poll(token: request.token.description, mayEnd: request.mayEnd)
         case .leave(let request):
             self = .leave(token: request.token.description)
         case .fence(let request):
             self = .fence(token: request.token.description)
         case .revoke(let request):
-            self = .revoke(
-                token: request.token?.description,
-                by: request.by,
-                reason: request.reason,
-                retention: request.retention.historyNanoseconds
-            )
-        case .inspect:
+            self = .revoke(token: request.token?.description, by: request.by, reason: request.reason)
+        case .depend, .inspect:
             return nil
         }
     }
@@ -253,7 +242,7 @@ extension HistoryReply {
         case .leave(let reply): self.init(reply)
         case .fence(let reply): self.init(reply)
         case .revoke(let reply): self.init(reply)
-        case .inspect: return nil
+        case .depend, .inspect: return nil
         }
     }
 
@@ -303,6 +292,7 @@ extension HistoryReply {
             case .running(let remaining): .running(remaining: remaining.historyNanoseconds)
             case .expired: .expired
             case .superseded(let token): .superseded(by: token.description)
+            case .withdrawn: .withdrawn
             case .gone: .gone
             }
     }
@@ -323,7 +313,7 @@ extension HistoryReply {
         self =
             switch reply {
             case .revoked(let token, let waiters): .revoked(token: token.description, waiters: waiters)
-            case .nothing: .nothing
+            case .nothing, .removedForeign: .nothing
             }
     }
 }

@@ -20,6 +20,8 @@ struct HistoryState {
 
     /// Redis counts in milliseconds, and drops what has run out when it looks at it.
     private static let tolerance: Int64 = 5_000_000
+    /// With more processes that wait than this, none of them is thought dead.
+    private static let maximumDeaths = 6
     private static let key = FlightKey(checkedGroup: "history", bytes: [])
     private static let now = LeaseInstant(sinceOrigin: .zero)
 
@@ -32,6 +34,8 @@ struct HistoryState {
     private var keptUntil: [LeaseToken: HistoryWindow] = [:]
     private var reuseUntil: HistoryWindow?
     private var lastFence: UInt64 = 0
+    /// Whether another flight of the process that asks waits for the key.
+    private var isAwaited = false
 
     var identity: Identity {
         Identity(
@@ -49,6 +53,11 @@ struct HistoryState {
 
     /// The states in which `operation`, carried out within `window`, can leave this one, answered as it was.
     func successors(of operation: HistoryOperation, within window: HistoryWindow) -> [HistoryState] {
+        self.carryingOut(operation, within: window) + self.unsent(operation, within: window)
+            + self.unheard(by: operation).flatMap { $0.carryingOut(operation, within: window) }
+    }
+
+    private func carryingOut(_ operation: HistoryOperation, within window: HistoryWindow) -> [HistoryState] {
         let before = self.summary
         return self.aged(before, for: operation, within: window).compactMap { aged in
             var next = aged.state
@@ -56,8 +65,34 @@ struct HistoryState {
             // An open request that changes nothing is as good as one that was never carried out.
             if operation.record.isOpen, next.identity == aged.state.identity { return nil }
             next.clock = max(self.clock, aged.window.earliest)
+            next.isAwaited = false
+            for waiter in before.waiters { next.model.setHeard(waiter.inbox, true) }
             return next
-        } + self.unsent(operation, within: window)
+        }
+    }
+
+    /// What a store knows of the processes that wait is not recorded. Those that died, or are not connected, are
+    /// struck, up to the first that is. And a request that is taken back leaves its process registered while another of
+    /// its flights waits.
+    private func unheard(by operation: HistoryOperation) -> [HistoryState] {
+        switch operation.record.request {
+        case .release(_, "withdraw"):
+            var state = self
+            state.isAwaited = true
+            return [state]
+        case .renew(_, _, isAbandoned: true), .release(_, "unlessAwaited"):
+            let waiters = self.summary.waiters.map(\.inbox)
+            guard waiters.count <= Self.maximumDeaths else { return [] }
+            return (1..<1 << waiters.count).map { bits in
+                var state = self
+                for (index, waiter) in waiters.enumerated() where bits & 1 << index != 0 {
+                    state.model.setHeard(waiter, false)
+                }
+                return state
+            }
+        default:
+            return []
+        }
     }
 
     /// A store does not send `leave` while another flight of its process waits for the key.
@@ -181,8 +216,8 @@ struct HistoryState {
         let (key, now) = (Self.key, Self.now)
         defer { _ = self.model.takeDeliveries() }
         guard let token = operation.token else {
-            guard case .revoke(_, let by, let reason, let retention) = operation.record.request else { return nil }
-            return self.revoke(nil, by, reason, retention)
+            guard case .revoke(_, let by, let reason) = operation.record.request else { return nil }
+            return self.revoke(nil, by, reason)
         }
         switch operation.record.request {
         case .enter(_, let terms, let isRepetition):
@@ -196,37 +231,36 @@ struct HistoryState {
                 isRepetition: isRepetition
             )
             return HistoryReply(self.model.enter(request, inbox: operation.inbox, now: now))
-        case .renew(_, let terms, let attempt):
-            let note = LeaseNote(label: "")
-            let request = RenewRequest(key: key, token: token, terms: terms.leaseTerms, attempt: attempt, note: note)
+        case .renew(_, let terms, let isAbandoned):
+            let request = RenewRequest(
+                key: key,
+                token: token,
+                terms: terms.leaseTerms,
+                note: LeaseNote(label: ""),
+                isAbandoned: isAbandoned
+            )
             return HistoryReply(self.model.renew(request, now: now))
-        case .complete(_, let outcome, let retention, let reuse):
+        case .complete(_, let outcome, let reuse):
             let request = CompleteRequest(
                 key: key,
                 token: token,
                 outcome: outcome.storedOutcome,
-                retention: .nanoseconds(retention),
                 reuse: .nanoseconds(reuse)
             )
             return HistoryReply(self.model.complete(request, now: now))
-        case .release(_, let mode, let retention):
+        case .release(_, let mode):
             guard let mode = ReleaseRequest.Mode(historyName: mode) else { return nil }
-            let request = ReleaseRequest(key: key, token: token, mode: mode, retention: .nanoseconds(retention))
-            return HistoryReply(self.model.release(request, now: now))
-        case .poll(_, let takeovers, let retention):
-            let request = PollRequest(
-                key: key,
-                token: token,
-                leaderLoss: LeaderLossPolicy(takeovers: takeovers),
-                retention: .nanoseconds(retention)
-            )
+            let request = ReleaseRequest(key: key, token: token, mode: mode)
+            return HistoryReply(self.model.release(request, inbox: self.isAwaited ? nil : operation.inbox, now: now))
+        case .poll(_, let mayEnd):
+            let request = PollRequest(key: key, token: token, mayEnd: mayEnd)
             return HistoryReply(self.model.poll(request, inbox: operation.inbox, now: now))
         case .leave:
             return HistoryReply(self.model.leave(key, token: token, inbox: operation.inbox, now: now))
         case .fence:
             return HistoryReply(self.model.fence(key, token: token, now: now))
-        case .revoke(_, let by, let reason, let retention):
-            return self.revoke(token, by, reason, retention)
+        case .revoke(_, let by, let reason):
+            return self.revoke(token, by, reason)
         case .heard(_, let outcome):
             let isDecided = self.summary.kept[token] == .outcome(outcome.storedOutcome)
             return isDecided ? .heard : nil
@@ -236,16 +270,9 @@ struct HistoryState {
     private mutating func revoke(
         _ token: LeaseToken?,
         _ by: String,
-        _ reason: String,
-        _ retention: Int64
+        _ reason: String
     ) -> HistoryReply {
-        let request = RevokeRequest(
-            key: Self.key,
-            token: token,
-            by: by,
-            reason: reason,
-            retention: .nanoseconds(retention)
-        )
+        let request = RevokeRequest(key: Self.key, token: token, by: by, reason: reason)
         return HistoryReply(self.model.revoke(request, now: Self.now))
     }
 
@@ -285,15 +312,15 @@ struct HistoryState {
         _ answer: HistoryReply,
         _ window: HistoryWindow
     ) {
-        var retention: Int64 = 0
+        // What is kept is kept for the flight's retention.
+        var retention = Int64(before.retention / .nanoseconds(1))
         switch operation.record.request {
         case .enter(_, let terms, _):
-            retention = terms.retention
             if after.token == operation.token, before.token != operation.token {
                 self.expiry = window + terms.duration
                 self.grace = terms.grace
                 if let lost = before.token, case .superseded = after.kept[lost] {
-                    retention = terms.duration + terms.grace + terms.retention
+                    retention += terms.duration + terms.grace
                 }
             }
         case .renew(_, let terms, _):
@@ -301,19 +328,15 @@ struct HistoryState {
                 self.expiry = window + terms.duration
                 self.grace = terms.grace
             }
-        case .complete(_, _, let kept, let reuse):
-            retention = max(kept, reuse)
+        case .complete(_, _, let reuse):
             if case .accepted = answer, reuse > 0 {
                 self.reuseUntil = window + reuse
             }
-        case .release(_, _, let kept):
-            retention = kept
+        case .release:
             if after.isLapsed, !before.isLapsed {
                 self.expiry = window
             }
-        case .poll(_, _, let kept), .revoke(_, _, _, let kept):
-            retention = kept
-        case .leave, .fence, .heard:
+        case .poll, .revoke, .leave, .fence, .heard:
             break
         }
         for token in after.kept.keys where before.kept[token] == nil {

@@ -8,7 +8,8 @@
  * A token is the number of its lease: the request that is granted the lease draws it. What is checked:
  *   - a token has one outcome, for its leader and for whoever follows it (I3, I4, I5, I6);
  *   - the store accepts a result only from the token that leads (I9);
- *   - an outcome that somebody waits for is there when he asks, whatever he missed (I7).
+ *   - an outcome that somebody waits for is there when he asks, whatever he missed (I7);
+ *   - a lease that is taken back before anything ran ends no flight for those who wait: they enter again (I28).
  *
  * The variants must fail: -DLOCAL_CANCEL (followers cancel when their own timer says so), -DRENEW_EXPIRED (a lease that
  * ran out is prolonged, and followers cancel by a timer that is never early), -DANNOUNCE_ONLY, -DNO_TOKEN_CHECK.
@@ -35,6 +36,7 @@
 #define VALUE 1
 #define CANCELED 2
 #define SUPERSEDED 3
+#define WITHDRAWN 4
 
 /* The server. Tokens count from 1. */
 byte granted = 0;          /* leases granted so far */
@@ -43,6 +45,7 @@ bool expired = false;      /* whether that lease has run out */
 byte owner[LEASES + 1];    /* the process that a token was granted to, from 1 */
 byte stored[LEASES + 1];   /* the outcome that is kept under a token */
 byte next[LEASES + 1];     /* its successor, where it was superseded */
+bool took[LEASES + 1];     /* whether it took over */
 byte waiters = 0;          /* a bit for each process that is registered */
 
 /* What processes came to believe of a token: the outcome, whoever believed it. */
@@ -92,12 +95,13 @@ inline grant() {
 }
 
 /* The scripts. Each leaves its answer in `answer`. */
-mtype = { lead, follow, done, running, lapsed, gone, accepted, stale, unknown, renewed, lost, late };
+mtype = { lead, follow, done, running, lapsed, gone, again, accepted, stale, unknown, renewed, lost, late };
 
 inline enter() {
     if
     :: holder != NONE && owner[holder] == me + 1 && asked == holder -> answer = lead; token = holder
     :: asked != NONE && asked != holder && stored[asked] == CANCELED -> token = asked; answer = done
+    :: asked != NONE && asked != holder && stored[asked] == WITHDRAWN -> answer = late
     :: else ->
         if
         :: holder != NONE && !expired ->
@@ -112,7 +116,8 @@ inline enter() {
                 :: holder != NONE ->
 #ifdef TAKEOVER
                     stored[holder] = SUPERSEDED;
-                    next[holder] = granted + 1
+                    next[holder] = granted + 1;
+                    took[granted + 1] = true
 #else
                     decide(holder, CANCELED)
 #endif
@@ -155,7 +160,7 @@ inline complete() {
     :: else ->
         if
         :: stored[token] == VALUE -> answer = accepted
-        :: stored[token] == CANCELED || stored[token] == SUPERSEDED -> answer = stale
+        :: stored[token] == CANCELED || stored[token] == SUPERSEDED || stored[token] == WITHDRAWN -> answer = stale
         :: else -> answer = unknown
         fi
     fi
@@ -169,8 +174,23 @@ inline release() {
     fi
 }
 
+/* Nothing ran under the lease: its flight is as if it had never been granted. */
+inline withdraw() {
+    if
+    :: holder != token -> answer = lost
+    :: holder == token && waiters == 0 -> holder = NONE; expired = false; answer = done
+    :: holder == token && waiters != 0 && took[token] -> expired = true; answer = done
+    :: holder == token && waiters != 0 && !took[token] ->
+        decide(token, WITHDRAWN);
+        holder = NONE;
+        expired = false;
+        answer = done
+    fi
+}
+
 inline poll() {
     if
+    :: stored[token] == WITHDRAWN -> answer = again
     :: stored[token] == SUPERSEDED -> token = next[token]; answer = follow
     :: stored[token] == VALUE || stored[token] == CANCELED -> answer = done
     :: stored[token] == UNKNOWN && holder != token -> answer = gone
@@ -207,13 +227,19 @@ entering:
         enter();
         REPLY(entering);
         if
-        :: answer == lead -> goto leading
+        :: answer == lead -> goto unused
         :: answer == follow -> goto waiting
         :: answer == done -> believe(token, stored[token]); goto end
         :: answer == late -> goto end
         fi
     };
 
+unused:
+    /* The lease may be taken back before anything runs: everybody left, or the flight waited for before has ended after all. */
+    if
+    :: goto leading
+    :: atomic { withdraw(); REPLY(unused); goto end }
+    fi;
 leading:
     /* The operation ends at any time; a lease that is believed to be lost ends it, too. */
     if
@@ -244,7 +270,7 @@ waiting:
     if
     :: atomic { newsToken[me] != NONE -> seen = newsOutcome[me];
         if
-        :: newsToken[me] == token -> newsToken[me] = NONE; believe(token, seen); goto end
+        :: newsToken[me] == token && seen != WITHDRAWN -> newsToken[me] = NONE; believe(token, seen); goto end
         :: else -> newsToken[me] = NONE; goto polling
         fi }
     :: atomic { newsToken[me] != NONE -> newsToken[me] = NONE } goto waiting /* it was lost */
@@ -266,7 +292,7 @@ polling:
         :: answer == done -> believe(token, stored[token]); goto end
         :: answer == follow -> goto polling
         :: answer == running -> goto waiting
-        :: answer == lapsed -> goto start
+        :: answer == lapsed || answer == again -> goto start
         :: answer == gone ->
             /* A flight that somebody waits for does not vanish. */
             assert(false);

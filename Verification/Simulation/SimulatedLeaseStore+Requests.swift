@@ -10,7 +10,7 @@ extension SimulatedLeaseStore {
             self.enter(request) { reply($0.map { .enter($0) }) }
         case .leave where self.isAwaited(request.key):
             reply(.success(.leave(LeaveReply(waiters: 1))))
-        case .renew, .complete, .release, .poll, .leave, .fence, .revoke, .inspect:
+        case .renew, .complete, .release, .poll, .leave, .fence, .revoke, .depend, .inspect:
             self.perform(request, reply: reply)
         }
     }
@@ -70,10 +70,11 @@ extension SimulatedLeaseStore {
 
     /// Requests that need no more than one step of the server.
     private func perform(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        let isAwaited = self.isAwaited(request.key)
         self.perform(request.summary, request.key, reply) { model, now in
-            model.perform(request, inbox: self.inbox, now: now)
+            model.perform(request, inbox: self.inbox, now: now, isAwaited: isAwaited)
         } exchange: { answer in
-            SimulatedExchange.Kind(request, answer, inbox: self.inbox, dueBy: nil) ?? .inspect
+            SimulatedExchange.Kind(request, answer, inbox: self.inbox, isAwaited: isAwaited, dueBy: nil) ?? .inspect
         }
     }
 }
@@ -90,6 +91,7 @@ extension LeaseRequest {
         case .leave(let request): "leave \(request.token.short)"
         case .fence(let request): "fence \(request.token.short)"
         case .revoke(let request): "revoke \(request.token?.short ?? "any")"
+        case .depend(let request): "depend \(request.token.short)"
         case .inspect: "inspect"
         }
     }

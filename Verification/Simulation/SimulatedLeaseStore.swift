@@ -100,7 +100,11 @@ package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         self.network = network
         self.sabotage = sabotage
         self.inbox = InboxID(using: &server.scheduler.random)
-        server.connect(self.inbox) { [weak self] in self?.announce($0) }
+        server.connect(
+            self.inbox,
+            isHeard: { [weak self] in self.map { $0.inboxConnection.isUp && $0.machine.isAlive } ?? false },
+            { [weak self] in self?.announce($0) }
+        )
         self.subscribe(after: self.network.latency.upperBound * 2)
     }
 

@@ -14,7 +14,12 @@ package final class SimulatedServer {
     private var model = LeaseModel()
     private var replica = LeaseModel()
     private var clockOffset = Duration.zero
-    private var inboxes: [InboxID: (LeaseModel.Delivery) -> Void] = [:]
+    private struct Subscriber {
+        var isHeard: () -> Bool
+        var deliver: (LeaseModel.Delivery) -> Void
+    }
+
+    private var subscribers: [InboxID: Subscriber] = [:]
     private let sabotage: SimulatedSabotage
 
     /// Creates an empty server.
@@ -63,9 +68,21 @@ package final class SimulatedServer {
         self.model.inspect(key, now: self.now)
     }
 
-    func connect(_ inbox: InboxID, _ deliver: @escaping (LeaseModel.Delivery) -> Void) {
-        self.inboxes[inbox] = deliver
+    package func summary(of key: FlightKey) -> LeaseModel.Summary {
+        self.model.summary(of: key, now: self.now)
     }
+
+    /// - Parameter isHeard: whether the process is connected to its inbox.
+    func connect(
+        _ inbox: InboxID,
+        isHeard: @escaping () -> Bool,
+        _ deliver: @escaping (LeaseModel.Delivery) -> Void
+    ) {
+        self.subscribers[inbox] = Subscriber(isHeard: isHeard, deliver: deliver)
+    }
+
+    /// Whether a process is connected to its inbox.
+    package func isHeard(_ inbox: InboxID) -> Bool { self.subscribers[inbox]?.isHeard() ?? false }
 
     /// Tells its time.
     func tellTime() -> Result<LeaseInstant, LeaseStoreError> {
@@ -89,6 +106,7 @@ package final class SimulatedServer {
             return .failure(LeaseStoreError(.unavailable, "the server cannot serve writes just now"))
         }
         let before = self.inspect(key)
+        for inbox in before.waiters { self.model.setHeard(inbox, self.isHeard(inbox)) }
         let reply = request(&self.model, self.now)
         if self.sabotage == .forgetsOutcomes {
             self.model.forgetOutcomes(of: key)
@@ -107,7 +125,7 @@ package final class SimulatedServer {
             )
         )
         for delivery in deliveries {
-            self.inboxes[delivery.inbox]?(delivery)
+            self.subscribers[delivery.inbox]?.deliver(delivery)
         }
         return .success(reply)
     }
@@ -133,28 +151,39 @@ package struct SimulatedExchange {
         case enter(EnterRequest, InboxID, EnterReply, dueBy: LeaseInstant?)
         case renew(RenewRequest, RenewReply)
         case complete(CompleteRequest, CompleteReply)
-        case release(ReleaseRequest, ReleaseReply)
+        /// - Parameter inbox: of the process that asked; `nil` if another flight of it waits for the key.
+        case release(ReleaseRequest, inbox: InboxID?, ReleaseReply)
         case poll(PollRequest, InboxID, PollReply)
-        case leave(InboxID, LeaveReply)
+        case leave(LeaveRequest, InboxID, LeaveReply)
         case fence(LeaseToken, FenceReply)
         case revoke(RevokeRequest, RevokeReply)
+        case depend
         case inspect
 
         /// The exchange of a request and its answer; `nil` for an answer of another kind.
         ///
         /// - Parameters:
         ///   - inbox: of the process that asked.
+        ///   - isAwaited: whether another flight of that process waits for the key.
         ///   - dueBy: as of ``enter(_:_:_:dueBy:)``.
-        init?(_ request: LeaseRequest, _ reply: LeaseReply, inbox: InboxID, dueBy: LeaseInstant?) {
+        init?(
+            _ request: LeaseRequest,
+            _ reply: LeaseReply,
+            inbox: InboxID,
+            isAwaited: Bool,
+            dueBy: LeaseInstant?
+        ) {
             switch (request, reply) {
             case (.enter(let request), .enter(let reply)): self = .enter(request, inbox, reply, dueBy: dueBy)
             case (.renew(let request), .renew(let reply)): self = .renew(request, reply)
             case (.complete(let request), .complete(let reply)): self = .complete(request, reply)
-            case (.release(let request), .release(let reply)): self = .release(request, reply)
+            case (.release(let request), .release(let reply)):
+                self = .release(request, inbox: isAwaited ? nil : inbox, reply)
             case (.poll(let request), .poll(let reply)): self = .poll(request, inbox, reply)
-            case (.leave, .leave(let reply)): self = .leave(inbox, reply)
+            case (.leave(let request), .leave(let reply)): self = .leave(request, inbox, reply)
             case (.fence(let request), .fence(let reply)): self = .fence(request.token, reply)
             case (.revoke(let request), .revoke(let reply)): self = .revoke(request, reply)
+            case (.depend, .depend): self = .depend
             case (.inspect, .inspect): self = .inspect
             default: return nil
             }

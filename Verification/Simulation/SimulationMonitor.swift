@@ -38,6 +38,9 @@ final class SimulationMonitor {
         var expiry: LeaseInstant
         /// How long the server remembers it after that. Not told where data was lost: then it counts as zero.
         var grace: Duration
+        /// Those of the flight's first leader.
+        var retention: Duration
+        var leaderLoss: LeaderLossPolicy
         var attempt: Int
 
         var end: LeaseInstant { self.expiry.advanced(by: self.grace) }
@@ -45,7 +48,7 @@ final class SimulationMonitor {
 
     private struct KeyState {
         var holder: Holder?
-        var waiters: [InboxID] = []
+        var waiters: [LeaseModel.Registration] = []
         var greatestFence: Fence?
     }
 
@@ -53,6 +56,8 @@ final class SimulationMonitor {
     private(set) var violation: SimulationFailure?
     private(set) var leasesGranted = 0
     private(set) var isDataLost = false
+    /// Whether a process is connected to its inbox.
+    var isHeard: (InboxID) -> Bool = { _ in true }
     /// Called when a lease that ran out is taken from a leader: may it still believe in it? (I15)
     var onExpiredLeaseTaken: (LeaseToken) -> Void = { _ in }
     /// Hears of each lease that is granted or prolonged, and until when by the server's clock.
@@ -125,18 +130,26 @@ final class SimulationMonitor {
         self.kept = [:]
         for key in keys {
             let inspection = server.inspect(key)
+            let summary = server.summary(of: key)
             var state = self.keys[key] ?? KeyState()
             if let holder = state.holder, holder.token != inspection.lease?.token {
                 self.end(holder.token)
             }
             state.holder = inspection.lease.map { lease in
                 let expiry = server.now.advanced(by: lease.remaining)
-                return Holder(token: lease.token, expiry: expiry, grace: .zero, attempt: lease.attempt)
+                return Holder(
+                    token: lease.token,
+                    expiry: expiry,
+                    grace: .zero,
+                    retention: summary.retention,
+                    leaderLoss: summary.leaderLoss,
+                    attempt: lease.attempt
+                )
             }
             if let token = state.holder?.token {
                 self.led[token]?.endedAt = nil
             }
-            state.waiters = inspection.waiters
+            state.waiters = Array(summary.waiters)
             self.keys[key] = state
         }
     }
@@ -162,20 +175,13 @@ final class SimulationMonitor {
             self.renewed(request, reply, &state, exchange)
         case .complete(let request, let reply):
             self.completed(request, reply, &state, exchange)
-        case .release(let request, let reply):
-            self.released(request, reply, &state, exchange)
+        case .release(let request, let inbox, let reply):
+            self.released(request, inbox, reply, &state, exchange)
         case .poll(let request, let inbox, let reply):
             self.polled(request, inbox, reply, &state, exchange)
-        case .leave(let inbox, let reply):
-            let hadWaiters = !state.waiters.isEmpty
-            state.waiters.removeAll { $0 == inbox }
+        case .leave(let request, let inbox, let reply):
+            self.remove(&state, exchange) { $0.inbox == inbox && $0.flight == request.token }
             self.require(reply.waiters == state.waiters.count, "I9", "leave left \(reply.waiters) waiters")
-            if hadWaiters, state.waiters.isEmpty, let holder = state.holder {
-                let isTold = exchange.deliveries.contains {
-                    $0.announcement == .init(token: holder.token, news: .unawaited)
-                }
-                self.require(isTold, "I7", "the leader was not told that nobody waits any more")
-            }
         case .fence(let token, let reply):
             guard case .drawn(let fence) = reply else { break }
             self.require(
@@ -192,9 +198,9 @@ final class SimulationMonitor {
                 let isRight = state.holder?.token == token && (request.token == nil || request.token == token)
                 self.require(isRight, "I10", "revoking \(request.token?.short ?? "any") ended \(token.short)")
                 let reason = CanceledFlight.revoked(by: request.by, reason: request.reason)
-                self.decided(.canceled(reason), of: token, until: request.retention, &state, exchange)
+                self.decided(.canceled(reason), of: token, &state, exchange)
             }
-        case .inspect:
+        case .depend, .inspect:
             break
         }
         self.checkState(state, exchange)
@@ -214,7 +220,7 @@ final class SimulationMonitor {
             self.require(lease.remaining == remaining, "I9", "the lease lasts \(lease.remaining), not \(remaining)")
         }
         self.require(
-            Set(exchange.after.waiters) == Set(state.waiters),
+            Set(exchange.after.waiters) == Set(state.waiters.map(\.inbox)),
             "I7",
             "\(exchange.after.waiters.count) are registered, not \(state.waiters.count)"
         )
@@ -247,6 +253,7 @@ final class SimulationMonitor {
             self.leasesGranted += 1
             self.latestToken = request.token
             var expectedAttempt = 0
+            var lapsed: Holder?
             if let holder = state.holder {
                 self.require(
                     holder.expiry <= exchange.time,
@@ -254,22 +261,16 @@ final class SimulationMonitor {
                     "\(request.token.short) leads while \(holder.token.short) holds the lease"
                 )
                 self.onExpiredLeaseTaken(holder.token)
-                if case .takeOver(let attempts) = request.terms.leaderLoss, holder.attempt < attempts {
+                if case .takeOver(let attempts) = holder.leaderLoss, holder.attempt < attempts {
                     expectedAttempt = holder.attempt + 1
-                    let terms = request.terms
+                    lapsed = holder
                     self.kept[holder.token] = exchange.time.advanced(
-                        by: terms.duration + terms.grace + terms.retention
+                        by: request.terms.duration + request.terms.grace + holder.retention
                     )
                     self.end(holder.token)
                 } else {
                     let reason: CanceledFlight = holder.attempt > 0 ? .supersededTooOften : .leaseExpired
-                    self.decided(
-                        .canceled(reason),
-                        of: holder.token,
-                        until: request.terms.retention,
-                        &state,
-                        exchange
-                    )
+                    self.decided(.canceled(reason), of: holder.token, &state, exchange)
                 }
             }
             self.require(
@@ -295,12 +296,14 @@ final class SimulationMonitor {
                 )
             }
             self.led[request.token]?.endedAt = nil
-            state.waiters.removeAll { $0 == inbox }
+            state.waiters.removeAll { $0.inbox == inbox }
             let expiry = exchange.time.advanced(by: request.terms.duration)
             state.holder = Holder(
                 token: request.token,
                 expiry: expiry,
                 grace: request.terms.grace,
+                retention: lapsed?.retention ?? request.terms.retention,
+                leaderLoss: lapsed?.leaderLoss ?? request.terms.leaderLoss,
                 attempt: attempt
             )
             self.onLease(exchange.key, request.token, expiry)
@@ -308,7 +311,7 @@ final class SimulationMonitor {
             self.require(self.holds(token, state, exchange), "I1", "told to follow \(token.short), which does not lead")
             let isRight = state.holder.map { exchange.time.duration(to: $0.expiry) == remaining } ?? false
             self.require(isRight, "I7", "told a wrong end of the lease")
-            self.register(inbox, &state)
+            self.register(inbox, for: token, by: request.token, &state)
         case .reuse(let token, let outcome):
             self.gaveOut(outcome, of: token)
         case .late:
@@ -329,6 +332,7 @@ final class SimulationMonitor {
                 "I9",
                 "a lease that \(request.token.short) does not hold was renewed"
             )
+            if request.isAbandoned { self.strike(&state, exchange) }
             self.require(waiters == state.waiters.count, "I7", "renew counts \(waiters) waiters")
             let expiry = exchange.time.advanced(by: request.terms.duration)
             state.holder?.expiry = expiry
@@ -363,9 +367,8 @@ final class SimulationMonitor {
             )
             self.require(waiters == state.waiters.count, "I7", "complete counts \(waiters) waiters")
             self.led[token]?.isAccepted = true
-            if waiters > 0 || request.reuse > .zero {
-                let retention = max(request.retention, request.reuse)
-                self.decided(request.outcome, of: token, until: retention, &state, exchange)
+            if waiters > 0 {
+                self.decided(request.outcome, of: token, &state, exchange)
             } else {
                 self.gaveOut(request.outcome, of: token)
                 self.end(token)
@@ -401,6 +404,7 @@ final class SimulationMonitor {
 
     private func released(
         _ request: ReleaseRequest,
+        _ inbox: InboxID?,
         _ reply: ReleaseReply,
         _ state: inout KeyState,
         _ exchange: SimulatedExchange
@@ -409,8 +413,9 @@ final class SimulationMonitor {
         switch reply {
         case .released(let waiters):
             self.require(state.holder?.token == token, "I9", "\(token.short) released a lease that it did not hold")
+            if request.mode == .unlessAwaited { self.strike(&state, exchange) }
             self.require(waiters == state.waiters.count, "I7", "release counts \(waiters) waiters")
-            guard waiters > 0 else {
+            guard waiters > 0, let holder = state.holder else {
                 self.end(token)
                 state.holder = nil
                 return
@@ -418,21 +423,46 @@ final class SimulationMonitor {
             switch request.mode {
             case .unlessAwaited:
                 self.violate("I7", "the flight of \(token.short) was dropped although \(waiters) wait")
-            case .giveUp:
-                self.decided(.canceled(.leaderLeft), of: token, until: request.retention, &state, exchange)
-            case .cancelWaiters:
-                self.decided(.canceled(.leaderShutDown), of: token, until: request.retention, &state, exchange)
-            case .handOver:
-                state.holder?.expiry = exchange.time
-                self.led[token]?.isHandedOver = true
+            case .withdraw where holder.attempt == 0:
+                self.requireUnused(token)
                 self.requireTold(state.waiters, of: token, exchange)
+                self.end(token)
+                state.holder = nil
+                state.waiters = []
+            case .withdraw:
+                self.requireUnused(token)
+                state.holder?.attempt -= 1
+                self.handedOver(token, &state, exchange)
+            case .handOver:
+                self.handedOver(token, &state, exchange)
+            case .giveUp where holder.leaderLoss == .cancel:
+                self.decided(.canceled(.leaderLeft), of: token, &state, exchange)
+            case .shutDown where holder.leaderLoss == .cancel:
+                self.decided(.canceled(.leaderShutDown), of: token, &state, exchange)
+            case .giveUp, .shutDown:
+                self.handedOver(token, &state, exchange)
             }
         case .awaited(let waiters):
+            self.strike(&state, exchange)
             let isRight = state.holder?.token == token && waiters == state.waiters.count && waiters > 0
             self.require(isRight, "I7", "told that \(waiters) wait for \(token.short)")
         case .notHeld:
             self.require(state.holder?.token != token, "I9", "\(token.short) was not let go of its lease")
+            if request.mode == .withdraw, let inbox {
+                self.remove(&state, exchange) { $0.inbox == inbox && $0.request == token }
+            }
         }
+    }
+
+    /// I28: what is taken back was never used.
+    private func requireUnused(_ token: LeaseToken) {
+        self.require(self.led[token]?.operations == 0, "I28", "\(token.short) was taken back, and has run")
+    }
+
+    private func handedOver(_ token: LeaseToken, _ state: inout KeyState, _ exchange: SimulatedExchange) {
+        state.holder?.expiry = exchange.time
+        self.led[token]?.isHandedOver = true
+        self.requireTold(state.waiters, of: token, exchange)
     }
 
     private func polled(
@@ -452,7 +482,7 @@ final class SimulationMonitor {
                     "a poll canceled \(token.short) before its expiry"
                 )
                 self.onExpiredLeaseTaken(token)
-                self.decided(outcome, of: token, until: request.retention, &state, exchange)
+                self.decided(outcome, of: token, &state, exchange)
             } else {
                 self.gaveOut(outcome, of: token)
             }
@@ -460,12 +490,16 @@ final class SimulationMonitor {
             self.require(self.holds(token, state, exchange), "I5", "told that \(token.short) leads, which it does not")
             let isRight = state.holder.map { exchange.time.duration(to: $0.expiry) == remaining } ?? false
             self.require(isRight, "I7", "told a wrong end of the lease")
-            self.register(inbox, &state)
+            self.register(inbox, for: token, by: nil, &state)
         case .expired:
             let isExpired = state.holder?.token == token && !self.holds(token, state, exchange)
             self.require(isExpired, "I5", "told that the lease of \(token.short) expired")
         case .superseded(let successor):
             self.require(self.led[successor] != nil, "I1", "\(token.short) was superseded by nobody")
+        case .withdrawn:
+            // Suspended where data was lost.
+            let isOver = self.led[token]?.endedAt != nil || self.isDataLost
+            self.require(isOver, "I28", "told that \(token.short) was given back, which leads")
         case .gone:
             self.require(state.holder?.token != token, "I7", "the leading flight of \(token.short) is gone")
             // Suspended where data was lost.
@@ -476,10 +510,37 @@ final class SimulationMonitor {
 
     // MARK: - Steps
 
-    private func register(_ inbox: InboxID, _ state: inout KeyState) {
-        if !state.waiters.contains(inbox) {
-            state.waiters.append(inbox)
+    private func register(
+        _ inbox: InboxID,
+        for flight: LeaseToken,
+        by request: LeaseToken?,
+        _ state: inout KeyState
+    ) {
+        state.waiters.removeAll { $0.inbox == inbox }
+        state.waiters.append(LeaseModel.Registration(inbox: inbox, flight: flight, request: request))
+    }
+
+    /// I29: nobody is struck whose process is connected.
+    private func strike(_ state: inout KeyState, _ exchange: SimulatedExchange) {
+        let left = Set(exchange.after.waiters)
+        for waiter in state.waiters where !left.contains(waiter.inbox) {
+            self.require(!self.isHeard(waiter.inbox), "I29", "a waiter that is connected was struck")
         }
+        state.waiters.removeAll { !left.contains($0.inbox) }
+    }
+
+    private func remove(
+        _ state: inout KeyState,
+        _ exchange: SimulatedExchange,
+        where isMeant: (LeaseModel.Registration) -> Bool
+    ) {
+        guard let index = state.waiters.firstIndex(where: isMeant) else { return }
+        state.waiters.remove(at: index)
+        guard state.waiters.isEmpty, let holder = state.holder else { return }
+        let isTold = exchange.deliveries.contains {
+            $0.announcement == .init(token: holder.token, news: .unawaited)
+        }
+        self.require(isTold, "I7", "the leader was not told that nobody waits any more")
     }
 
     private func end(_ token: LeaseToken) {
@@ -489,13 +550,13 @@ final class SimulationMonitor {
     private func decided(
         _ outcome: StoredOutcome,
         of token: LeaseToken,
-        until retention: Duration,
         _ state: inout KeyState,
         _ exchange: SimulatedExchange
     ) {
         self.gaveOut(outcome, of: token)
         self.end(token)
-        self.kept[token] = exchange.time.advanced(by: retention)
+        let retention = state.holder?.token == token ? state.holder?.retention : nil
+        self.kept[token] = exchange.time.advanced(by: retention ?? .zero)
         self.requireTold(state.waiters, of: token, exchange)
         state.waiters = []
         if state.holder?.token == token {
@@ -503,9 +564,10 @@ final class SimulationMonitor {
         }
     }
 
-    private func requireTold(_ waiters: [InboxID], of token: LeaseToken, _ exchange: SimulatedExchange) {
+    private func requireTold(_ waiters: [LeaseModel.Registration], of token: LeaseToken, _ exchange: SimulatedExchange)
+    {
         for waiter in waiters {
-            let isTold = exchange.deliveries.contains { $0.inbox == waiter && $0.announcement.token == token }
+            let isTold = exchange.deliveries.contains { $0.inbox == waiter.inbox && $0.announcement.token == token }
             self.require(isTold, "I7", "a waiter of \(token.short) was not told")
         }
     }

@@ -69,6 +69,7 @@ final class SimulationRun {
 
     func run() -> SimulationReport {
         self.server.onExchange = { [unowned self] in self.monitor.check($0) }
+        self.monitor.isHeard = { [unowned self] in self.server.isHeard($0) }
         self.monitor.onExpiredLeaseTaken = { [unowned self] token in
             self.checkBelief(token)
             self.checkWork(token)
@@ -327,8 +328,7 @@ final class SimulationRun {
                 key: key,
                 token: self.scheduler.chance(0.5) ? self.monitor.latestToken : nil,
                 by: "operator",
-                reason: "test",
-                retention: self.plan.lease.retention
+                reason: "test"
             )
             process.machine.execute { process.store.send(.revoke(request)) { _ in } }
         case .desertion:

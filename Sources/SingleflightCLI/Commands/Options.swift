@@ -65,8 +65,15 @@ package struct ConnectionOptions: ParsableArguments {
     }
 
     /// Calls `body` with a store for commands that look and ask, and lead nothing.
-    func withStore<Result>(_ body: (RedisLeaseStore) async throws -> Result) async throws -> Result {
-        let configuration = RedisLeaseStoreConfiguration(namespace: resolvedNamespace(), label: "singleflight")
+    func withStore<Result>(
+        publishesEvents: Bool = false,
+        _ body: (RedisLeaseStore) async throws -> Result
+    ) async throws -> Result {
+        let configuration = RedisLeaseStoreConfiguration(
+            namespace: resolvedNamespace(),
+            label: "singleflight",
+            publishesEvents: publishesEvents
+        )
         return try await RedisLeaseStore.withConnection(to: resolvedURL(), configuration: configuration, body)
     }
 

@@ -9,28 +9,58 @@ struct EnclosingRuns: Sendable {
 
     static var current: EnclosingRuns { EnclosingRuns(environment: ProcessInfo.processInfo.environment) }
 
-    /// One entry for each run.
-    private(set) var flights: [Substring]
+    private(set) var flights: [EnclosingFlight]
 
+    /// What cannot be read is left out: somebody else's variable must not keep a command from running.
     init(environment: [String: String]) {
-        flights = (environment[Self.variable] ?? "").split(separator: " ")
+        flights = (environment[Self.variable] ?? "").split(separator: " ").compactMap { run in
+            let parts = run.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count == 3, let token = LeaseToken(parts[0]), let bytes = [UInt8](hexadecimal: parts[2]),
+                let key = try? FlightKey(group: String(parts[1]), bytes: bytes)
+            else { return nil }
+            return EnclosingFlight(key: key, token: token)
+        }
     }
 
     /// What the command of another run inside of these is told.
     func value(inside key: FlightKey, token: LeaseToken) -> String {
-        let digits = key.bytes.map(\.hexadecimal)
-        return (["\(token):\(key.group):\(digits.joined())"] + flights).joined(separator: " ")
+        ([EnclosingFlight(key: key, token: token)] + flights).map { flight in
+            "\(flight.token):\(flight.key.group):\(flight.key.bytes.map(\.hexadecimal).joined())"
+        }.joined(separator: " ")
     }
 
     /// A process that is part of the run which it would wait for is refused.
     ///
     /// - Parameter name: how people know the key.
+    /// - Returns: the flight of `key` that runs; nil if nothing runs, or nothing encloses this process.
     /// - Throws: ``CommandFailure`` if the flight of `key` that runs is one of these.
-    func checkFollowing(_ key: FlightKey, named name: String, on store: RedisLeaseStore) async throws {
-        guard !flights.isEmpty, let lease = try await store.runningLease(of: key),
-            flights.contains(where: { $0.hasPrefix("\(lease.token):") })
-        else { return }
-        throw CommandFailure("this is part of the run of \(name): it would wait for itself", status: .usage)
+    @discardableResult
+    func checkFollowing(_ key: FlightKey, named name: String, on store: RedisLeaseStore) async throws -> LeaseToken? {
+        guard !flights.isEmpty, let lease = try await store.runningLease(of: key) else { return nil }
+        guard !flights.contains(where: { $0.token == lease.token }) else {
+            throw CommandFailure("this is part of the run of \(name): it would wait for itself", status: .usage)
+        }
+        return lease.token
+    }
+
+    /// As ``checkFollowing(_:named:on:)``, and notes in the store that these runs wait for the flight of `key`.
+    ///
+    /// - Throws: ``CommandFailure`` also if that flight waits for one of these.
+    func checkWaiting(for key: FlightKey, named name: String, on store: RedisLeaseStore) async throws {
+        guard let token = try await checkFollowing(key, named: name, on: store) else { return }
+        let request = DependRequest(key: key, token: token, enclosing: flights)
+        // Where the store cannot tell, it is waited for as any other.
+        guard case .success(.circular(let path)) = await store.answer(to: request) else { return }
+        throw Self.circle(path, key: name)
+    }
+
+    /// - Parameter path: the keys on the way from the flight of `key` to one of these.
+    static func circle(_ path: [String], key: String) -> CommandFailure {
+        let way = path.joined(separator: ", which waits for ")
+        return CommandFailure(
+            "this is part of a run that \(key) waits for: it would wait for \(way)",
+            status: .usage
+        )
     }
 }
 
@@ -38,5 +68,19 @@ extension RedisLeaseStore {
     /// The lease of a flight that runs; nil where the leader was lost and nobody has taken over.
     func runningLease(of key: FlightKey) async throws -> LeaseInspection.Lease? {
         try await answer(to: InspectRequest(key: key)).get().lease.flatMap { $0.isExpired ? nil : $0 }
+    }
+}
+
+extension [UInt8] {
+    fileprivate init?(hexadecimal text: Substring) {
+        guard text.utf8.count % 2 == 0 else { return nil }
+        var bytes: [UInt8] = []
+        var rest = text[...]
+        while !rest.isEmpty {
+            guard let byte = UInt8(rest.prefix(2), radix: 16) else { return nil }
+            bytes.append(byte)
+            rest = rest.dropFirst(2)
+        }
+        self = bytes
     }
 }

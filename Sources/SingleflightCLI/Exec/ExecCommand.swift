@@ -16,6 +16,8 @@ struct ExecCommand: AsyncParsableCommand {
             The command finds in its environment SINGLEFLIGHT_KEY, SINGLEFLIGHT_NAMESPACE and SINGLEFLIGHT_FENCE, a number
             that grows from run to run of the key: storage that remembers the greatest one can refuse a run that was
             overtaken.
+            SINGLEFLIGHT_ENCLOSING names the runs around it to exec inside of the command, which is refused where it would wait
+            for a run that waits for it.
 
             When the lease is lost or revoked, the command's processes get SIGTERM and after --kill-after SIGKILL. When
             this process is killed, they are killed with it.

@@ -72,7 +72,11 @@ final class ExecSession: Sendable {
         let key = RunKey(bytes: configuration.key + (slot.map { Array("@\($0.name)".utf8) } ?? []))
         let flightKey = try FlightKey(group: configuration.group, bytes: key.bytes)
         try await EnclosingRuns.current.checkFollowing(flightKey, named: configuration.shownKey, on: store)
-        let group = try configuration.group(on: store, slot: slot)
+        // A run that would be skipped does not wait.
+        let asked: any LeaseStore =
+            configuration.ifRunning == .skip
+            ? store : EnclosedLeaseStore(store, enclosing: .current) { self.closesCircle($0) }
+        let group = try configuration.group(on: asked, slot: slot)
         let timer = configuration.patience.map { patience in
             store.clock.schedule(at: store.clock.now.advanced(by: patience)) { self.patienceEnded() }
         }
@@ -288,6 +292,11 @@ final class ExecSession: Sendable {
         leave?()
     }
 
+    private func closesCircle(_ path: [String]) {
+        let leave = state.withLock { $0.phase.closesCircle(path) ? $0.leave : nil }
+        leave?()
+    }
+
     // MARK: Endings
 
     private func status(of outcome: Outcome<CommandRecording>) throws -> Int32 {
@@ -328,6 +337,7 @@ final class ExecSession: Sendable {
     private func status(of departure: ExecPhase.Departure) throws -> Int32 {
         switch departure {
         case .signal(let number): return 128 + number
+        case .circle(let path): throw EnclosingRuns.circle(path, key: configuration.shownKey)
         case .waitedLongEnough:
             let waited = DurationText.describe(configuration.patience ?? .zero)
             throw CommandFailure("\(configuration.shownKey) was not done within \(waited)", status: .timeout)

@@ -8,7 +8,8 @@ struct RevokeCommand: AsyncParsableCommand {
         abstract: "End the flight of a key: its leader's work is canceled, and who waits is told.",
         discussion: HelpText.flowing(
             """
-            Asks before it does so; a script says --yes. The next call for the key starts afresh.
+            Asks before it does so; a script says --yes. The next call for the key starts afresh. With --group it also
+            removes a value that is no lease from where the lease should be.
 
             Examples:
               singleflight revoke front-page
@@ -53,8 +54,15 @@ struct RevokeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await connection.withStore { store in
-            let found = try await FlightLookup(store: store).flight(of: key, in: group)
+        // People who watch are to see the flight end.
+        try await connection.withStore(publishesEvents: true) { store in
+            let found: FlightLookup.Found
+            do {
+                found = try await FlightLookup(store: store).flight(of: key, in: group)
+            } catch let error as LeaseStoreError where error.code == .protocolViolation {
+                guard let group, token == nil else { throw error }
+                return try await removeForeign(from: store, group, because: error)
+            }
             if let token, !found.lease.token.description.hasPrefix(token.lowercased()) {
                 throw CommandFailure(
                     "\(ShellWord.quoted(key)) is led under another token: \(found.lease.token)",
@@ -81,6 +89,33 @@ struct RevokeCommand: AsyncParsableCommand {
         }
     }
 
+    /// The place of the lease holds something else: those who name the key exactly may remove that.
+    private func removeForeign(
+        from store: RedisLeaseStore,
+        _ group: String,
+        because error: LeaseStoreError
+    ) async throws {
+        let key = try FlightKey(group: group, bytes: ByteText.bytes(self.key))
+        if !yes {
+            try StandardStream.error.write("\(error.message). Remove it? [y/N] ")
+            try answerIsYes()
+        }
+        let reply = try await store.answer(to: RevokeRequest(key: key, token: nil, by: RunLabel.user, reason: reason))
+            .get()
+        guard case .removedForeign = reply else {
+            throw CommandFailure(
+                "\(ShellWord.quoted(self.key)) is led meanwhile, and was left as it is",
+                status: .notFound
+            )
+        }
+        ErrorLine.note("removed what was no lease of \(ShellWord.quoted(self.key)) of group \(group)")
+    }
+
+    private func answerIsYes() throws {
+        let answer = readLine()?.trimmingCharacters(in: .whitespaces).lowercased() ?? ""
+        guard ["y", "yes"].contains(answer) else { throw CommandFailure("nothing was ended") }
+    }
+
     private func confirm(_ found: FlightLookup.Found) throws {
         let terminal = output.color.terminal(.error)
         let age = terminal.duration(found.lease.note.age)
@@ -88,8 +123,7 @@ struct RevokeCommand: AsyncParsableCommand {
             "End \(terminal.safe(ShellWord.quoted(key))) of group \(found.key.group), led by \(terminal.safe(found.lease.note.label)) "
                 + "for \(age), \(LeaseRendering.processes(found.waiters)) waiting? [y/N] "
         )
-        let answer = readLine()?.trimmingCharacters(in: .whitespaces).lowercased() ?? ""
-        guard ["y", "yes"].contains(answer) else { throw CommandFailure("nothing was ended") }
+        try answerIsYes()
     }
 
     private func report(_ revocation: Revocation) throws {

@@ -7,9 +7,7 @@ extension RevokeRequest {
             key: key,
             token: lease.token,
             by: RunLabel.user,
-            reason: reason,
-            // A process that misses the announcement asks when the lease would have run out.
-            retention: max(.seconds(10), lease.duration * 2)
+            reason: reason
         )
     }
 }

@@ -77,8 +77,8 @@ struct WaitCommand: AsyncParsableCommand {
         ) { store in
             let name = if let group { group } else { try await FlightLookup(store: store).group(of: key) }
             let run = RunKey(bytes: ByteText.bytes(key))
-            try await EnclosingRuns.current.checkFollowing(
-                FlightKey(group: name, bytes: run.bytes),
+            try await EnclosingRuns.current.checkWaiting(
+                for: FlightKey(group: name, bytes: run.bytes),
                 named: ShellWord.quoted(key),
                 on: store
             )

@@ -26,8 +26,8 @@ package enum FlightRequest: Sendable, Equatable {
     case poll(LeaseToken, mayEnd: Bool = false)
     /// Take this process off the flight's waiters.
     case leave(LeaseToken)
-    /// Prolong the lease.
-    case renew(LeaseToken, attempt: Int, renewals: Int)
+    /// Prolong the lease; the store is to see whether those who wait still live if nobody waits here.
+    case renew(LeaseToken, renewals: Int, isAbandoned: Bool)
     /// End the flight with a result.
     case complete(LeaseToken, StoredOutcome)
     /// Give up the lease without a result.

@@ -7,8 +7,8 @@ package final class FlightContext: Sendable {
     let store: any LeaseStore
     let terms: FlightTerms
     let coder: PayloadCoder<ErasedValue>
-    /// The outcome of a flight whose operation ran longer than a flight may.
-    let tooLong: StoredOutcome
+    /// What everybody gets where the operation's own result cannot be had.
+    let outcomes: FlightMachine.Outcomes
     let runtime: FlightRuntime
     /// How many callers of this process may wait for one key beside the one that began the flight.
     let maximumWaiters: Int?
@@ -25,7 +25,10 @@ package final class FlightContext: Sendable {
         self.store = store
         self.terms = terms
         self.coder = coder
-        self.tooLong = coder.encode(DistributedGroupError.flightTooLong)
+        self.outcomes = FlightMachine.Outcomes(
+            tooLong: coder.encode(DistributedGroupError.flightTooLong),
+            storeFull: coder.encode(DistributedGroupError.storeFull)
+        )
         self.runtime = runtime
         self.maximumWaiters = maximumWaiters
     }
@@ -35,5 +38,10 @@ extension DistributedGroupError {
     /// What everybody gets when an operation ran longer than a flight may.
     static var flightTooLong: DistributedGroupError {
         DistributedGroupError(.flightTooLong, "the operation ran longer than the group's limits.flight")
+    }
+
+    /// What the others get when the store has no room for the result.
+    static var storeFull: DistributedGroupError {
+        DistributedGroupError(.storeFull, "the store has no room for the result")
     }
 }

@@ -128,7 +128,7 @@ package final class FlightDriver: Sendable {
         let machine: FlightMachine =
             switch kind {
             case .leased(let canTakeOver):
-                FlightMachine(terms: context.terms, tooLong: context.tooLong, canTakeOver: canTakeOver)
+                FlightMachine(terms: context.terms, outcomes: context.outcomes, canTakeOver: canTakeOver)
             case .following:
                 FlightMachine(following: context.terms)
             case .alone(let longest, _):
@@ -288,10 +288,13 @@ package final class FlightDriver: Sendable {
         switch action {
         case .send(let request):
             if case .leave = request, Planted.bug("leaving-not-said") { return }
-            if case .leave = request, let registration = state.registration {
+            switch request {
+            case .leave, .release(_, .withdraw):
                 // This flight no longer waits: the store must not count it among those that keep the process
                 // registered.
-                state.effects.append(.stopWaiting(registration))
+                if let registration = state.registration { state.effects.append(.stopWaiting(registration)) }
+            case .look, .enter, .poll, .renew, .complete, .release, .revoke:
+                break
             }
             state.effects.append(.send(request, self.leaseRequest(request, now, &state)))
         case .wake(let deadline):
@@ -425,43 +428,30 @@ package final class FlightDriver: Sendable {
                 )
             )
         case .poll(let token, let mayEnd):
-            let leaderLoss = mayEnd ? LeaderLossPolicy.cancel : lease.leaderLoss
-            return .poll(PollRequest(key: key, token: token, leaderLoss: leaderLoss, retention: lease.retention))
+            return .poll(PollRequest(key: key, token: token, mayEnd: mayEnd))
         case .leave(let token):
             return .leave(LeaveRequest(key: key, token: token))
-        case .renew(let token, let attempt, let renewals):
+        case .renew(let token, let renewals, let isAbandoned):
             state.sentProgress = state.progress
             return .renew(
                 RenewRequest(
                     key: key,
                     token: token,
                     terms: lease,
-                    attempt: attempt,
                     note: self.note(renewals: renewals, now, state),
-                    news: state.progress == state.storedProgress ? nil : state.progress
+                    news: state.progress == state.storedProgress ? nil : state.progress,
+                    isAbandoned: isAbandoned
                 )
             )
         case .complete(let token, let outcome):
             return .complete(
-                CompleteRequest(
-                    key: key,
-                    token: token,
-                    outcome: outcome,
-                    retention: lease.retention,
-                    reuse: self.context.terms.reuse(of: outcome)
-                )
+                CompleteRequest(key: key, token: token, outcome: outcome, reuse: self.context.terms.reuse(of: outcome))
             )
         case .release(let token, let mode):
-            return .release(ReleaseRequest(key: key, token: token, mode: mode, retention: lease.retention))
+            return .release(ReleaseRequest(key: key, token: token, mode: mode))
         case .revoke(let token, let reason):
             return .revoke(
-                RevokeRequest(
-                    key: key,
-                    token: token,
-                    by: self.context.store.label,
-                    reason: reason,
-                    retention: lease.retention
-                )
+                RevokeRequest(key: key, token: token, by: self.context.store.label, reason: reason)
             )
         }
     }

@@ -62,6 +62,8 @@ package struct Following: Sendable {
         var later: LeaseToken?
         /// The lease's end as the store last told it.
         var leaseEnd: LeaseInstant
+        /// How many takeovers the store has pointed to since it last said that the flight runs.
+        var pointers = 0
         /// Whether the store said last that the lease has run out.
         var isExpired = false
         var isPolling = false
@@ -78,10 +80,19 @@ package struct Following: Sendable {
         var grant: Grant
         /// The flight that is asked about: the one that was waited for, or its latest takeover.
         var asked: LeaseToken
+        /// How many takeovers the store has pointed to so far.
+        var pointers = 0
     }
 
     /// More announcements than this before a reply are about flights long gone.
     private static let maximumEarly = 16
+    /// So many takeovers in a row are followed at once, more of them with pauses: their records could have been forged
+    /// into a ring.
+    private static let pointersAtOnce = 16
+    /// No flight is taken over more often than that.
+    private static let maximumPointers = 1_000
+    /// How often in its life a process enters again because the lease that it waited for was given back.
+    private static let maximumReentries = 8
 
     private let terms: FlightTerms
     private var state = State.idle
@@ -94,6 +105,8 @@ package struct Following: Sendable {
     private var takeovers = 0
     /// How often this process entered because the store had lost the flight.
     private var recoveries = 0
+    /// How often this process entered because the lease that it waited for was given back.
+    private var reentries = 0
 
     /// Whether this process has something to run if it takes over.
     private var canTakeOver: Bool
@@ -309,7 +322,7 @@ package struct Following: Sendable {
             }
         case .ended:
             // The callers were told in the meantime: what the store granted is handed back.
-            return .actions(HandingBack.answeredLate(reply, to: token, self.terms.releaseModeOnShutdown))
+            return .actions(HandingBack.answeredLate(reply, to: token))
         case .idle, .waiting, .confirming, .recovering, .granted:
             return .actions([])
         }
@@ -320,20 +333,19 @@ package struct Following: Sendable {
             + self.end(with: .unavailable(error), unless: entering.isAbandoned)
     }
 
-    /// An `enter` may have been carried out without our knowing, or may yet be: this process is taken off the waiters,
-    /// and the lease is handed back, whichever it was. Nothing is to be done if no sending can have reached the store.
+    /// An `enter` may have been carried out without our knowing, or may yet be: it is taken back, whatever it made of
+    /// this process. Nothing is to be done if no sending can have reached the store.
     private mutating func handBack(_ entering: Entering) -> [FlightAction] {
         guard entering.isSent || entering.mayHaveExecuted else { return [] }
         let debt = self.debt(of: entering)
         self.debt = debt
         self.isReleasing = true
-        return debt.handBack
+        return [debt.handBack]
     }
 
     private func debt(of entering: Entering) -> HandingBack.Debt {
         HandingBack.Debt(
             token: entering.token,
-            mode: self.terms.releaseModeOnShutdown,
             validUntil: entering.giveUpAt,
             endsAt: entering.lastSentAt.advanced(by: self.terms.lease.duration),
             isRepeated: entering.lastSentAt != entering.sentAt
@@ -346,13 +358,12 @@ package struct Following: Sendable {
             grant.debt
             ?? HandingBack.Debt(
                 token: grant.token,
-                mode: self.terms.releaseModeOnShutdown,
                 validUntil: grant.sentAt,
                 endsAt: grant.sentAt.advanced(by: self.terms.lease.duration),
                 isRepeated: false
             )
         self.isReleasing = true
-        return .send(.release(grant.token, self.terms.releaseModeOnShutdown))
+        return .send(.release(grant.token, .withdraw))
     }
 
     // MARK: - Confirming
@@ -379,9 +390,19 @@ package struct Following: Sendable {
         case .success(.done(let outcome)):
             return .actions(self.settle(outcome, of: confirming.asked, insteadOf: grant))
         case .success(.superseded(let token)) where token != grant.token:
+            guard confirming.pointers < Self.pointersAtOnce else {
+                let error = LeaseStoreError(.protocolViolation, "the earlier flight was taken over without end")
+                return .actions(
+                    [self.handBack(grant)]
+                        + self.end(with: .unavailable(error), unless: grant.isAbandoned)
+                )
+            }
             self.takeovers += 1
-            return .actions(self.confirm(Confirming(grant: grant, asked: token)))
-        case .success(.superseded), .success(.gone), .success(.expired), .success(.running), .failure:
+            return .actions(
+                self.confirm(Confirming(grant: grant, asked: token, pointers: confirming.pointers + 1))
+            )
+        case .success(.superseded), .success(.gone), .success(.withdrawn), .success(.expired), .success(.running),
+            .failure:
             // No result to be had: that is what the lease was asked for.
             self.state = .granted
             return .lead(grant)
@@ -548,6 +569,7 @@ package struct Following: Sendable {
             waiting.leaseEnd = now.advanced(by: max(remaining, .zero))
             waiting.isExpired = false
             waiting.leftToOthersUntil = nil
+            waiting.pointers = 0
             waiting.backoff = self.terms.followerBackoff
             if mustPollAgain, !Planted.bug("hint-during-a-poll-ignored") {
                 return self.poll(waiting, now: now)
@@ -574,13 +596,21 @@ package struct Following: Sendable {
             waiting.isExpired = false
             if token == waiting.later { waiting.later = nil }
             waiting.leftToOthersUntil = nil
-            return self.poll(waiting, now: now)
-        case .success(.gone):
+            waiting.pointers += 1
+            guard waiting.pointers > Self.pointersAtOnce else { return self.poll(waiting, now: now) }
+            guard waiting.pointers <= Self.maximumPointers else { return self.end(with: .gone(token)) }
+            let pause = waiting.backoff.next(using: &generator)
+            self.state = .waiting(waiting)
+            return [.wake(at: now.advanced(by: pause))]
+        case .success(.gone), .success(.withdrawn):
             if let later = waiting.later {
                 // No result to be had of the earlier flight: that is what this process came back for.
                 waiting.token = later
                 waiting.later = nil
                 return self.poll(waiting, now: now)
+            }
+            if case .success(.withdrawn) = reply {
+                return self.reenter(from: waiting, now: now, using: &generator)
             }
             if self.isOnlooker {
                 if waiting.isExpired { return self.end(with: .lapsed(waiting.token)) }
@@ -617,6 +647,18 @@ package struct Following: Sendable {
         let time = now.advanced(by: delay)
         self.state = .recovering(waiting.token, at: time)
         return [.wake(at: time)]
+    }
+
+    /// The lease was given back before anything ran: the flight begins anew.
+    private mutating func reenter(
+        from waiting: Waiting,
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> [FlightAction] {
+        guard self.reentries < Self.maximumReentries else { return self.end(with: .gone(waiting.token)) }
+        guard self.canTakeOver else { return self.settle(.canceled(.leaderLeft), of: waiting) }
+        self.reentries += 1
+        return self.enter(now: now, using: &generator)
     }
 
     private mutating func settle(_ outcome: StoredOutcome, of waiting: Waiting) -> [FlightAction] {

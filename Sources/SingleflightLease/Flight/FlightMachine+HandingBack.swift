@@ -3,17 +3,16 @@ import Singleflight
 /// Hands back what a process may hold without knowing it: the lease of a request to lead whose answer never came.
 ///
 /// Such a request may be carried out after its sender gave it up, by a server that stood still or out of some buffer.
-/// Its lease would be led by nobody. So its release is repeated: while it is not answered, and, since the request may
-/// still come, also after it was, at growing intervals, until the lease's time is over. Only the release of the lease
-/// that the only request was granted ends it: if the request was repeated, each sending may be granted a lease of its
-/// own.
+/// Its lease would be led by nobody. So it is taken back, and that is repeated: while it is not answered, and, since
+/// the request may still come, also after it was, at growing intervals, until the lease's time is over. Only the
+/// release of the lease that the only request was granted ends it: if the request was repeated, each sending may be
+/// granted a lease of its own.
 ///
 /// A value without I/O: events and the time come in, ``FlightAction``s go out. The callers have been told before.
 package struct HandingBack: Sendable {
     /// What may be held.
     package struct Debt: Sendable, Equatable {
         package var token: LeaseToken
-        package var mode: ReleaseRequest.Mode
         /// Until then a request that the store can tell the age of may still be carried out.
         package var validUntil: LeaseInstant
         /// After that the lease has ended by itself, if it ever began when it should have.
@@ -21,40 +20,23 @@ package struct HandingBack: Sendable {
         /// Whether the request was sent more than once.
         package var isRepeated: Bool
 
-        package init(
-            token: LeaseToken,
-            mode: ReleaseRequest.Mode,
-            validUntil: LeaseInstant,
-            endsAt: LeaseInstant,
-            isRepeated: Bool
-        ) {
+        package init(token: LeaseToken, validUntil: LeaseInstant, endsAt: LeaseInstant, isRepeated: Bool) {
             self.token = token
-            self.mode = mode
             self.validUntil = validUntil
             self.endsAt = endsAt
             self.isRepeated = isRepeated
         }
 
-        /// Takes this process off the waiters, and releases the lease, whichever the request led to.
-        ///
-        /// In this order on one connection: a process that hears of the release finds this one off the waiters.
-        var handBack: [FlightAction] {
-            [.send(.leave(self.token)), .send(.release(self.token, self.mode))]
-        }
+        /// Takes back what the request led to: this process is no waiter, and leads no longer.
+        var handBack: FlightAction { .send(.release(self.token, .withdraw)) }
     }
 
     /// What the store granted to a request that is not wanted any more is handed back.
     ///
-    /// - Parameters:
-    ///   - token: the token that the request was sent with.
-    ///   - mode: how to release a lease.
-    static func answeredLate(
-        _ reply: Result<EnterReply, LeaseStoreError>,
-        to token: LeaseToken,
-        _ mode: ReleaseRequest.Mode
-    ) -> [FlightAction] {
+    /// - Parameter token: the token that the request was sent with.
+    static func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>, to token: LeaseToken) -> [FlightAction] {
         switch reply {
-        case .success(.lead): [.send(.release(token, mode))]
+        case .success(.lead): [.send(.release(token, .withdraw))]
         case .success(.follow(let leader, _)): [.send(.leave(leader))]
         case .success(.reuse), .success(.late), .failure: []
         }
@@ -120,7 +102,7 @@ package struct HandingBack: Sendable {
 
     private mutating func release() -> [FlightAction] {
         self.state = .releasing(mustRepeat: false)
-        return self.debt.handBack
+        return [self.debt.handBack]
     }
 
     private mutating func released(
@@ -160,7 +142,7 @@ package struct HandingBack: Sendable {
             return []
         case (.ended, .success(.lead)), (_, .success(.follow)), (_, .success(.reuse)), (_, .success(.late)),
             (_, .failure):
-            return Self.answeredLate(reply, to: self.debt.token, self.debt.mode)
+            return Self.answeredLate(reply, to: self.debt.token)
         }
     }
 

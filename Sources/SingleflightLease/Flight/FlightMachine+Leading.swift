@@ -59,26 +59,32 @@ package struct Leading: Sendable {
     package let token: LeaseToken
     package let attempt: Int
     private let terms: FlightTerms
-    private let tooLong: StoredOutcome
+    private let outcomes: FlightMachine.Outcomes
     private var state: State
+    /// What may be left to be handed back when the machine has ended: a lease under which nothing ran.
+    package private(set) var debt: HandingBack.Debt?
     /// The lease is gone, perhaps with nobody else leading: ``Regaining`` takes over. Final.
     package private(set) var loss: Regaining.Loss?
 
     /// Goes on under another lease than before.
-    package init(again grant: Following.Grant, after loss: Regaining.Loss, terms: FlightTerms, tooLong: StoredOutcome) {
-        self.init(grant: grant, terms: terms, tooLong: tooLong, now: grant.sentAt)
+    package init(
+        again grant: Following.Grant,
+        after loss: Regaining.Loss,
+        terms: FlightTerms,
+        outcomes: FlightMachine.Outcomes
+    ) {
+        self.init(grant: grant, terms: terms, outcomes: outcomes, now: grant.sentAt)
         if case .leading(var leading) = self.state {
             leading.tooLongAt = loss.tooLongAt
             self.state = .leading(leading)
         }
     }
 
-    /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
-    package init(grant: Following.Grant, terms: FlightTerms, tooLong: StoredOutcome, now: LeaseInstant) {
+    package init(grant: Following.Grant, terms: FlightTerms, outcomes: FlightMachine.Outcomes, now: LeaseInstant) {
         self.token = grant.token
         self.attempt = grant.attempt
         self.terms = terms
-        self.tooLong = tooLong
+        self.outcomes = outcomes
         let leading = Held(
             deadline: terms.deadline(sentAt: grant.sentAt),
             tooLongAt: now.advanced(by: terms.maximumFlight),
@@ -145,7 +151,7 @@ package struct Leading: Sendable {
         switch request {
         case .renew(self.token, _, _): self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
         case .complete(self.token, _): self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
-        case .release(self.token, _): self.released(reply.as(ReleaseRequest.self))
+        case .release(self.token, _): self.released(reply.as(ReleaseRequest.self), now: now)
         // An answer may be about the lease before this one.
         case .renew, .complete, .release: []
         case .look, .enter, .poll, .leave, .revoke: []
@@ -187,7 +193,7 @@ package struct Leading: Sendable {
                 return (Planted.bug("operation-canceled-twice") ? [.cancelOperation(.tooLong)] : [])
                     + [.cancelOperation(.tooLong)]
                     + self.complete(
-                        self.tooLong,
+                        self.outcomes.tooLong,
                         override: .tooLong(self.token, attempt: self.attempt),
                         leading: leading,
                         now: now
@@ -213,7 +219,7 @@ package struct Leading: Sendable {
         leading.hasNews = false
         self.state = .leading(leading)
         return [
-            .send(.renew(self.token, attempt: self.attempt, renewals: leading.renewals + 1)),
+            .send(.renew(self.token, renewals: leading.renewals + 1, isAbandoned: leading.isAbandoned)),
             self.wake(leading),
         ]
     }
@@ -357,7 +363,7 @@ package struct Leading: Sendable {
                 if let reason {
                     (.send(.revoke(self.token, reason: reason)), .leaderCanceled(reason: reason))
                 } else {
-                    (.send(.release(self.token, self.terms.releaseModeOnAbandonedLead)), .leaderLeft)
+                    (.send(.release(self.token, .giveUp)), .leaderLeft)
                 }
             return [handBack] + (leading.isAbandoned ? [] : [.tell(resolution)])
         case .confirming, .completing, .ended:
@@ -393,16 +399,24 @@ package struct Leading: Sendable {
         return [.send(.release(self.token, .unlessAwaited)), self.wake(leading)]
     }
 
-    private mutating func released(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+    private mutating func released(
+        _ reply: Result<ReleaseReply, LeaseStoreError>,
+        now: LeaseInstant
+    ) -> [FlightAction] {
         switch self.state {
         case .confirming(let leading):
             switch reply {
             case .success(.awaited):
                 self.state = .leading(leading)
                 return [.startOperation(self.token), self.wake(leading)]
-            case .success(.released), .success(.notHeld), .failure:
-                // A lease that could not be released ends by itself: it is never renewed.
+            case .success(.released), .success(.notHeld):
                 self.state = .ended
+                return []
+            case .failure:
+                // Somebody may wait elsewhere, for work that never began.
+                self.state = .ended
+                let endsAt = leading.deadline.advanced(by: self.terms.margin)
+                self.debt = HandingBack.Debt(token: self.token, validUntil: now, endsAt: endsAt, isRepeated: false)
                 return []
             }
         case .leading(var leading):
@@ -513,7 +527,17 @@ package struct Leading: Sendable {
         completing.mayHaveExecuted = completing.mayHaveExecuted || error.mayHaveExecuted
         let retryAt = now.advanced(by: completing.backoff.next(using: &generator))
         guard error.isTransient, retryAt < completing.giveUpAt else {
-            let release = FlightAction.send(.release(self.token, self.terms.releaseModeOnShutdown))
+            if error.code == .full, completing.outcome != self.outcomes.storeFull {
+                // The others get that instead. The callers here have the result.
+                let local =
+                    completing.mustResolve ? [FlightAction.tell(completing.override ?? self.unverified(error))] : []
+                completing.mustResolve = false
+                completing.outcome = self.outcomes.storeFull
+                completing.isSent = true
+                self.state = .completing(completing)
+                return local + [.send(.complete(self.token, completing.outcome))]
+            }
+            let release = FlightAction.send(.release(self.token, .giveUp))
             return [release] + self.end(completing, with: self.unverified(error))
         }
         var actions: [FlightAction] = []
@@ -544,11 +568,11 @@ package struct Leading: Sendable {
             // The release that is under way keeps the lease if a process elsewhere waits. That process must not have to
             // wait for the lease's expiry.
             self.state = .ended
-            return [.send(.release(self.token, self.terms.releaseModeOnShutdown))]
+            return [.send(.release(self.token, .withdraw))]
         case .leading(let leading):
             self.state = .ended
             if Planted.bug("shutdown-keeps-the-lease") { return [.cancelOperation(.shutDown), .tell(.shutDown)] }
-            return [.cancelOperation(.shutDown), .send(.release(self.token, self.terms.releaseModeOnShutdown))]
+            return [.cancelOperation(.shutDown), .send(.release(self.token, .shutDown))]
                 + (leading.isAbandoned ? [] : [.tell(.shutDown)])
         case .completing(let completing):
             // The result is on its way, and may still arrive; nobody here waits for the answer.

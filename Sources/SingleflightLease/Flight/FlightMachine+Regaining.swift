@@ -143,7 +143,7 @@ package struct Regaining: Sendable {
     /// Nobody waits for the answer any more.
     private func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
         guard self.isFinal else { return [] }
-        return HandingBack.answeredLate(reply, to: self.token, self.terms.releaseModeOnShutdown)
+        return HandingBack.answeredLate(reply, to: self.token)
     }
 
     // MARK: - Asking again
@@ -254,13 +254,12 @@ package struct Regaining: Sendable {
         let debt = self.possibleDebt
         self.debt = debt
         self.isReleasing = true
-        return actions + debt.handBack
+        return actions + [debt.handBack]
     }
 
     private var possibleDebt: HandingBack.Debt {
         HandingBack.Debt(
             token: self.token,
-            mode: self.terms.releaseModeOnShutdown,
             validUntil: self.lastSentAt.advanced(by: self.terms.commandTimeout),
             endsAt: self.lastSentAt.advanced(by: self.terms.lease.duration),
             isRepeated: self.isRepeated

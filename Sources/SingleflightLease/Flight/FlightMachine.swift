@@ -23,22 +23,34 @@ package struct FlightMachine: Sendable {
         case alone(Alone)
     }
 
+    /// What is stored where the operation's own result cannot be.
+    package struct Outcomes: Sendable {
+        /// The operation ran longer than a flight may.
+        package var tooLong: StoredOutcome
+        /// The store has no room for the result.
+        package var storeFull: StoredOutcome
+
+        package init(tooLong: StoredOutcome, storeFull: StoredOutcome) {
+            self.tooLong = tooLong
+            self.storeFull = storeFull
+        }
+    }
+
     private let terms: FlightTerms
-    private let tooLong: StoredOutcome
+    private let outcomes: Outcomes
     private var phase: Phase
     package private(set) var isFinal = false
 
-    /// - Parameter tooLong: the outcome to store where the operation runs longer than a flight may.
-    package init(terms: FlightTerms, tooLong: StoredOutcome, canTakeOver: Bool = true) {
+    package init(terms: FlightTerms, outcomes: Outcomes, canTakeOver: Bool = true) {
         self.terms = terms
-        self.tooLong = tooLong
+        self.outcomes = outcomes
         self.phase = .following(Following(terms: terms, canTakeOver: canTakeOver))
     }
 
     /// A flight that this process follows if there is one, and never leads.
     package init(following terms: FlightTerms) {
         self.terms = terms
-        self.tooLong = .failure([])
+        self.outcomes = Outcomes(tooLong: .failure([]), storeFull: .failure([]))
         self.phase = .looking(Looking(terms: terms))
     }
 
@@ -47,7 +59,7 @@ package struct FlightMachine: Sendable {
     /// - Parameter longest: how long its operation may run; `nil` for any time.
     package init(alone terms: FlightTerms, longest: Duration?) {
         self.terms = terms
-        self.tooLong = .failure([])
+        self.outcomes = Outcomes(tooLong: .failure([]), storeFull: .failure([]))
         self.phase = .alone(Alone(longest: longest))
     }
 
@@ -114,7 +126,7 @@ package struct FlightMachine: Sendable {
                 guard following.isFinal else { return actions }
                 return actions + self.end(owing: following.debt, isReleasing: following.isReleasing)
             case .lead(let grant):
-                var leading = Leading(grant: grant, terms: self.terms, tooLong: self.tooLong, now: now)
+                var leading = Leading(grant: grant, terms: self.terms, outcomes: self.outcomes, now: now)
                 let actions = leading.start()
                 self.phase = .leading(leading, debt: Planted.bug("repeated-leader-forgotten") ? nil : following.debt)
                 return actions
@@ -130,7 +142,7 @@ package struct FlightMachine: Sendable {
             }
             self.phase = .leading(leading, debt: debt)
             guard leading.isFinal else { return actions }
-            return actions + self.end(owing: debt, isReleasing: false)
+            return actions + self.end(owing: debt ?? leading.debt, isReleasing: false)
         case .regaining(var regaining, var debt):
             // As above.
             if case .heard(.shuttingDown) = event { debt = nil }
@@ -141,7 +153,7 @@ package struct FlightMachine: Sendable {
                 guard regaining.isFinal else { return actions }
                 return actions + self.end(owing: regaining.debt ?? debt, isReleasing: regaining.isReleasing)
             case .lead(let grant):
-                var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, tooLong: self.tooLong)
+                var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, outcomes: self.outcomes)
                 let actions = leading.goOn(with: regaining.loss.outcome, now: now)
                 self.phase = .leading(leading, debt: grant.debt ?? debt)
                 return [.moveOperation(to: grant.token)] + actions

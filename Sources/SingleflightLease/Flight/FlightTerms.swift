@@ -80,22 +80,6 @@ package struct FlightTerms: Hashable, Sendable {
         sentAt.advanced(by: self.lease.duration - (Planted.bug("no-margin-for-clocks") ? .zero : self.margin))
     }
 
-    /// How to release a lease whose leader goes away in good order.
-    package var releaseModeOnShutdown: ReleaseRequest.Mode {
-        switch self.lease.leaderLoss {
-        case .cancel: .cancelWaiters
-        case .takeOver: .handOver
-        }
-    }
-
-    /// How to release a lease that nobody brings to its end, though the process goes on.
-    package var releaseModeOnAbandonedLead: ReleaseRequest.Mode {
-        switch self.lease.leaderLoss {
-        case .cancel: .giveUp
-        case .takeOver: .handOver
-        }
-    }
-
     package func reuse(of outcome: StoredOutcome) -> Duration {
         switch outcome {
         case .value: self.reuse

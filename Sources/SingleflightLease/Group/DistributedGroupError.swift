@@ -7,6 +7,7 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case invalidConfiguration, unavailable, refused
             case encodingFailed, decodingFailed, resultTooLarge, flightTooLong
+            case storeFull, unknown
         }
 
         private let kind: Kind
@@ -29,6 +30,11 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         public static let resultTooLarge = Code(.resultTooLarge)
         /// The operation ran longer than the group allows.
         public static let flightTooLong = Code(.flightTooLong)
+
+        /// The store had no room for the result; the process that computed it has it.
+        public static let storeFull = Code(.storeFull)
+        /// A failure of a kind that only a later version knows; the message says what it is.
+        public static let unknown = Code(.unknown)
 
         /// The code's name; one of few, fit for a metric's label.
         public var description: String { self.kind.rawValue }

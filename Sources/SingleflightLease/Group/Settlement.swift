@@ -51,7 +51,8 @@ extension FlightContext {
             case .accepted(let waiters):
                 finished.isSharedElsewhere = waiters ?? 0 > 0
             case .unverified(let error):
-                finished.unverified = error
+                // That there is no room is the store's word: the result stands, though nobody else gets it.
+                if error.code != .full { finished.unverified = error }
                 finished.coordination = Planted.bug("unverified-told-as-certain") ? .coordinated : .degraded
             }
             return .finished(finished)

@@ -213,6 +213,7 @@ extension PollResult {
         case .success(.running): self = .running
         case .success(.expired): self = .expired
         case .success(.superseded): self = .superseded
+        case .success(.withdrawn): self = .withdrawn
         case .success(.gone): self = .gone
         case .failure: self = .failed
         }

@@ -155,7 +155,7 @@ package enum RenewalResult: String, MetricWord {
 
 /// What a poll found.
 package enum PollResult: String, MetricWord {
-    case done, running, expired, superseded, gone
+    case done, running, expired, superseded, withdrawn, gone
     /// No answer, or an error.
     case failed
 }

@@ -165,8 +165,12 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
             case ReservedCodec.groupError:
                 let text = String(decoding: envelope.body, as: UTF8.self)
                 let parts = text.split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
-                guard parts.count == 2, let code = DistributedGroupError.Code(description: String(parts[0])) else {
-                    throw DistributedGroupError(.decodingFailed, "the failure of \(leader) is of an unknown kind")
+                guard parts.count == 2 else {
+                    throw DistributedGroupError(.decodingFailed, "the failure of \(leader) is truncated")
+                }
+                // Of a kind that only a later version knows, the message is still worth reading.
+                guard let code = DistributedGroupError.Code(description: String(parts[0])) else {
+                    return .failure(DistributedGroupError(.unknown, "in \(leader): \(parts[0]): \(parts[1])"))
                 }
                 return .failure(DistributedGroupError(code, "in \(leader): \(parts[1])"))
             default:

@@ -16,6 +16,8 @@ public enum LeaseReply: Hashable, Sendable {
     case fence(FenceReply)
     /// The answer to ``RevokeRequest``.
     case revoke(RevokeReply)
+    /// The answer to ``DependRequest``.
+    case depend(DependReply)
     /// The answer to ``InspectRequest``.
     case inspect(LeaseInspection)
 }
@@ -81,6 +83,8 @@ public enum PollReply: Hashable, Sendable {
     case expired
     /// Somebody took over and leads the flight under another token.
     case superseded(by: LeaseToken)
+    /// The lease was given back before anything ran under it: enter again.
+    case withdrawn
     /// The store knows nothing of the flight: its outcome is no longer kept, or the store lost its data.
     case gone
 }
@@ -110,4 +114,15 @@ public enum RevokeReply: Hashable, Sendable {
     case revoked(LeaseToken, waiters: Int)
     /// There is no such flight.
     case nothing
+    /// The place of the lease held something that is no lease: it was removed.
+    case removedForeign
+}
+
+/// The answer to ``DependRequest``.
+public enum DependReply: Hashable, Sendable {
+    /// The store has taken note, and knows of no circle.
+    case noted
+    /// One of the enclosing flights is waited for by the flight that it would wait for: the keys on the way, from the
+    /// first that was to be waited for to the enclosing flight that is waited for in turn.
+    case circular(path: [String])
 }

@@ -19,13 +19,15 @@ public enum LeaseRequest: Sendable {
     case fence(FenceRequest)
     /// Ends somebody's flight from outside.
     case revoke(RevokeRequest)
+    /// Says that flights wait for another one.
+    case depend(DependRequest)
     /// Reads what the store holds about a key.
     case inspect(InspectRequest)
 
     /// The kinds of requests, by their names.
     public enum Kind: String, Sendable, CaseIterable {
         /// One for each case of ``LeaseRequest``.
-        case enter, renew, complete, release, poll, leave, fence, revoke, inspect
+        case enter, renew, complete, release, poll, leave, fence, revoke, depend, inspect
     }
 
     /// The request's kind.
@@ -39,6 +41,7 @@ public enum LeaseRequest: Sendable {
         case .leave: .leave
         case .fence: .fence
         case .revoke: .revoke
+        case .depend: .depend
         case .inspect: .inspect
         }
     }
@@ -54,6 +57,7 @@ public enum LeaseRequest: Sendable {
         case .leave(let request): request.key
         case .fence(let request): request.key
         case .revoke(let request): request.key
+        case .depend(let request): request.key
         case .inspect(let request): request.key
         }
     }
@@ -63,8 +67,9 @@ public enum LeaseRequest: Sendable {
 ///
 /// Postcondition of `.lead`: the lease is held under the request's token for its duration, counted from the sending of
 /// the request; of `.follow`: this process's inbox is registered on the flight that is named. An expired lease is,
-/// according to the request's policy, taken over under the new token with its waiters, or ended as `canceled` for all
-/// of them; of several requests at once one leads.
+/// according to its own terms, taken over under the new token with its waiters, or ended as `canceled` for all of them;
+/// of several requests at once one leads. A flight's retention and what becomes of it if its leader is lost are those
+/// of its first leader: they stay with it through every takeover, whatever the terms of the others.
 ///
 /// A request that comes to the store later than its validity allows is answered `.late` and changes nothing, as far as
 /// the store can tell; one that is in time never is, however far clocks are apart. A free lease may be taken by a step
@@ -111,6 +116,9 @@ public struct EnterRequest: Sendable {
 /// The lease lasts for its duration again, counted from the sending of the request. Precondition for `.renewed`: it is
 /// held under the token and has not expired, not even unnoticed. The store announces `news` to the waiters, unless
 /// there are too many for one script.
+///
+/// A leader that is abandoned in its own process works for processes elsewhere, which may have died: then the store
+/// looks whether any of those that are registered still lives, and strikes those that do not.
 public struct RenewRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
@@ -118,35 +126,37 @@ public struct RenewRequest: Sendable {
     public var token: LeaseToken
     /// The lease's terms.
     public var terms: LeaseTerms
-    /// How many takeovers of the flight there were, as `enter` answered.
-    public var attempt: Int
     /// What the lease tells people who inspect it from now on.
     public var note: LeaseNote
     /// Progress to tell those who wait; `nil` where there is nothing new.
     public var news: FlightProgress?
+    /// Whether nobody in the leader's own process waits any more.
+    public var isAbandoned: Bool
 
     /// Creates a request.
     public init(
         key: FlightKey,
         token: LeaseToken,
         terms: LeaseTerms,
-        attempt: Int,
         note: LeaseNote,
-        news: FlightProgress? = nil
+        news: FlightProgress? = nil,
+        isAbandoned: Bool = false
     ) {
         self.key = key
         self.token = token
         self.terms = terms
-        self.attempt = attempt
         self.note = note
         self.news = news
+        self.isAbandoned = isAbandoned
     }
 }
 
 /// A request to end a flight with a result.
 ///
 /// It is accepted while the lease is held under the token, even past its expiry as long as nobody noticed. An accepted
-/// outcome is stored under the token before it is announced; a refused one changes nothing.
+/// outcome is stored under the token before it is announced, for the flight's retention; a refused one changes nothing.
+/// A store that has no room for it answers with an error of the code ``LeaseStoreError/Code/full``, and nothing has
+/// changed.
 public struct CompleteRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
@@ -154,18 +164,14 @@ public struct CompleteRequest: Sendable {
     public var token: LeaseToken
     /// The result.
     public var outcome: StoredOutcome
-    /// How long the outcome is kept for those who ask for it.
-    public var retention: Duration
     /// How long those who enter get this outcome instead of a new flight; zero for not at all.
     public var reuse: Duration
 
     /// Creates a request.
-    public init(key: FlightKey, token: LeaseToken, outcome: StoredOutcome, retention: Duration, reuse: Duration = .zero)
-    {
+    public init(key: FlightKey, token: LeaseToken, outcome: StoredOutcome, reuse: Duration = .zero) {
         self.key = key
         self.token = token
         self.outcome = outcome
-        self.retention = retention
         self.reuse = reuse
     }
 }
@@ -174,14 +180,21 @@ public struct CompleteRequest: Sendable {
 public struct ReleaseRequest: Sendable {
     /// What to do with those who wait.
     public enum Mode: Hashable, Sendable {
-        /// Release the lease only if nobody waits.
+        /// Release the lease only if nobody waits who still lives.
         case unlessAwaited
-        /// End the flight as ``CanceledFlight/leaderShutDown`` for everybody who waits.
-        case cancelWaiters
-        /// End the flight as ``CanceledFlight/leaderLeft`` for everybody who waits.
+        /// The leader's process shuts down. A flight that may be taken over is handed over; any other ends as
+        /// ``CanceledFlight/leaderShutDown`` for everybody who waits.
+        case shutDown
+        /// Nobody brings the flight to its end. A flight that may be taken over is handed over; any other ends as
+        /// ``CanceledFlight/leaderLeft`` for everybody who waits.
         case giveUp
-        /// Let the lease expire now, and tell those who wait, so that one of them takes over.
+        /// Let the lease expire now, and tell those who wait, so that one of them takes over if the flight's terms
+        /// allow it.
         case handOver
+        /// Take back the request to lead that was sent under the token, whatever became of it: nothing ran. If the
+        /// request was granted the lease, those who wait are told to enter again; if it made this process a waiter, it
+        /// is one no longer.
+        case withdraw
     }
 
     /// The flight's key.
@@ -190,45 +203,39 @@ public struct ReleaseRequest: Sendable {
     public var token: LeaseToken
     /// What to do with those who wait.
     public var mode: Mode
-    /// How long the outcome is kept for those who ask for it.
-    public var retention: Duration
 
     /// Creates a request.
-    public init(key: FlightKey, token: LeaseToken, mode: Mode, retention: Duration) {
+    public init(key: FlightKey, token: LeaseToken, mode: Mode) {
         self.key = key
         self.token = token
         self.mode = mode
-        self.retention = retention
     }
 }
 
 /// A request to learn how a flight stands.
 ///
 /// If the flight still runs, this process is registered on it again. Of an expired lease the answer is, according to
-/// the request's policy, `.expired` (enter to take over), or the poll ends the flight as `canceled` for everybody.
+/// the flight's own terms, `.expired` (enter to take over), or the poll ends the flight as `canceled` for everybody.
 public struct PollRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
     /// The flight that is waited for.
     public var token: LeaseToken
-    /// What is to become of the flight if its leader is lost.
-    public var leaderLoss: LeaderLossPolicy
-    /// How long an outcome that this poll decides is kept.
-    public var retention: Duration
+    /// Whether a flight whose leader is lost is to end even if it could be taken over: those who can had the time to.
+    public var mayEnd: Bool
 
     /// Creates a request.
-    public init(key: FlightKey, token: LeaseToken, leaderLoss: LeaderLossPolicy, retention: Duration) {
+    public init(key: FlightKey, token: LeaseToken, mayEnd: Bool = false) {
         self.key = key
         self.token = token
-        self.leaderLoss = leaderLoss
-        self.retention = retention
+        self.mayEnd = mayEnd
     }
 }
 
 /// A request to take this process off a flight's waiters, unless another listener of this process still waits for the
 /// key.
 ///
-/// When no waiter is left, the leader's inbox hears of it.
+/// A registration for a later flight of the key stays. When no waiter is left, the leader's inbox hears of it.
 public struct LeaveRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
@@ -258,7 +265,8 @@ public struct FenceRequest: Sendable {
 
 /// A request to end somebody's flight.
 ///
-/// The waiters and the leader are told that the flight is canceled.
+/// The waiters and the leader are told that the flight is canceled. Without a token, a value that is no lease is
+/// removed from where the lease should be.
 public struct RevokeRequest: Sendable {
     /// The flight's key.
     public var key: FlightKey
@@ -268,16 +276,52 @@ public struct RevokeRequest: Sendable {
     public var by: String
     /// Why.
     public var reason: String
-    /// How long the outcome is kept for those who ask for it.
-    public var retention: Duration
 
     /// Creates a request.
-    public init(key: FlightKey, token: LeaseToken?, by: String, reason: String, retention: Duration) {
+    public init(key: FlightKey, token: LeaseToken?, by: String, reason: String) {
         self.key = key
         self.token = token
         self.by = by
         self.reason = reason
-        self.retention = retention
+    }
+}
+
+/// A flight on whose behalf another one is waited for.
+public struct EnclosingFlight: Hashable, Sendable {
+    /// The flight's key.
+    public var key: FlightKey
+    /// The token under which the flight is led.
+    public var token: LeaseToken
+
+    /// Names a flight that is led.
+    public init(key: FlightKey, token: LeaseToken) {
+        self.key = key
+        self.token = token
+    }
+}
+
+/// A request that says: the flights `enclosing`, which are led, wait for the flight of the token. And asks whether that
+/// closes a circle, since a flight that waits for itself would wait until its time is over.
+///
+/// To be sent once the flight is followed. Whatever two processes do at the same time, at least one of two that close a
+/// circle together is told. The store keeps the latest eight flights that a flight waits for, and follows at most 32 of
+/// them; beyond that, and where a flight in the circle was taken over meanwhile, a circle may not be found.
+public struct DependRequest: Sendable {
+    /// How many enclosing flights, the innermost first, are taken note of.
+    public static let maximumDepth = 8
+
+    /// The key of the flight that is waited for.
+    public var key: FlightKey
+    /// The flight that is waited for.
+    public var token: LeaseToken
+    /// The flights that wait, the innermost first.
+    public var enclosing: [EnclosingFlight]
+
+    /// Creates a request; of the enclosing flights it keeps the innermost ``maximumDepth``.
+    public init(key: FlightKey, token: LeaseToken, enclosing: [EnclosingFlight]) {
+        self.key = key
+        self.token = token
+        self.enclosing = Array(enclosing.prefix(Self.maximumDepth))
     }
 }
 

@@ -116,6 +116,16 @@ extension RevokeRequest: LeaseRequestBody {
     }
 }
 
+extension DependRequest: LeaseRequestBody {
+    /// The request as a store takes it.
+    public var request: LeaseRequest { .depend(self) }
+
+    /// The answer in a store's reply.
+    public static func reply(in reply: LeaseReply) -> DependReply? {
+        if case .depend(let reply) = reply { reply } else { nil }
+    }
+}
+
 extension InspectRequest: LeaseRequestBody {
     /// The request as a store takes it.
     public var request: LeaseRequest { .inspect(self) }

@@ -5,7 +5,7 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failure; more may come.
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
-            case unavailable, down, timedOut, tooLarge, refused, invalidRequest, protocolViolation, shutDown
+            case unavailable, down, timedOut, tooLarge, refused, invalidRequest, protocolViolation, full, shutDown
         }
 
         private let kind: Kind
@@ -29,6 +29,8 @@ public struct LeaseStoreError: Error, Sendable, CustomStringConvertible {
         public static let invalidRequest = Code(.invalidRequest)
         /// The store answered something that this version does not understand.
         public static let protocolViolation = Code(.protocolViolation)
+        /// The store has no room for the result.
+        public static let full = Code(.full)
         /// The store object was shut down in this process.
         public static let shutDown = Code(.shutDown)
 

@@ -4,9 +4,9 @@ public struct LeaseTerms: Hashable, Sendable {
     public var duration: Duration
     /// How long the store remembers an expired lease, so that those who waited learn of it.
     public var grace: Duration
-    /// How long an outcome is kept for those who ask for it.
+    /// How long an outcome is kept for those who ask for it; the flight's as long as it lasts, whoever takes it over.
     public var retention: Duration
-    /// What becomes of a flight whose leader is lost.
+    /// What becomes of a flight whose leader is lost; the flight's as long as it lasts, whoever takes it over.
     public var leaderLoss: LeaderLossPolicy
     /// Whether the outcome of an earlier flight is wanted, as long as it was completed as reusable.
     public var acceptsReuse: Bool

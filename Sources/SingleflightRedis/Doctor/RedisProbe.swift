@@ -48,7 +48,8 @@ package struct RedisProbe: Sendable {
             configuration: clientConfiguration,
             logger: Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
         )
-        let inboxPrefix = Keyspace(namespace: configuration.namespace).inboxPrefix
+        let keyspace = Keyspace(namespace: configuration.namespace, database: clientConfiguration.url.database)
+        let inboxPrefix = keyspace.inboxPrefix
         let prefix = String(inboxPrefix.prefix { $0 != ":" })
         let probe = RedisProbe(
             client: client,
@@ -99,7 +100,7 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Rights
 
-    /// Sends every command that a worker sends, on a key of our own. Commands for sets meet a string there, so that
+    /// Sends every command that a worker sends, on a key of our own. Commands for hashes meet a string there, so that
     /// they change nothing: the server checks rights before types.
     private func tryCommands(_ facts: inout RedisFacts) async throws {
         facts.refusedCommands = [:]
@@ -107,12 +108,13 @@ package struct RedisProbe: Sendable {
         note(write, "SET", &facts)
         if write.refusal == nil, let error = write.error { facts.writeError = error.message }
         var commands: [(name: String, arguments: [RedisArgument])] = [
-            ("GET", [key]), ("SREM", [key, "1"]), ("SCARD", [key]), ("SMEMBERS", [key]), ("PEXPIRE", [key, "5000"]),
-            ("PTTL", [key]), ("STRLEN", [key]), ("TIME", []), ("ROLE", []),
-            ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("PING", []), ("DEL", [key]),
+            ("GET", [key]), ("HGET", [key, "1"]), ("HDEL", [key, "1"]), ("HLEN", [key]), ("HKEYS", [key]),
+            ("HRANDFIELD", [key, "1"]), ("PEXPIRE", [key, "5000"]), ("PTTL", [key]), ("STRLEN", [key]), ("TIME", []),
+            ("ROLE", []), ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("PING", []),
+            ("DEL", [key]),
         ]
-        // Where no string could be written, SADD would make a set without a time to live.
-        if write.error == nil { commands.insert(("SADD", [key, "1"]), at: 0) }
+        // Where no string could be written, HSET would make a hash without a time to live.
+        if write.error == nil { commands.insert(("HSET", [key, "1", "1"]), at: 0) }
         for (name, arguments) in commands {
             note(try await ask(RedisCommand(name, arguments: arguments)), name, &facts)
         }

@@ -67,7 +67,11 @@ extension RedisLeaseStore {
         in group: String? = nil
     ) async throws(LeaseStoreError) -> [FlightInspection] {
         let encoded = Keyspace.encode(key).text
-        let pattern = "sf1:{\(self.configuration.namespace):*}:*:\(group ?? "*"):\(KeyScan.literal(encoded))*"
+        let pattern = Keyspace.pattern(
+            namespace: self.configuration.namespace,
+            kind: "*",
+            name: "\(group ?? "*"):\(KeyScan.literal(encoded))*"
+        )
         var scan = KeyScan()
         var tokens: [String: Set<LeaseToken>] = group.map { [$0: []] } ?? [:]
         while let page = try await scan.next(matching: pattern, by: self) {
@@ -92,7 +96,11 @@ extension RedisLeaseStore {
     /// - Throws: ``LeaseStoreError``.
     package func leadingGroups(of key: [UInt8]) async throws(LeaseStoreError) -> [String] {
         let encoded = Keyspace.encode(key).text
-        let pattern = "sf1:{\(self.configuration.namespace):*}:lease:*:\(KeyScan.literal(encoded))"
+        let pattern = Keyspace.pattern(
+            namespace: self.configuration.namespace,
+            kind: "lease",
+            name: "*:\(KeyScan.literal(encoded))"
+        )
         var scan = KeyScan()
         var groups: Set<String> = []
         while let page = try await scan.next(matching: pattern, by: self) {
@@ -111,7 +119,7 @@ extension RedisLeaseStore {
             return nil
         }
         switch rest[..<colon] {
-        case "lease" where flight.encodedKey == encodedKey:
+        case "lease" where flight.encodedKey == encodedKey, "last" where flight.encodedKey == encodedKey:
             return (flight.group, nil)
         case "done" where flight.encodedKey.dropLast(32) == encodedKey + ":":
             return LeaseToken(flight.encodedKey.suffix(32)).map { (flight.group, $0) }
@@ -126,8 +134,9 @@ extension RedisLeaseStore {
             [RedisCommand("GET", names.last), RedisCommand("PTTL", names.last)]
                 + tokens.flatMap { token in ["GET", "PTTL"].map { RedisCommand($0, names.done(token)) } }
         )
+        let reused = replies[0].bytes.flatMap { LeaseToken(bytes: $0.prefix(32)) }
         let reuse = replies[1].integer.flatMap { $0 > 0 ? Duration.milliseconds($0) : nil }
-        let outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
+        var outcomes = tokens.enumerated().compactMap { index, token -> RetainedOutcome? in
             guard let bytes = replies[2 + index * 2].bytes, let life = replies[3 + index * 2].integer, life > 0,
                 let content = RetainedOutcome.Content(bytes: bytes)
             else { return nil }
@@ -135,7 +144,17 @@ extension RedisLeaseStore {
                 token: token,
                 content: content,
                 remaining: .milliseconds(life),
-                reuse: replies[0].string == token.description ? reuse : nil
+                reuse: token == reused ? reuse : nil
+            )
+        }
+        // What is kept for reuse only stands there itself; what is kept for both is as old.
+        if let reused, let reuse, let bytes = replies[0].bytes,
+            let content = RetainedOutcome.Content(bytes: Array(bytes.dropFirst(32)))
+        {
+            let known = outcomes.first { $0.token == reused }?.remaining ?? .zero
+            outcomes.removeAll { $0.token == reused }
+            outcomes.append(
+                RetainedOutcome(token: reused, content: content, remaining: max(known, reuse), reuse: reuse)
             )
         }
         return outcomes.sorted { $0.remaining > $1.remaining }

@@ -86,7 +86,7 @@ public struct LeaseBatches: AsyncSequence, Sendable {
         ///
         /// - Throws: `LeaseStoreError`.
         public mutating func next() async throws(LeaseStoreError) -> LeaseBatch? {
-            let pattern = "sf1:{\(self.namespace):*}:lease:*"
+            let pattern = Keyspace.pattern(namespace: self.namespace, kind: "lease", name: "*")
             guard let page = try await self.scan.next(matching: pattern, by: self.store) else { return nil }
             let leases = try await self.store.leases(named: page.names, where: self.isWanted)
                 .filter { self.seen.insert($0.lease.token).inserted }
@@ -147,14 +147,22 @@ extension RedisLeaseStore {
         _ names: ArraySlice<LeaseName>,
         where isWanted: (String, String) -> Bool
     ) async throws(LeaseStoreError) -> [FoundLease] {
-        let replies = try await self.execute(
-            names.flatMap { name in
+        let results = await self.results(
+            of: names.flatMap { name in
                 [
                     RedisCommand("GET", .string(name.lease)), RedisCommand("PTTL", .string(name.lease)),
-                    RedisCommand("SCARD", .string(name.wait)),
+                    RedisCommand("HLEN", .string(name.wait)),
                 ]
             }
         )
+        // A key of another type, where somebody put one, is no lease, and no reason to find none.
+        let replies = try results.map { result throws(LeaseStoreError) -> RESPValue in
+            switch result {
+            case .success(let value): value
+            case .failure(let error) where error.serverError?.code == "WRONGTYPE": .null
+            case .failure(let error): throw LeaseStoreError(error)
+            }
+        }
         return names.enumerated().compactMap { index, name in
             guard let record = replies[index * 3].bytes.flatMap(LeaseRecord.init(bytes:)),
                 let life = replies[index * 3 + 1].integer, life > 0

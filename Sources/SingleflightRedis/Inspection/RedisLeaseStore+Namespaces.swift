@@ -17,7 +17,7 @@ extension RedisLeaseStore {
         var scan = KeyScan()
         var found: [String: FoundNamespace] = [:]
         // Redis tells some of its keys twice when it resizes its table. Counts may be off by these, names are not.
-        while let page = try await scan.next(matching: "sf1:{*:*}:*", by: self) {
+        while let page = try await scan.next(matching: "sf2:{*:*}:*", by: self) {
             for name in page.names {
                 guard let tag = Self.tag(of: name), let colon = tag.lastIndex(of: ":") else { continue }
                 let namespace = String(tag[..<colon])

@@ -3,7 +3,7 @@ import SingleflightLease
 /// An announcement as it arrives in an inbox; the layout is in docs/protocol.md.
 ///
 /// ```
-/// 0  1  version, "1"      2   1  "i": the payload follows, "h": it does not    35  name of the flight's key, line feed
+/// 0  1  version, "2"      2   1  "i": the payload follows, "h": it does not    35  name of the flight's key, line feed
 /// 1  1  status            3  32  token                                             payload
 /// ```
 struct AnnouncementMessage: Hashable {
@@ -15,13 +15,16 @@ struct AnnouncementMessage: Hashable {
 
     /// `nil` for whatever this version does not understand: the flights concerned poll in any case.
     init?(bytes: [UInt8]) {
-        guard bytes.count > Self.fixedLength, bytes[0] == UInt8(ascii: "1"),
+        guard bytes.count > Self.fixedLength, bytes[0] == UInt8(ascii: "2"),
             let token = LeaseToken(bytes: bytes[3..<Self.fixedLength]),
             let nameEnd = bytes[Self.fixedLength...].firstIndex(of: UInt8(ascii: "\n"))
         else { return nil }
         self.name = String(decoding: bytes[Self.fixedLength..<nameEnd], as: UTF8.self)
         let news: Announcement.News
         switch (bytes[1], bytes[2]) {
+        case (UInt8(ascii: "n"), _):
+            // Only whether somebody hears it was of interest.
+            return nil
         case (UInt8(ascii: "u"), _):
             news = .unawaited
         case (UInt8(ascii: "p"), _):

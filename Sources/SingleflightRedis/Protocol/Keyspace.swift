@@ -4,7 +4,7 @@ import SingleflightLease
 /// The names of a flight's keys and channels; docs/protocol.md has the table.
 struct Keyspace: Sendable {
     let namespace: String
-    /// What an inbox's id is appended to.
+    /// What an inbox's id is appended to. The database is part of it: pub/sub knows none.
     let inboxPrefix: String
     /// Where events are published, if they are.
     let eventChannel: String
@@ -14,11 +14,16 @@ struct Keyspace: Sendable {
     /// Longer encoded keys are named by their digest.
     private static let maximumEncodedBytes = 256
 
-    init(namespace: String) {
+    init(namespace: String, database: Int = 0) {
         self.namespace = namespace
-        self.inboxPrefix = "sf1:in:\(namespace):"
-        self.eventChannel = "sf1:ev:\(namespace)"
-        self.tags = (0..<Self.partitionCount).map { "sf1:{\(namespace):\($0)}:" }
+        self.inboxPrefix = "sf2:in:\(namespace):\(database):"
+        self.eventChannel = "sf2:ev:\(namespace):\(database)"
+        self.tags = (0..<Self.partitionCount).map { "sf2:{\(namespace):\($0)}:" }
+    }
+
+    /// A pattern for the names of a namespace's keys of one kind.
+    static func pattern(namespace: String, kind: String, name: String) -> String {
+        "sf2:{\(namespace):*}:\(kind):\(name)"
     }
 
     /// The keys of one flight. All lie in one slot of a cluster, because of the hash tag.
@@ -34,8 +39,6 @@ struct Keyspace: Sendable {
 
         var lease: RedisArgument { .joined(self.tag, "lease:", self.name) }
         var wait: RedisArgument { .joined(self.tag, "wait:", self.name) }
-        /// What a token is appended to.
-        var done: RedisArgument { .joined(self.tag, "done:", self.name + ":") }
         var last: RedisArgument { .joined(self.tag, "last:", self.name) }
         var runs: RedisArgument { .joined(self.tag, "runs:", self.name) }
         var fence: RedisArgument { .joined(self.tag, "fence", "") }
@@ -44,6 +47,19 @@ struct Keyspace: Sendable {
         func done(_ token: LeaseToken) -> RedisArgument {
             .joined(self.tag, "done:", "\(self.name):\(token)")
         }
+    }
+
+    /// How a lease's record names a flight that it waits for: `<P>:<group>:<key>`.
+    static func placedName(of key: FlightKey) -> String {
+        "\(self.partition(of: key)):\(self.announcedName(of: key))"
+    }
+
+    /// The name of the lease's key; `nil` for what is no such name.
+    func leaseName(placed name: String) -> RedisArgument? {
+        guard let colon = name.firstIndex(of: ":"), let partition = Int(name[..<colon]),
+            self.tags.indices.contains(partition)
+        else { return nil }
+        return .joined(self.tags[partition], "lease:", String(name[name.index(after: colon)...]))
     }
 
     func names(of key: FlightKey) -> Names {

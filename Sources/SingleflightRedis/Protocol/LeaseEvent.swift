@@ -86,11 +86,11 @@ extension LeaseEvent {
     /// Reads a published event; `nil` for whatever this version does not understand. The layout is in docs/protocol.md:
     ///
     /// ```
-    /// "1" kind token milliseconds " " attempt " " waiters " " group ":" key LF note LF detail
+    /// "2" kind token milliseconds " " attempt " " waiters " " group ":" key LF note LF detail
     /// ```
     init?(bytes: [UInt8]) {
         let lines = bytes.split(separator: UInt8(ascii: "\n"), maxSplits: 2, omittingEmptySubsequences: false)
-        guard lines.count == 3, lines[0].count > 34, lines[0].first == UInt8(ascii: "1"),
+        guard lines.count == 3, lines[0].count > 34, lines[0].first == UInt8(ascii: "2"),
             let token = LeaseToken(bytes: lines[0].dropFirst(2).prefix(32)),
             let change = Change(kind: lines[0][1], detail: Array(lines[2]), token: token)
         else { return nil }

@@ -48,6 +48,7 @@ extension LeaseRecord.Note {
 extension LeaseInspection {
     /// Reads the answer of the `inspect` script.
     init(reply: RESPValue) throws(LeaseStoreError) {
+        _ = reply.array?.first?.string == "FOREIGN" ? try ScriptReply.checked(reply) : nil
         guard let fields = reply.array, fields.count == 3, let bytes = fields[0].bytes, let left = fields[1].integer,
             let members = fields[2].array
         else {

@@ -9,9 +9,12 @@ import SingleflightLease
 /// What the lease key holds. Fixed fields first, at offsets that the scripts know, then a note for people, in JSON.
 ///
 /// ```
-///  0  32  token            64   8  lease in ms, decimal      80   3  takeovers so far, decimal
-/// 32  32  leader's inbox   72   8  grace in ms, decimal      83      note
+///  0  32  token            64   8  lease in ms       80   8  retention in ms       94   4  length n of what follows
+/// 32  32  leader's inbox   72   8  grace in ms       88   3  takeovers permitted   98   n  flights that it waits for
+///                                                    91   3  takeovers so far           the rest is the note
 /// ```
+///
+/// Numbers are decimal. Retention and takeovers are the flight's, and those of its first leader.
 struct LeaseRecord {
     /// The part that no script reads.
     struct Note: Codable {
@@ -73,10 +76,14 @@ struct LeaseRecord {
     var inbox: InboxID
     var duration: Duration
     var grace: Duration
+    var retention: Duration
+    var leaderLoss: LeaderLossPolicy
     var attempt: Int
+    /// The flights that this one waits for, each as `<P>:<group>:<key>`.
+    var awaited: [CircleSearch<String>.Flight] = []
     var note: Note
 
-    private static let fixedLength = 83
+    private static let fixedLength = 98
 
     var bytes: [UInt8] {
         var bytes: [UInt8] = []
@@ -86,16 +93,32 @@ struct LeaseRecord {
         bytes.append(text: self.inbox.description)
         bytes.append(number: self.duration.milliseconds, width: 8)
         bytes.append(number: self.grace.milliseconds, width: 8)
+        bytes.append(number: self.retention.milliseconds, width: 8)
+        bytes.append(number: Int64(self.leaderLoss.permittedTakeovers), width: 3)
         bytes.append(number: Int64(self.attempt), width: 3)
+        let awaited = self.awaited.map { "\($0.name) \($0.token)\n" }.joined()
+        bytes.append(number: Int64(awaited.utf8.count), width: 4)
+        bytes.append(text: awaited)
         self.note.write(into: &bytes)
         return bytes
     }
 
-    init(token: LeaseToken, inbox: InboxID, duration: Duration, grace: Duration, attempt: Int, note: Note) {
+    init(
+        token: LeaseToken,
+        inbox: InboxID,
+        duration: Duration,
+        grace: Duration,
+        retention: Duration,
+        leaderLoss: LeaderLossPolicy,
+        attempt: Int = 0,
+        note: Note
+    ) {
         self.token = token
         self.inbox = inbox
         self.duration = duration
         self.grace = grace
+        self.retention = retention
+        self.leaderLoss = leaderLoss
         self.attempt = attempt
         self.note = note
     }
@@ -105,14 +128,32 @@ struct LeaseRecord {
         func number(_ range: Range<Int>) -> Int64? { Int64(decimal: bytes[range]) }
         guard let token = LeaseToken(bytes: bytes[0..<32]),
             let inbox = InboxID(String(decoding: bytes[32..<64], as: UTF8.self)),
-            let duration = number(64..<72), let grace = number(72..<80), let attempt = number(80..<83)
+            let duration = number(64..<72), let grace = number(72..<80), let retention = number(80..<88),
+            let permitted = number(88..<91), let attempt = number(91..<94), let length = number(94..<98)
         else { return nil }
         self.token = token
         self.inbox = inbox
         self.duration = .milliseconds(duration)
         self.grace = .milliseconds(grace)
+        self.retention = .milliseconds(retention)
+        self.leaderLoss = permitted == 0 ? .cancel : .takeOver(attempts: Int(permitted))
         self.attempt = Int(attempt)
-        self.note = Note(json: bytes[Self.fixedLength...])
+        let rest = bytes[Self.fixedLength...]
+        self.awaited = rest.prefix(Int(length)).split(separator: UInt8(ascii: "\n")).compactMap { line in
+            guard line.count > 33, let token = LeaseToken(bytes: line.suffix(32)) else { return nil }
+            return CircleSearch.Flight(name: String(decoding: line.dropLast(33), as: UTF8.self), token: token)
+        }
+        self.note = Note(json: rest.dropFirst(Int(length)))
+    }
+}
+
+extension LeaderLossPolicy {
+    /// As the lease's record has it: none means that a lost leader's flight ends.
+    var permittedTakeovers: Int {
+        switch self {
+        case .cancel: 0
+        case .takeOver(let attempts): attempts
+        }
     }
 }
 

@@ -14,6 +14,24 @@ struct ScriptReply {
         self.fields = fields.dropFirst()
     }
 
+    /// The same; throws where the script found a value that no process of this version put there, and changed nothing.
+    static func checked(_ value: RESPValue) throws(LeaseStoreError) -> ScriptReply {
+        let reply = try ScriptReply(value)
+        guard reply.word == "FOREIGN" else { return reply }
+        switch try reply.string(0) {
+        case "fence":
+            throw LeaseStoreError(
+                .protocolViolation,
+                "the partition's fence counter holds a value that no fence can follow; delete the key ending in :fence"
+            )
+        default:
+            throw LeaseStoreError(
+                .protocolViolation,
+                "the key's lease holds a value that is no lease; `singleflight revoke` removes it"
+            )
+        }
+    }
+
     func string(_ index: Int) throws(LeaseStoreError) -> String {
         guard let string = self.field(index)?.string else { throw self.unexpectedField(index) }
         return string
@@ -91,21 +109,42 @@ struct ScriptReply {
     }
 }
 
+/// What the script of a request to lead answers.
+enum EnterAnswer: Sendable {
+    case reply(EnterReply)
+    /// The lease of this token has expired; nothing has changed. Its outcome's key must be among the keys.
+    case lapsed(LeaseToken)
+}
+
+/// What the script of a revocation answers.
+enum RevokeAnswer: Sendable {
+    case reply(RevokeReply)
+    /// The flight of this token is led; nothing has changed. Its outcome's key must be among the keys.
+    case leads(LeaseToken)
+}
+
 extension ScriptReply {
     /// The server's time in milliseconds, where the answer to `enter` tells it.
     var serverTime: Int? {
         switch self.word {
         case "LEAD": try? self.serverTime(1)
         case "FOLLOW": try? self.serverTime(2)
+        case "EXPIRED": try? self.serverTime(1)
         case "LATE": try? self.serverTime(0)
         default: nil
         }
+    }
+
+    func enterAnswer() throws(LeaseStoreError) -> EnterAnswer {
+        self.word == "EXPIRED" ? .lapsed(try self.token(0)) : .reply(try self.enterReply())
     }
 
     func enterReply() throws(LeaseStoreError) -> EnterReply {
         switch self.word {
         case "LEAD": .lead(attempt: try self.attempt(0))
         case "FOLLOW": .follow(try self.token(0), remaining: try self.milliseconds(1))
+        // The request was carried out, and taken back since.
+        case "DONE" where try self.string(1) == "w": .late
         case "DONE": .reuse(try self.token(0), try self.outcome(1))
         case "LATE": .late
         default: throw self.unexpected
@@ -143,8 +182,12 @@ extension ScriptReply {
     func pollReply() throws(LeaseStoreError) -> PollReply {
         switch self.word {
         case "DONE":
-            // A flight that was taken over is kept like an outcome: its payload is the token that took over.
-            try self.string(0) == "s" ? .superseded(by: try self.token(1)) : .done(try self.outcome(0))
+            // A flight that was taken over, or given back, is kept like an outcome.
+            switch try self.string(0) {
+            case "s": .superseded(by: try self.token(1))
+            case "w": .withdrawn
+            default: .done(try self.outcome(0))
+            }
         case "RUN": .running(remaining: try self.milliseconds(0))
         case "EXPIRED": .expired
         case "GONE": .gone
@@ -160,15 +203,20 @@ extension ScriptReply {
     func fenceReply() throws(LeaseStoreError) -> FenceReply {
         switch self.word {
         case "OK":
-            guard let number = UInt64(try self.string(0)) else { throw self.unexpected }
+            guard let number = UInt64(try self.string(0)), number < 1 << 53 else { throw self.unexpected }
             return .drawn(Fence(rawValue: number))
         case "LOST": return .lost
         default: throw self.unexpected
         }
     }
 
+    func revokeAnswer() throws(LeaseStoreError) -> RevokeAnswer {
+        self.word == "LEADS" ? .leads(try self.token(0)) : .reply(try self.revokeReply())
+    }
+
     func revokeReply() throws(LeaseStoreError) -> RevokeReply {
         switch self.word {
+        case "FOREIGN": .removedForeign
         case "OK": .revoked(try self.token(0), waiters: try self.count(1))
         case "NOOP": .nothing
         default: throw self.unexpected
@@ -177,6 +225,14 @@ extension ScriptReply {
 }
 
 extension LeaseStoreError {
+    /// The same where a long result was refused because the server is out of memory: another attempt is too.
+    var asFull: LeaseStoreError {
+        guard (self.underlying as? RedisClientError)?.serverError?.code == "OOM" else { return self }
+        var error = self
+        error.code = .full
+        return error
+    }
+
     /// What a failure of the client means for a lease.
     init(_ error: RedisClientError) {
         let code: Code =

@@ -11,6 +11,7 @@ extension LeaseScripts {
 
     private static let scripts = [
         ("enter", enter), ("renew", renew), ("complete", complete), ("release", release), ("poll", poll),
-        ("leave", leave), ("fence", fence), ("revoke", revoke), ("inspect", inspect),
+        ("leave", leave), ("fence", fence), ("revoke", revoke), ("depend", depend), ("inspect", inspect),
+        ("complete", completeLong),
     ]
 }

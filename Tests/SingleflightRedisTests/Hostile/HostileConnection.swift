@@ -110,10 +110,10 @@ struct HostileConnection {
         case "SCAN":
             .array([
                 .bulk(HostileReply.pick(["0", "7", "18446744073709551615"], &self.random)),
-                .array(tokens.prefix(3).map { _ in .bulk("sf1:{test:17}:lease:pages:front") }),
+                .array(tokens.prefix(3).map { _ in .bulk("sf2:{test:17}:lease:pages:front") }),
             ])
         case "GET": Bool.random(using: &self.random) ? .nullBulk : .bulk(self.record(tokens))
-        case "PTTL", "SCARD", "PUBLISH", "DEL": .integer("5000")
+        case "PTTL", "HLEN", "PUBLISH", "DEL": .integer("5000")
         case "INFO": .bulk("# Server\r\nredis_version:7.0.15\r\nmaxmemory:0\r\nused_memory:1\r\nloading:0\r\n")
         case "CONFIG": .array([.bulk(command.last ?? ""), .bulk("noeviction")])
         default: .simple("OK")
@@ -123,7 +123,7 @@ struct HostileConnection {
     /// An answer that some script could give; the right one now and then.
     private mutating func scriptReply(_ tokens: [String]) -> HostileReply {
         let token = HostileReply.bulk(tokens.isEmpty ? "" : HostileReply.pick(tokens, &self.random))
-        let status = HostileReply.pick(["v", "e", "c", "s"], &self.random)
+        let status = HostileReply.pick(["v", "e", "c", "s", "w"], &self.random)
         let replies: [HostileReply] = [
             .array([.bulk("LEAD"), .integer("0")]),
             .array([.bulk("LEAD"), .integer("9223372036854775807")]),
@@ -138,6 +138,8 @@ struct HostileConnection {
             .array([.bulk("STALE"), token, .bulk(self.payload("c"))]),
             .array([.bulk("LOST"), .bulk(self.payload("c"))]),
             .array([.bulk("UNKNOWN"), .bulk("")]), .array([.bulk("WAITED"), .integer("2")]), .array([.bulk("DUP")]),
+            .array([.bulk("EXPIRED"), token]), .array([.bulk("LEADS"), token]),
+            .array([.bulk("FOREIGN"), .bulk("lease")]), .array([.bulk("FOREIGN")]),
             .array([.bulk(self.record(tokens)), .integer("9223372036854775807"), .array([token, token])]),
         ]
         return HostileReply.pick(replies, &self.random)
@@ -156,7 +158,10 @@ struct HostileConnection {
     private mutating func record(_ tokens: [String]) -> String {
         let token = tokens.isEmpty ? String(repeating: "0", count: 32) : HostileReply.pick(tokens, &self.random)
         let numbers = HostileReply.pick(
-            ["0000200000001000000", "9999999999999999999", "-000001-0000001-01"],
+            [
+                "0000200000001000000020000010000000", "9999999999999999999999999999999999",
+                "-000001-0000001-0000001-01-01-001", "0000200000001000000020000000000034\(token):1 \n",
+            ],
             &self.random
         )
         let note = HostileReply.pick(

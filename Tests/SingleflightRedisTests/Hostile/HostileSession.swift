@@ -69,25 +69,25 @@ struct HostileSession: Sendable {
         let requests: [@Sendable () async throws -> Void] = [
             { _ = try await store.entered(enter) },
             {
-                let request = RenewRequest(key: key, token: token, terms: enter.terms, attempt: 0, note: enter.note)
+                let request = RenewRequest(key: key, token: token, terms: enter.terms, note: enter.note)
                 _ = try await store.answer(to: request).get()
             },
             {
                 let outcome = StoredOutcome.value([1])
-                _ = try await store.completed(.init(key: key, token: token, outcome: outcome, retention: .seconds(1)))
+                _ = try await store.completed(.init(key: key, token: token, outcome: outcome))
             },
             {
-                let request = ReleaseRequest(key: key, token: token, mode: .handOver, retention: .seconds(1))
+                let request = ReleaseRequest(key: key, token: token, mode: .handOver)
                 _ = try await store.answer(to: request).get()
             },
             {
-                let request = PollRequest(key: key, token: token, leaderLoss: .cancel, retention: .seconds(1))
+                let request = PollRequest(key: key, token: token)
                 _ = try await store.answer(to: request).get()
             },
             { _ = try await store.left(key, token) },
             { _ = try await store.answer(to: FenceRequest(key: key, token: token)).get() },
             {
-                _ = try await store.revoked(.init(key: key, token: nil, by: "test", reason: "", retention: .seconds(1)))
+                _ = try await store.revoked(.init(key: key, token: nil, by: "test", reason: ""))
             },
             { _ = try await store.inspected(key) },
         ]

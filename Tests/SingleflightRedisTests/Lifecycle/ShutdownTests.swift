@@ -58,7 +58,7 @@ struct ShutdownTests {
                 }
                 let others = outcomes.filter { !Self.isShutDown($0) }
                 #expect(others.isEmpty, "\(attempt): \(others)")
-                let left = try await redis.command("KEYS", "sf1:*lease:*")
+                let left = try await redis.command("KEYS", "sf2:*lease:*")
                 guard left == "*0\r\n" else {
                     Issue.record("\(attempt): \(left)")
                     return
@@ -117,7 +117,7 @@ struct ShutdownTests {
             } else {
                 #expect(Self.isShutDown(outcome), "\(outcome)")
             }
-            #expect(try await redis.command("KEYS", "sf1:*lease:*") == "*0\r\n")
+            #expect(try await redis.command("KEYS", "sf2:*lease:*") == "*0\r\n")
         }
     }
 }

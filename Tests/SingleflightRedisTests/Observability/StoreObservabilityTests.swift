@@ -53,7 +53,7 @@ struct StoreObservabilityTests {
             try await withStore(redis.url) { store in
                 try await store.untilSubscribed()
                 let token = String(repeating: "a", count: 32)
-                _ = try await redis.command("PUBLISH", "sf1:in:test:\(store.inbox)", "1vh\(token)pages:front\n")
+                _ = try await redis.command("PUBLISH", "sf2:in:test:0:\(store.inbox)", "2vh\(token)pages:front\n")
                 try await until("the announcement") { count("announcements_ignored_total") > 0 }
                 #expect(count("announcements_ignored_total") == 1)
             }

@@ -16,7 +16,7 @@ extension ServerStates {
             name: "the lease was deleted, DEL",
             memory: .isLost,
             strike: { stage in
-                for name in try await stage.ask("KEYS sf1:*").array ?? [] {
+                for name in try await stage.ask("KEYS sf2:*").array ?? [] {
                     try await stage.ask("DEL \(name.string ?? "")")
                 }
             },

@@ -46,7 +46,7 @@ extension ServerStates {
                 try await stage.ask("CONFIG SET maxmemory \(used + 200_000)")
                 for index in 0..<3_000 {
                     _ = try? await stage.ask("SET filler:\(index) " + String(repeating: "x", count: 2_000))
-                    let left = try await stage.ask("KEYS sf1:*led").array ?? []
+                    let left = try await stage.ask("KEYS sf2:*led").array ?? []
                     if left.isEmpty { break }
                 }
             },

@@ -170,7 +170,7 @@ struct ServerTrial: Sendable {
         for database in [1, 0] {
             // A cluster has one database only.
             guard (try? await stage.ask("SELECT \(database)")) != nil else { continue }
-            for name in try await stage.ask("KEYS sf1:*").array ?? [] {
+            for name in try await stage.ask("KEYS sf2:*").array ?? [] {
                 guard let name = name.string, !name.contains(" ") else { continue }
                 let left = try await stage.ask("PTTL \(name)").integer ?? 0
                 let isLease = name.contains("}:lease:")

@@ -100,7 +100,7 @@ final class ModelComparison {
         )
         _ = try await store.answer(to: enter).get()
         // The leader's own inbox hears of a revocation.
-        let revoke = RevokeRequest(key: key, token: nil, by: "test", reason: "", retention: Self.long)
+        let revoke = RevokeRequest(key: key, token: nil, by: "test", reason: "")
         _ = try await store.answer(to: revoke).get()
         for await _ in arrival {}
         registration.cancel()
@@ -119,7 +119,9 @@ final class ModelComparison {
             leaderLoss: policy,
             acceptsReuse: self.pick(4) == 0
         )
-        switch self.pick(12) {
+        switch self.pick(13) {
+        case 12:
+            return try await self.depend(on: store, key)
         case 0, 1, 2:
             // Now and then the leader's request again, as after a lost reply. No token is ever used for a second
             // flight.
@@ -136,7 +138,6 @@ final class ModelComparison {
                 key: key,
                 token: self.token(of: key),
                 outcome: self.outcome(),
-                retention: Self.long,
                 reuse: reuse
             )
             let expected = self.model.complete(request, now: now)
@@ -153,20 +154,22 @@ final class ModelComparison {
                 key: key,
                 token: token,
                 terms: terms,
-                attempt: lease?.attempt ?? 0,
                 note: note,
-                news: self.pick(2) == 0 ? progress : nil
+                news: self.pick(2) == 0 ? progress : nil,
+                isAbandoned: self.pick(2) == 0
             )
             let expected = self.model.renew(request, now: now)
             return ("renew", "\(expected)", "\(try await leader.answer(to: request).get())")
         case 6, 7:
-            let modes: [ReleaseRequest.Mode] = [.unlessAwaited, .cancelWaiters, .giveUp, .handOver, .handOver]
+            let modes: [ReleaseRequest.Mode] = [
+                .unlessAwaited, .shutDown, .giveUp, .handOver, .handOver, .withdraw,
+            ]
             let mode = modes[self.pick(modes.count)]
-            let request = ReleaseRequest(key: key, token: self.token(of: key), mode: mode, retention: Self.long)
-            let expected = self.model.release(request, now: now)
+            let request = ReleaseRequest(key: key, token: self.token(of: key), mode: mode)
+            let expected = self.model.release(request, inbox: inbox, now: now)
             return ("release", "\(expected)", "\(try await store.answer(to: request).get())")
         case 8, 9:
-            let request = PollRequest(key: key, token: self.token(of: key), leaderLoss: policy, retention: Self.long)
+            let request = PollRequest(key: key, token: self.token(of: key), mayEnd: self.pick(4) == 0)
             let expected = self.model.poll(request, inbox: inbox, now: now)
             return ("poll", "\(expected.coarse)", "\(try await store.answer(to: request).get().coarse)")
         case 10:
@@ -175,10 +178,21 @@ final class ModelComparison {
             return ("leave", "\(expected)", "\(try await store.answer(to: LeaveRequest(key: key, token: token)).get())")
         default:
             let token = self.pick(2) == 0 ? nil : self.token(of: key)
-            let request = RevokeRequest(key: key, token: token, by: "test", reason: "so\nthere", retention: Self.long)
+            let request = RevokeRequest(key: key, token: token, by: "test", reason: "so\nthere")
             let expected = self.model.revoke(request, now: now)
             return ("revoke", "\(expected)", "\(try await store.answer(to: request).get())")
         }
+    }
+
+    /// Flights of some keys wait for that of another.
+    private func depend(on store: RedisLeaseStore, _ key: FlightKey) async throws -> (String, String, String) {
+        let enclosing = (0...self.pick(2)).map { _ in
+            let key = self.keys[self.pick(self.keys.count)]
+            return EnclosingFlight(key: key, token: self.token(of: key))
+        }
+        let request = DependRequest(key: key, token: self.token(of: key), enclosing: enclosing)
+        let expected = self.model.depend(request, now: self.now)
+        return ("depend", "\(expected)", "\(try await store.answer(to: request).get())")
     }
 
     private func outcome() -> StoredOutcome {

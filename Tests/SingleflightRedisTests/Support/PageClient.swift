@@ -51,7 +51,7 @@ struct PageClient: Sendable {
             crc ^= Int(byte) << 8
             for _ in 0..<8 { crc = crc & 0x8000 != 0 ? (crc << 1 ^ 0x1021) & 0xFFFF : crc << 1 & 0xFFFF }
         }
-        let tag = "sf1:{\(namespace):\(crc % 256)}"
+        let tag = "sf2:{\(namespace):\(crc % 256)}"
         name = "\(group):\(key)"
         lease = "\(tag):lease:\(name)"
         wait = "\(tag):wait:\(name)"
@@ -59,10 +59,10 @@ struct PageClient: Sendable {
         let (stream, continuation) = AsyncStream.makeStream(of: [UInt8].self)
         messages = stream
         self.client = client
-        subscription = client.makeSubscription(to: "sf1:in:\(namespace):\(inbox)") { event in
+        subscription = client.makeSubscription(to: "sf2:in:\(namespace):0:\(inbox)") { event in
             if case .message(let bytes) = event { continuation.yield(bytes) }
         }
-        channelPrefix = "sf1:in:\(namespace):"
+        channelPrefix = "sf2:in:\(namespace):0:"
     }
 
     private let channelPrefix: String
@@ -88,9 +88,16 @@ struct PageClient: Sendable {
     // MARK: - Leading
 
     /// *acquire*, and where that is answered nil, *enter* as far as following goes.
-    func enter(_ token: String, lease milliseconds: Int = 30_000, grace: Int = 30_000) async throws -> Entered {
+    func enter(
+        _ token: String,
+        lease milliseconds: Int = 30_000,
+        grace: Int = 30_000,
+        retention: Int = 10_000
+    ) async throws -> Entered {
         let note = #"{"label":"page","startedAt":0,"renewals":0}"#
-        let record = token + inbox + Self.padded(milliseconds, 8) + Self.padded(grace, 8) + "000" + note
+        let terms = Self.padded(milliseconds, 8) + Self.padded(grace, 8) + Self.padded(retention, 8)
+        // No takeover is permitted, none has been, and nothing is waited for.
+        let record = token + inbox + terms + "000" + "000" + "0000" + note
         let life = RedisArgument.integer(Int64(milliseconds + grace))
         let acquired = try await client.send(
             RedisCommand("SET", .string(lease), .string(record), "NX", "PX", life)
@@ -99,39 +106,40 @@ struct PageClient: Sendable {
         let script = """
             local record = redis.call('GET', KEYS[1])
             if redis.call('PTTL', KEYS[1]) <= tonumber(string.sub(record, 73, 80)) then return '' end
-            redis.call('SADD', KEYS[2], ARGV[1])
+            redis.call('HSET', KEYS[2], ARGV[1], string.sub(record, 1, 32) .. ARGV[2])
             redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
             return string.sub(record, 1, 32)
             """
-        let reply = try await evaluate(script, [lease, wait], [.string(inbox)])
+        let reply = try await evaluate(script, [lease, wait], [.string(inbox), .string(token)])
         return .follows(token: reply.string ?? "")
     }
 
     /// *complete* with a value. The number of processes that were told; `nil` if the lease is not held.
-    func complete(_ token: String, json: String, retention: Int64 = 10_000) async throws -> Int? {
+    func complete(_ token: String, json: String) async throws -> Int? {
         let envelope = "SF\u{1}" + "\u{6}json/1" + "\u{4}page" + json
         let script = """
             local record = redis.call('GET', KEYS[1])
             if not record or string.sub(record, 1, 32) ~= ARGV[1] then return -1 end
-            local waiters = redis.call('SMEMBERS', KEYS[2])
-            if #waiters > 0 then redis.call('SET', KEYS[3] .. ARGV[1], 'v' .. ARGV[2], 'PX', ARGV[3]) end
+            local waiters = redis.call('HKEYS', KEYS[2])
+            local retention = string.sub(record, 81, 88)
+            if #waiters > 0 then redis.call('SET', KEYS[3], 'v' .. ARGV[2], 'PX', tonumber(retention)) end
             redis.call('DEL', KEYS[1], KEYS[2])
             for _, inbox in ipairs(waiters) do
-              redis.pcall('PUBLISH', ARGV[4] .. inbox, '1vi' .. ARGV[1] .. ARGV[5] .. '\\n' .. ARGV[2])
+              redis.pcall('PUBLISH', ARGV[3] .. inbox, '2vi' .. ARGV[1] .. ARGV[4] .. '\\n' .. ARGV[2])
             end
             return #waiters
             """
         let reply = try await evaluate(
             script,
-            [lease, wait, done],
-            [.string(token), .string(envelope), .integer(retention), .string(channelPrefix), .string(name)]
+            [lease, wait, done + token],
+            [.string(token), .string(envelope), .string(channelPrefix), .string(name)]
         )
         return reply.integer.flatMap { $0 < 0 ? nil : Int($0) }
     }
 
     /// The number of processes that wait.
     func waiters() async throws -> Int {
-        Int(try await client.send(RedisCommand("SCARD", .string(wait))).integer ?? 0)
+        Int(try await client.send(RedisCommand("HLEN", .string(wait))).integer ?? 0)
     }
 
     // MARK: - Following
@@ -139,7 +147,7 @@ struct PageClient: Sendable {
     /// The JSON of the value that is announced for the token; `nil` for news of any other kind.
     func announced(_ token: String) async -> String? {
         for await message in messages {
-            let head = Array("1vi\(token)\(name)\n".utf8)
+            let head = Array("2vi\(token)\(name)\n".utf8)
             guard message.starts(with: head) else { return nil }
             return Self.body(of: message.dropFirst(head.count))
         }

@@ -36,13 +36,14 @@ struct Baselines: Sendable {
 
     /// Flights per second that the two commands of one allow, each sent by redis-benchmark 64 deep.
     func pipelinedFlights(_ count: Int, complete: String) async throws -> Double {
-        let key = "sf1:{b:1}:lease:b:__rand_int__"
-        let record = String(repeating: "0", count: 140)
+        let key = "sf2:{b:1}:lease:b:__rand_int__"
+        let token = String(repeating: "0", count: 32)
+        let record = String(repeating: "0", count: 155)
         let set = try await redisBenchmark(count, ["SET", key, record, "NX", "PX", "20000"])
         let complete = try await redisBenchmark(
             count,
-            ["EVALSHA", complete, "4", key, "sf1:{b:1}:wait:b:k", "sf1:{b:1}:done:b:k:", "sf1:{b:1}:last:b:k"]
-                + [String(repeating: "0", count: 32), "v", "SF--json-c[1]", "10000", "0", "sf1:in:b:"]
+            ["EVALSHA", complete, "4", key, "sf2:{b:1}:wait:b:k", "sf2:{b:1}:done:b:k:" + token, "sf2:{b:1}:last:b:k"]
+                + [token, "v", "SF--json-c[1]", "0", "sf2:in:b:0:"]
         )
         return 1 / (1 / set + 1 / complete)
     }

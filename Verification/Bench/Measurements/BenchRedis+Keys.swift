@@ -5,7 +5,7 @@ extension BenchRedis {
     /// How many inboxes wait for the one flight whose keys match `pattern`; 0 while there is none.
     func waiters(matching pattern: String) async throws -> Int {
         guard let key = try await keys(matching: pattern).first else { return 0 }
-        return Int(try await client.send(RedisCommand("SCARD", .string(key))).integer ?? 0)
+        return Int(try await client.send(RedisCommand("HLEN", .string(key))).integer ?? 0)
     }
 
     func keys(matching pattern: String) async throws -> [String] {

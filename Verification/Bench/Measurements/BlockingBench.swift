@@ -48,7 +48,7 @@ struct BlockingBench {
             for _ in 0..<followers { join {} }
             try await redis.untilWaiting(followers, on: key, namespace: namespace)
             var leaseBytes = 0
-            if let lease = try await redis.keys(matching: "sf1:{\(namespace):*}:lease:bench:\(key)").first {
+            if let lease = try await redis.keys(matching: "sf2:{\(namespace):*}:lease:bench:\(key)").first {
                 leaseBytes = try await redis.memory(of: lease)
             }
             let before = try await redis.statistics()

@@ -23,7 +23,7 @@ struct CommandMonitor {
         var count = 0
         while let line = await lines.next(isolation: #isolation), !line.contains(mark) {
             if line.contains(" lua] ") { continue }
-            if line.contains("\"SET\" \"sf1:") || line.contains("\"EVAL") { count += 1 }
+            if line.contains("\"SET\" \"sf2:") || line.contains("\"EVAL") { count += 1 }
         }
         process.signal(15)
         await process.stop()

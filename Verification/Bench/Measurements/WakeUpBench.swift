@@ -48,7 +48,7 @@ extension BenchRedis {
     func untilWaiting(_ count: Int, on key: String, namespace: String) async throws {
         let deadline = MonotonicTime.now.advanced(by: .seconds(60))
         while true {
-            let waiting = try await waiters(matching: "sf1:{\(namespace):*}:wait:bench:\(key)")
+            let waiting = try await waiters(matching: "sf2:{\(namespace):*}:wait:bench:\(key)")
             if waiting >= count { return }
             try Task.checkCancellation()
             guard .now < deadline else {

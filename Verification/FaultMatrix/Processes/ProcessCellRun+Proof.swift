@@ -41,7 +41,7 @@ extension ProcessCellRun {
 
     /// Whether the server knows the worker's inbox; it may take a moment to notice that a connection was cut.
     private func isSubscribed(_ worker: WorkerProcess, _ isWanted: Bool) async throws -> Bool {
-        let channel = "sf1:in:matrix:\(worker.inbox ?? "")"
+        let channel = "sf2:in:matrix:0:\(worker.inbox ?? "")"
         let wanted = "*2\r\n$\(channel.utf8.count)\r\n\(channel)\r\n:\(isWanted ? 1 : 0)\r\n"
         let isSeen = await within(MatrixTimes.commandTimeout / 2) {
             // The pace of asking a server that does not tell.

@@ -139,14 +139,14 @@ struct SecondFlightRun: Sendable {
 
     private func revoke(_ process: CellProcess) async throws {
         let key = try FlightKey(group: self.groupName, bytes: Array("key".utf8))
-        let request = RevokeRequest(key: key, token: nil, by: "matrix", reason: "cell", retention: .seconds(5))
+        let request = RevokeRequest(key: key, token: nil, by: "matrix", reason: "cell")
         _ = await process.recorded.answer(to: request)
     }
 
     /// Announces something to the worker, and waits until it has come as far as the proxy: all that was announced
     /// before has, too.
     private func mark(_ text: String, _ inbox: String, _ proxy: FaultProxy) async throws {
-        try await self.redis.command("PUBLISH", "sf1:in:matrix:\(inbox)", text)
+        try await self.redis.command("PUBLISH", "sf2:in:matrix:0:\(inbox)", text)
         await within(Self.patience) {
             // The proxy does not tell when; the pace of asking it.
             while (try? await proxy.announcements.contains(text)) == false {
@@ -181,7 +181,7 @@ struct SecondFlightRun: Sendable {
         }
         for (end, waiters) in flights {
             let told = self.history.records.compactMap { record -> Int? in
-                guard case .complete(let token, _, _, _) = record.request, token == end?.token,
+                guard case .complete(let token, _, _) = record.request, token == end?.token,
                     case .accepted(let waiters) = record.reply
                 else { return nil }
                 return waiters

@@ -1,10 +1,10 @@
--- `decide(…)`: the only place where an outcome comes about. Stored first, then the flight's other keys go, then it is
--- announced: a user who may not store must not lose the flight by trying.
-local function decide(channels, token, status, payload, retention, leader)
-  local waiters = redis.call('SMEMBERS', KEYS[2])
-  redis.call('SET', KEYS[3] .. token, status .. payload, 'PX', retention)
+-- `decide(…)`: the only place where an outcome comes about, under the key that is named for it. Stored first, then the flight's
+-- other keys go, then it is announced: a user who may not store must not lose the flight by trying.
+local function decide(channels, key, lease, status, payload, retention, leader)
+  local waiters = redis.call('HKEYS', KEYS[2])
+  redis.call('SET', key, status .. payload, 'PX', retention)
   redis.call('DEL', KEYS[1], KEYS[2])
   if leader then table.insert(waiters, leader) end
-  tell(channels, waiters, token, status, payload)
+  tell(channels, waiters, lease.token, status, status ~= 'w' and payload or nil)
   return #waiters
 end

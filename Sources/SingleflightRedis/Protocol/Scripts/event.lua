@@ -5,7 +5,6 @@ local function event(channel, kind, lease, waiters, detail)
   local time = redis.pcall('TIME')
   if not time[1] then return end
   local at = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-  local _, brace = string.find(KEYS[1], '}', 1, true)
-  local head = table.concat({'1' .. kind .. lease.token, at, lease.attempt, waiters, string.sub(KEYS[1], brace + 8)}, ' ')
-  redis.pcall('PUBLISH', channel, head .. '\n' .. string.sub(lease.record, 84) .. '\n' .. (detail or ''))
+  local head = table.concat({'2' .. kind .. lease.token, at, lease.attempt, waiters, name()}, ' ')
+  redis.pcall('PUBLISH', channel, head .. '\n' .. string.sub(lease.record, lease.note) .. '\n' .. (detail or ''))
 end

@@ -1,3 +1,4 @@
 -- KEYS lease wait. Reads only, so a replica may answer it.
-local record = redis.call('GET', KEYS[1])
-return {record or '', redis.call('PTTL', KEYS[1]), redis.call('SMEMBERS', KEYS[2])}
+local lease, foreign = read_lease()
+if foreign then return foreign end
+return {lease and lease.record or '', redis.call('PTTL', KEYS[1]), redis.call('HKEYS', KEYS[2])}

@@ -1,13 +1,19 @@
--- Reads a lease record: its token, and the fields that scripts need. The layout is ``LeaseRecord``'s.
+-- `read_lease()`: the lease, or nil where there is none, and as a second value what to answer where the key holds something
+-- else. The layout is ``LeaseRecord``'s.
 local function read_lease()
-  local record = redis.call('GET', KEYS[1])
+  local record = redis.pcall('GET', KEYS[1])
   if not record then return nil end
+  if type(record) ~= 'string' or #record < 98 or string.find(string.sub(record, 1, 64), '[^0-9a-f]')
+    or string.find(string.sub(record, 65, 98), '%D') then return nil, {'FOREIGN', 'lease'} end
   return {
     record = record,
     token = string.sub(record, 1, 32),
     inbox = string.sub(record, 33, 64),
     duration = tonumber(string.sub(record, 65, 72)),
-    grace = tonumber(string.sub(record, 73, 80)),
-    attempt = tonumber(string.sub(record, 81, 83)),
+    grace = math.max(1, tonumber(string.sub(record, 73, 80))),
+    retention = math.max(1, tonumber(string.sub(record, 81, 88))),
+    permitted = tonumber(string.sub(record, 89, 91)),
+    attempt = tonumber(string.sub(record, 92, 94)),
+    note = 99 + tonumber(string.sub(record, 95, 98)),
   }
 end

@@ -1,8 +1,16 @@
--- `register(inbox)`: puts a process on the waiters' list, which lives as long as the lease's key. Returns whether it is
--- new there.
-local function register(inbox)
+-- `register(…)`: puts a process on the waiters' list, which lives as long as the lease's key. Whether it is new there. `by` is
+-- the token of the request to lead that does it, if one does. Where the list is full, some of it are looked at: the dead make
+-- room.
+local function register(channels, inbox, token, by)
+  if redis.call('HLEN', KEYS[2]) >= 4096 then
+    for _, other in ipairs(redis.pcall('HRANDFIELD', KEYS[2], 16)) do
+      if not heard(channels, other, token) then redis.call('HDEL', KEYS[2], other) end
+    end
+  end
   local added = 0
-  if redis.call('SCARD', KEYS[2]) < 4096 then added = redis.call('SADD', KEYS[2], inbox) end
+  if redis.call('HLEN', KEYS[2]) < 4096 or redis.call('HGET', KEYS[2], inbox) then
+    added = redis.call('HSET', KEYS[2], inbox, token .. (by or ''))
+  end
   redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
   return added > 0
 end

@@ -1,14 +1,21 @@
--- KEYS lease wait done. ARGV token record lease+grace news-or-empty channels events. News are told only as long as they
--- fit for all waiters together: a hint without the news would make each waiter poll.
-local lease = read_lease()
-if not lease or lease.token ~= ARGV[1] then return {'LOST', canceled(redis.call('GET', KEYS[3] .. ARGV[1]))} end
+-- KEYS lease wait done. ARGV token record probe news-or-empty channels events. What belongs to the flight and not to the leader
+-- stays: its retention, its takeovers, and what it waits for. News go only to so many as they can go along with: a hint would
+-- make each of the others poll.
+local lease, foreign = read_lease()
+if foreign then return foreign end
+if not lease or lease.token ~= ARGV[1] then return {'LOST', canceled(redis.call('GET', KEYS[3]))} end
 if left(lease) <= 0 then return {'EXPIRED'} end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-local waiters = redis.call('SCARD', KEYS[2])
-if waiters > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end
-lease.record = ARGV[2]
+local life = string.sub(ARGV[2], 65, 72) + string.sub(ARGV[2], 73, 80)
+lease.record = string.sub(ARGV[2], 1, 80) .. string.sub(lease.record, 81, lease.note - 1) .. string.sub(ARGV[2], 99)
+redis.call('SET', KEYS[1], lease.record, 'PX', life)
+local waiters = redis.call('HLEN', KEYS[2])
+if waiters > 0 then redis.call('PEXPIRE', KEYS[2], life) end
+if waiters > 0 and ARGV[3] == '1' then
+  local _, live = awaited(ARGV[5], lease.token)
+  waiters = live
+end
 if waiters > 0 and ARGV[4] ~= '' and #ARGV[4] * waiters <= 262144 then
-  tell(ARGV[5], redis.call('SMEMBERS', KEYS[2]), lease.token, 'p', ARGV[4])
+  tell(ARGV[5], redis.call('HKEYS', KEYS[2]), lease.token, 'p', ARGV[4])
 end
 event(ARGV[6], 'r', lease, waiters)
 return {'OK', waiters}

@@ -1,10 +1,8 @@
 -- `tell(channels, inboxes, token, status, payload)`: announces to each inbox. A payload goes along if it is small
 -- enough for all of them together.
 local function tell(channels, inboxes, token, status, payload)
-  local _, brace = string.find(KEYS[1], '}', 1, true)
-  local name = string.sub(KEYS[1], brace + 8)
   local flag, body = 'h', ''
   if payload and #payload <= 65536 and #payload * #inboxes <= 262144 then flag, body = 'i', payload end
-  local message = '1' .. status .. flag .. token .. name .. '\n' .. body
+  local message = '2' .. status .. flag .. token .. name() .. '\n' .. body
   for _, inbox in ipairs(inboxes) do redis.pcall('PUBLISH', channels .. inbox, message) end
 end

@@ -32,7 +32,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let payload = input.bytes
     guard let flight = try? FlightKey(group: "fuzz", bytes: key) else { return 0 }
     let name = Keyspace.announcedName(of: flight)
-    var bytes = [UInt8(ascii: "1"), status, isInline ? UInt8(ascii: "i") : UInt8(ascii: "h")]
+    var bytes = [UInt8(ascii: "2"), status, isInline ? UInt8(ascii: "i") : UInt8(ascii: "h")]
     bytes += Array((token + name + "\n").utf8) + payload
 
     let message = AnnouncementMessage(bytes: bytes)

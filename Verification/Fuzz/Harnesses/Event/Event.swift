@@ -35,7 +35,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         case UInt8(ascii: "t"), UInt8(ascii: "j"), UInt8(ascii: "q"): Array(inbox.utf8)
         default: input.bytes
         }
-    var bytes = [UInt8(ascii: "1"), kind]
+    var bytes = [UInt8(ascii: "2"), kind]
     bytes += Array("\(token)\(time) \(attempt) \(waiters) \(Keyspace.announcedName(of: key))\n".utf8)
     bytes += Array(record.bytes.dropFirst(83)) + Array("\n".utf8) + detail
 

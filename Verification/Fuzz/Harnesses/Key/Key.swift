@@ -45,11 +45,10 @@ private func checkedName(_ bytes: [UInt8]) -> String {
     let partition = Keyspace.partition(of: key)
     expect((0..<256).contains(partition), "partition \(partition)")
     let names = Keyspace(namespace: "ns").names(of: key)
-    let tag = "sf1:{ns:\(partition)}:"
+    let tag = "sf2:{ns:\(partition)}:"
     for (name, kind) in [(names.lease, "lease"), (names.wait, "wait"), (names.last, "last")] {
         expectEqual(name.description, "\(tag)\(kind):fuzz:\(text)", "another name")
     }
-    expectEqual(names.done.description, "\(tag)done:fuzz:\(text):", "another name")
     expectEqual(names.isDigest, isDigest, "the names do not agree")
     let announced = FlightName(Keyspace.announcedName(of: key)[...])
     expectEqual(announced?.group, "fuzz", "another group")

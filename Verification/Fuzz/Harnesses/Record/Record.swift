@@ -21,7 +21,7 @@ private func checkForeign(_ bytes: [UInt8]) {
     let reply = RESPValue.array([.bulk(bytes), .integer(1000), .array([.bulk(bytes)])])
     _ = try? LeaseInspection(reply: reply)
     guard let record = LeaseRecord(bytes: bytes) else { return }
-    expectEqual(Array(record.bytes.prefix(83)), Array(bytes.prefix(83)), "other fields")
+    expectEqual(Array(record.bytes.prefix(94)), Array(bytes.prefix(94)), "other fields")
     let day = Duration.milliseconds(99_999_999)
     expect((.zero...day).contains(record.duration), "a lease of \(record.duration)")
     expect((.zero...day).contains(record.grace), "a grace of \(record.grace)")
@@ -48,6 +48,8 @@ private func checkOwn(_ input: inout Input) {
         inbox: inbox,
         duration: .milliseconds(input.number(100...day)),
         grace: .milliseconds(input.number(100...day)),
+        retention: .milliseconds(input.number(100...day)),
+        leaderLoss: input.byte() & 1 == 0 ? .cancel : .takeOver(attempts: input.number(1...999)),
         attempt: input.number(0...999),
         note: LeaseRecord.Note(note, key: input.byte() & 1 == 0 ? key : nil)
     )
