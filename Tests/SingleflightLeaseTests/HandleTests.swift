@@ -31,7 +31,7 @@ extension DistributedGroup where Key == String {
 }
 
 extension DistributedGroup.Leader {
-    /// Waits until so many callers of its process wait; nothing tells when one begins to.
+    /// Waits until `count` callers of its process wait; nothing tells when one begins to.
     func untilSubscribers(_ count: Int) async throws {
         try await until("\(count) callers that wait") { self.subscriberCount >= count }
     }

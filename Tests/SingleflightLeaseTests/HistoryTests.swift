@@ -251,7 +251,7 @@ struct Story {
         HistoryCheck(key: "k", records: self.records, losses: self.losses).violation().map { [$0] } ?? []
     }
 
-    /// The store may lose data, from so many milliseconds after now on to so many.
+    /// The store may lose data, between these milliseconds from now.
     mutating func loses(from earliest: Int64, to latest: Int64) {
         self.losses.append(
             HistoryWindow(earliest: self.now + earliest * 1_000_000, latest: self.now + latest * 1_000_000)

@@ -51,7 +51,7 @@ final class SoakStage {
         self.incoming = stream.makeAsyncIterator()
     }
 
-    /// Runs for so many seconds and returns the report, with what this chunk adds.
+    /// Runs for these seconds and returns the report, with what this chunk adds.
     func run(seconds: Int, progress: (SoakReport) -> Void) async throws -> SoakReport {
         let clock = MultiThreadedEventLoopGroup.singleton.next()
             .scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { [events] _ in events.yield(.second) }

@@ -100,7 +100,7 @@ final class ExecStage: Sendable {
         }
     }
 
-    /// Waits until so many processes wait for `key`.
+    /// Waits until `count` processes wait for `key`.
     ///
     /// Redis does not tell when somebody registers, so it is asked, one question after the other's answer.
     func untilWaiters(_ count: Int, key: String = "job", group: String = "exec") async throws {

@@ -2,7 +2,7 @@ import SingleflightRedis
 import TestSupport
 
 extension RedisLeaseStore {
-    /// Waits until so many processes are registered on the flight of a key.
+    /// Waits until `count` processes are registered on the flight of a key.
     ///
     /// Redis does not tell when somebody registers, so it is asked, a moment after each answer.
     ///

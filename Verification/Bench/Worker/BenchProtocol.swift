@@ -6,7 +6,7 @@ typealias BenchWorkers = BenchWorkerHandle<BenchOrder, BenchAnswer>
 /// What a benchmark's worker is told to do, one line each. It does one after the other; ``herd(round:callers:keys:)``,
 /// ``lead(key:payload:)`` and ``follow(key:)`` go on beside what comes after them.
 enum BenchOrder: Codable, Sendable {
-    /// Uncontended flights of an empty operation: so many callers at once, each after each with a key of its own.
+    /// Uncontended flights of an empty operation: a number of callers at once, each after each with a key of its own.
     case flights(callers: Int, seconds: Double, payload: Int)
     /// All callers at once; their operations run until they are told to finish.
     case herd(round: Int, callers: Int, keys: Int)
