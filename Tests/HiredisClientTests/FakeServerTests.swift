@@ -83,7 +83,7 @@ import Testing
         try await withFakeServer { _, command in
             command.first == "GET" ? .replyAndClose(reply) : nil
         } _: { _, client in
-            let error = try await failure(of: RedisCommand("GET", "k"), on: client)
+            let error = try await failure(of: RedisCommand("GET", "k"), on: client, timeout: .seconds(20))
             #expect(error.code == .unknownOutcome)
             #expect(error.mayHaveExecuted)
         }

@@ -144,9 +144,9 @@ enum Forgery: String, CaseIterable, CustomTestStringConvertible {
             story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
             story.add("b", story.poll("t1"), .done(Story.value(isForged ? "v2" : "v1")))
         case .acceptedAfterTakeover:
-            story.leads("a", "t1")
+            story.add("a", story.enter("t1", takeovers: 2), .lead(attempt: 0))
             story.pass(milliseconds: 1100)
-            story.add("b", story.enter("t2", takeovers: 2), .lead(attempt: 1))
+            story.add("b", story.enter("t2"), .lead(attempt: 1))
             let refused = HistoryReply.stale(current: Story.name("t2"))
             story.add("a", story.complete("t1", "v1"), isForged ? .accepted(waiters: 0) : refused)
         case .secondResult:

@@ -6,7 +6,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// Some servers let scripts touch no key that is not declared. This one does, and tells what was touched.
-@Suite("The keys that scripts touch", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The keys that scripts touch", .usesServer, .timeLimit(.minutes(5)))
 struct DeclaredKeyTests {
     /// Commands in scripts whose first argument is no key.
     private static let keyless: Set<String> = ["TIME", "PUBLISH"]

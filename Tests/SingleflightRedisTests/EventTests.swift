@@ -197,7 +197,8 @@ struct EventTests {
     @Test(
         "what this version does not understand is no event",
         arguments: [
-            "", "1a", "2a", "1a0123456789abcdef0123456789abcdef", "1z0123456789abcdef0123456789abcdef1 0 0 g:k\n{}\n",
+            "", "1a", "2a", "1a0123456789abcdef0123456789abcdef", "2z0123456789abcdef0123456789abcdef 1 0 0 g:k\n{}\n",
+            "1a0123456789abcdef0123456789abcdef 1 0 0 g:k\n{}\n",
         ]
     )
     func garbage(_ text: String) {
@@ -213,7 +214,7 @@ struct EventTests {
     func extremeTimes(time: String, start: String) {
         func event(at time: String) -> LeaseEvent? {
             let note = #"{"label":"l","startedAt":\#(start),"renewals":0}"#
-            return LeaseEvent(bytes: Array("1a0123456789abcdef0123456789abcdef\(time) 0 0 g:k\n\(note)\n".utf8))
+            return LeaseEvent(bytes: Array("2a0123456789abcdef0123456789abcdef \(time) 0 0 g:k\n\(note)\n".utf8))
         }
         #expect(event(at: time)?.note.age == .zero)
         #expect(event(at: "-9223372036854775808") == nil)
@@ -221,7 +222,7 @@ struct EventTests {
 
     @Test("a note that a later version writes differently does not hide the event")
     func laterNote() throws {
-        let message = "1a0123456789abcdef0123456789abcdef1700000000000 2 3 g:k\n[]\n"
+        let message = "2a0123456789abcdef0123456789abcdef 1700000000000 2 3 g:k\n[]\n"
         let event = try #require(LeaseEvent(bytes: Array(message.utf8)))
         #expect((event.group, event.key, event.attempt, event.waiters) == ("g", "k", 2, 3))
         #expect(event.time == .seconds(1_700_000_000))

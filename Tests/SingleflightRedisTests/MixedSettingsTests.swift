@@ -32,7 +32,7 @@ struct MixedSettingsTests {
         _ body: @Sendable (RedisLeaseStore, RedisLeaseStore) async throws -> Void
     ) async throws {
         try await PrivateRedis.with { redis in
-            try await withTwoStores(redis) { one, two in
+            try await withTwoStores(redis, commandTimeout: .seconds(3)) { one, two in
                 try await two.untilSubscribed()
                 try await body(one, two)
             }

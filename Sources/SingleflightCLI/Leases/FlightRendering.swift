@@ -69,12 +69,7 @@ package enum FlightRendering {
             parts.append((bytes == 1 ? "1 byte" : "\(bytes) bytes") + (outcome.codec.map { " of \($0)" } ?? ""))
         }
         if let leader = outcome.leader { parts.append("by \(leader)") }
-        let kept = "for \(terminal.duration(.milliseconds(outcome.remainingMilliseconds))) more"
-        if let reuse = outcome.reuseMilliseconds {
-            parts += ["for \(terminal.duration(.milliseconds(reuse))) more", "retained \(kept)"]
-        } else {
-            parts.append(kept)
-        }
+        parts.append("for \(terminal.duration(.milliseconds(outcome.remainingMilliseconds))) more")
         return parts.joined(separator: ", ")
     }
 }
