@@ -19,6 +19,9 @@ package struct HandingBack: Sendable {
         package var endsAt: LeaseInstant
         /// Whether the request was sent more than once.
         package var isRepeated: Bool
+        /// An operation has begun under the token: what is left of its lease is given up, since nobody may be told that
+        /// nothing ran.
+        package var hasRun = false
 
         package init(token: LeaseToken, validUntil: LeaseInstant, endsAt: LeaseInstant, isRepeated: Bool) {
             self.token = token
@@ -28,7 +31,14 @@ package struct HandingBack: Sendable {
         }
 
         /// Takes back what the request led to: this process is no waiter, and leads no longer.
-        var handBack: FlightAction { .send(.release(self.token, .withdraw)) }
+        var handBack: FlightAction { .send(.release(self.token, self.hasRun ? .giveUp : .withdraw)) }
+
+        /// The same debt, after an operation has begun under `token`.
+        func after(running token: LeaseToken) -> Debt {
+            var debt = self
+            debt.hasRun = debt.hasRun || self.token == token
+            return debt
+        }
     }
 
     /// What the store granted to a request that is not wanted any more is handed back.

@@ -134,6 +134,7 @@ package struct FlightMachine: Sendable {
         case .leading(var leading, var debt):
             // What is handed back on a shutdown is handed back once: nothing can be sent later.
             if case .heard(.shuttingDown) = event { debt = nil }
+            if leading.isWorking, !Planted.bug("run-taken-back") { debt = debt?.after(running: leading.token) }
             let actions = leading.handle(event, now: now, using: &generator)
             if let loss = leading.loss {
                 let regaining = Regaining(after: loss, terms: self.terms, now: now, using: &generator)
@@ -155,7 +156,7 @@ package struct FlightMachine: Sendable {
             case .lead(let grant):
                 var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, outcomes: self.outcomes)
                 let actions = leading.goOn(with: regaining.loss.outcome, now: now)
-                self.phase = .leading(leading, debt: grant.debt ?? debt)
+                self.phase = .leading(leading, debt: (grant.debt ?? debt)?.after(running: grant.token))
                 return [.moveOperation(to: grant.token)] + actions
             case .follow(let leader, let remaining, let wasWorking):
                 var following = Following(afterLeading: self.terms, owing: regaining.debt ?? debt)

@@ -37,8 +37,11 @@ extension ServerStates {
         ),
         ServerState(
             name: "cuts every connection for its memory, `maxmemory-clients`",
-            strike: { try await $0.ask("CONFIG SET maxmemory-clients 1") },
-            heal: { try await $0.ask("CONFIG SET maxmemory-clients 0") },
+            // The connection that says so is cut, too, before it has the answer or after.
+            strike: { stage in
+                try await stage.ask("CONFIG SET maxmemory-clients 1") { $0 == "OK" || $0.contains("was lost") }
+            },
+            heal: { stage in try await stage.ask("CONFIG SET maxmemory-clients 0") { $0 == "OK" } },
             brief: .init(
                 newcomer: [.value, lost, outOfReach],
                 leader: [.value, lost, outOfReach],
