@@ -34,7 +34,7 @@ package struct HandingBack: Sendable {
     /// What the store granted to a request that is not wanted any more is handed back.
     ///
     /// - Parameter token: the token that the request was sent with.
-    static func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>, to token: LeaseToken) -> [FlightAction] {
+    static func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>, to token: LeaseToken) -> FlightActions {
         switch reply {
         case .success(.lead): [.send(.release(token, .withdraw))]
         case .success(.follow(let leader, _)): [.send(.leave(leader))]
@@ -71,7 +71,7 @@ package struct HandingBack: Sendable {
     }
 
     /// The first actions. To be called once.
-    package func start() -> [FlightAction] {
+    package func start() -> FlightActions {
         switch self.state {
         case .waiting: [.wake(at: self.debt.validUntil)]
         case .releasing, .ended: []
@@ -82,7 +82,7 @@ package struct HandingBack: Sendable {
         _ event: FlightEvent,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch event {
         case .replied(let reply, .release): self.released(reply.as(ReleaseRequest.self), now: now, using: &generator)
         case .replied(let reply, .enter): self.entered(reply.as(EnterRequest.self))
@@ -93,14 +93,14 @@ package struct HandingBack: Sendable {
         }
     }
 
-    private mutating func timerFired() -> [FlightAction] {
+    private mutating func timerFired() -> FlightActions {
         switch self.state {
         case .waiting: self.release()
         case .releasing, .ended: []
         }
     }
 
-    private mutating func release() -> [FlightAction] {
+    private mutating func release() -> FlightActions {
         self.state = .releasing(mustRepeat: false)
         return [self.debt.handBack]
     }
@@ -109,7 +109,7 @@ package struct HandingBack: Sendable {
         _ reply: Result<ReleaseReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         guard case .releasing(let mustRepeat) = self.state else { return [] }
         if mustRepeat {
             return self.release()
@@ -133,7 +133,7 @@ package struct HandingBack: Sendable {
     }
 
     /// An answer came after all, to a request that was given up.
-    private mutating func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+    private mutating func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> FlightActions {
         switch (self.state, reply) {
         case (.waiting, .success(.lead)):
             return self.release()
@@ -147,7 +147,7 @@ package struct HandingBack: Sendable {
     }
 
     /// The store can be reached again.
-    private func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> [FlightAction] {
+    private func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> FlightActions {
         switch self.state {
         case .waiting: [.wake(at: now.afterReconnect(using: &generator))]
         case .releasing, .ended: []
@@ -155,7 +155,7 @@ package struct HandingBack: Sendable {
     }
 
     /// This process shuts down: once more, and that is all.
-    private mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> FlightActions {
         switch self.state {
         case .waiting: self.release() + self.end()
         case .releasing: self.end()
@@ -163,7 +163,7 @@ package struct HandingBack: Sendable {
         }
     }
 
-    private mutating func end() -> [FlightAction] {
+    private mutating func end() -> FlightActions {
         self.state = .ended
         return []
     }
