@@ -261,7 +261,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         ).bytes
         let now = self.clock.now
         let entering = Entering(
-            request: request,
+            token: request.token,
+            acceptsReuse: request.terms.acceptsReuse,
             names: names,
             record: record,
             validUntil: now.advanced(by: request.validity),
@@ -274,26 +275,27 @@ public final class RedisLeaseStore: LeaseStore, Service {
         }
         let keyLife = request.terms.duration.milliseconds + request.terms.grace.milliseconds
         let acquire = RedisCommand("SET", names.lease, .bytes(record), "NX", "PX", .integer(keyLife))
-        self.submit(reply) { done in
-            self.client.send(acquire, timeout: self.commandTimeout, order: names.order) { result in
-                switch result {
-                case .success(.null):
-                    done(nil)
-                    self.enterIfValid(entering, reply: reply)
-                case .success(.simpleString):
-                    done(.success(.enter(.lead(attempt: 0))))
-                case .success:
-                    done(.failure(LeaseStoreError(.protocolViolation, "unexpected reply to SET NX")))
-                case .failure(let error):
-                    done(.failure(self.failure(error)))
-                }
+        guard self.outstanding.begin() else { return reply(.failure(.storeIsShutDown)) }
+        self.client.send(acquire, timeout: self.commandTimeout, order: names.order) { result in
+            switch result {
+            case .success(.null):
+                self.outstanding.end()
+                return self.enterIfValid(entering, reply: reply)
+            case .success(.simpleString):
+                reply(.success(.enter(.lead(attempt: 0))))
+            case .success:
+                reply(.failure(LeaseStoreError(.protocolViolation, "unexpected reply to SET NX")))
+            case .failure(let error):
+                reply(.failure(self.failure(error)))
             }
+            self.outstanding.end()
         }
     }
 
-    /// A request to lead, on its way.
+    /// A request to lead, on its way: no more of it than is still needed, since it is kept until it is answered.
     private struct Entering {
-        var request: EnterRequest
+        var token: LeaseToken
+        var acceptsReuse: Bool
         var names: Keyspace.Names
         var record: [UInt8]
         /// Until then the server may carry it out.
@@ -311,21 +313,21 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private static let maximumLapses = 8
 
     private func enterIfValid(_ entering: Entering, reply: @escaping ReplyHandler<LeaseReply>) {
-        let (request, names, sentAt) = (entering.request, entering.names, self.clock.now)
+        let (token, names, sentAt) = (entering.token, entering.names, self.clock.now)
         let remaining = sentAt.duration(to: entering.answerBy)
         guard remaining > .zero else {
             return reply(
                 .failure(LeaseStoreError(.timedOut, "no answer within the command timeout", mayHaveExecuted: true))
             )
         }
-        self.evaluate(
+        self.ask(
             LeaseScripts.enter,
             names,
-            [names.lease, names.wait, names.done(request.token), names.last]
+            [names.lease, names.wait, names.done(token), names.last]
                 + (entering.lapsed.map { [names.done($0)] } ?? []),
             [
-                .string(request.token.description), .bytes(entering.record), .string(self.inbox.description),
-                request.terms.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil)),
+                .token(token), .bytes(entering.record), .inbox(self.inbox),
+                entering.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil)),
                 .string(entering.lapsed?.description ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             timeout: remaining
@@ -368,7 +370,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             names,
             [names.lease, names.wait, names.done(request.token)],
             [
-                .string(request.token.description), .bytes(record.bytes), request.isAbandoned ? "1" : "0",
+                .token(request.token), .bytes(record.bytes), request.isAbandoned ? "1" : "0",
                 .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
@@ -380,7 +382,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let (status, payload) = request.outcome.wireForm
         let keys = [names.lease, names.wait, names.done(request.token), names.last]
         let arguments: [RedisArgument] = [
-            .string(request.token.description), .string(status), .bytes(payload),
+            .token(request.token), .string(status), .bytes(payload),
             .integer(request.reuse.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
@@ -430,7 +432,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                     LeaseScripts.renew,
                     keys: [names.lease, names.wait, names.done(token)],
                     arguments: [
-                        .string(token.description), .bytes(renewed), "0", "", .string(self.keyspace.inboxPrefix),
+                        .token(token), .bytes(renewed), "0", "", .string(self.keyspace.inboxPrefix),
                         self.eventChannel,
                     ],
                     order: names.order
@@ -458,7 +460,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             names,
             [names.lease, names.wait, names.done(request.token)],
             [
-                .string(request.token.description), mode, .string(isAwaited ? "" : self.inbox.description),
+                .token(request.token), mode, isAwaited ? "" : .inbox(self.inbox),
                 .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
@@ -470,7 +472,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let names = self.keyspace.names(of: request.key)
         let keys = [names.lease, names.wait, names.done(request.token)]
         let arguments: [RedisArgument] = [
-            .string(request.token.description), .string(self.inbox.description), request.mayEnd ? "1" : "0",
+            .token(request.token), .inbox(self.inbox), request.mayEnd ? "1" : "0",
             .string(self.keyspace.inboxPrefix), self.eventChannel,
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
@@ -509,7 +511,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             names,
             [names.lease, names.wait],
             [
-                .string(request.token.description), .string(self.inbox.description),
+                .token(request.token), .inbox(self.inbox),
                 .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             reply
@@ -523,7 +525,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             LeaseScripts.fence,
             names,
             [names.lease, names.fence],
-            [.string(request.token.description), .string("\(self.seenFences.greatest(of: partition))")],
+            [.token(request.token), .string("\(self.seenFences.greatest(of: partition))")],
             reply
         ) { reply throws(LeaseStoreError) in
             let reply = try reply.fenceReply()
@@ -543,7 +545,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     ) {
         let names = self.keyspace.names(of: request.key)
         let outcome = StoredOutcome.canceled(.revoked(by: request.by, reason: request.reason))
-        self.evaluate(
+        self.ask(
             LeaseScripts.revoke,
             names,
             [names.lease, names.wait] + (request.token.map { [names.done($0)] } ?? []),
@@ -586,8 +588,34 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     // MARK: - Requests
 
+    /// Evaluates a script for a request, unless the store is shut down. The one closure holds all that the reply needs:
+    /// each more would be an allocation for every request.
+    private func evaluate(
+        _ script: RedisScript,
+        _ names: Keyspace.Names,
+        _ keys: [RedisArgument],
+        _ arguments: [RedisArgument],
+        timeout: Duration? = nil,
+        _ reply: @escaping ReplyHandler<LeaseReply>,
+        read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> LeaseReply
+    ) {
+        guard self.outstanding.begin() else { return reply(.failure(.storeIsShutDown)) }
+        self.client.evaluate(
+            script,
+            keys: keys,
+            arguments: arguments,
+            timeout: timeout ?? self.commandTimeout,
+            order: names.order
+        ) { result in
+            reply(self.read(result) { value throws(LeaseStoreError) in try read(.checked(value)) })
+            self.outstanding.end()
+        }
+    }
+
+    /// The same for an answer that is no reply yet.
+    ///
     /// - Parameter isForeignExpected: whether `read` understands that a value is none that this protocol writes.
-    private func evaluate<Answer: Sendable>(
+    private func ask<Answer: Sendable>(
         _ script: RedisScript,
         _ names: Keyspace.Names,
         _ keys: [RedisArgument],
@@ -621,9 +649,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         _ reply: @escaping ReplyHandler<Answer>,
         _ send: (@escaping @Sendable (Result<Answer, LeaseStoreError>?) -> Void) -> Void
     ) {
-        guard self.outstanding.begin() else {
-            return reply(.failure(LeaseStoreError(.shutDown, "the store is shut down")))
-        }
+        guard self.outstanding.begin() else { return reply(.failure(.storeIsShutDown)) }
         send { result in
             if let result {
                 reply(result)
@@ -699,4 +725,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             note: LeaseRecord.Note(note, key: key)
         )
     }
+}
+
+extension LeaseStoreError {
+    fileprivate static var storeIsShutDown: LeaseStoreError { LeaseStoreError(.shutDown, "the store is shut down") }
 }

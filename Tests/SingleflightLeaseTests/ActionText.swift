@@ -42,7 +42,7 @@ struct ActionText {
     var names: [LeaseToken: String]
 
     /// - Parameter ends: whether the phase is over with these actions.
-    func text(_ actions: [FlightAction], ends: Bool = false) -> String {
+    func text(_ actions: FlightActions, ends: Bool = false) -> String {
         (actions.map(self.text) + (ends ? ["finish"] : [])).joined(separator: ", ")
     }
 

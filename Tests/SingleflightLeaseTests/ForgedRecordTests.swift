@@ -10,8 +10,8 @@ struct ForgedRecordTests {
     /// Answers every poll in the same way, and jumps to each time that the machine waits for.
     private mutating func polls(
         _ reply: (LeaseToken) -> PollReply,
-        after start: (inout Following, inout CountingGenerator) -> [FlightAction]
-    ) -> (atOnce: Int, all: Int, enters: Int, end: [FlightAction]) {
+        after start: (inout Following, inout CountingGenerator) -> FlightActions
+    ) -> (atOnce: Int, all: Int, enters: Int, end: FlightActions) {
         var machine = Following(terms: .table())
         var actions = start(&machine, &self.random)
         var (atOnce, all, enters, now) = (0, 0, 0, LeaseInstant.at(10))
@@ -38,7 +38,7 @@ struct ForgedRecordTests {
         return (atOnce, all, enters, actions)
     }
 
-    private static func follow(_ machine: inout Following, _ random: inout CountingGenerator) -> [FlightAction] {
+    private static func follow(_ machine: inout Following, _ random: inout CountingGenerator) -> FlightActions {
         let leader = LeaseToken(using: &random)
         guard case .actions(let entering) = machine.handle(.start, now: .at(0), using: &random),
             case .send(.enter(let token, _, let until)) = entering.first
@@ -80,7 +80,7 @@ struct ForgedRecordTests {
         var machine = Following(terms: .table())
         var next = LeaseToken(using: &self.random)
         var actions = Self.follow(&machine, &self.random)
-        func step(_ event: FlightEvent) -> [FlightAction] {
+        func step(_ event: FlightEvent) -> FlightActions {
             guard case .actions(let next) = machine.handle(event, now: .at(20), using: &self.random) else { return [] }
             return next
         }

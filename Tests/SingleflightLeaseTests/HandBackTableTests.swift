@@ -39,11 +39,11 @@ struct HandBackTableTests {
         case .ended: handle(.heard(.shuttingDown))
         }
         let wasFinal = machine.isFinal
-        func happens(_ event: FlightEvent) -> [FlightAction] { machine.handle(event, now: now, using: &random) }
-        func reply(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+        func happens(_ event: FlightEvent) -> FlightActions { machine.handle(event, now: now, using: &random) }
+        func reply(_ reply: Result<ReleaseReply, LeaseStoreError>) -> FlightActions {
             happens(.replied(reply.map { .release($0) }, to: .release(me, .withdraw)))
         }
-        func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+        func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> FlightActions {
             happens(.replied(reply.map { .enter($0) }, to: request))
         }
         let actions =

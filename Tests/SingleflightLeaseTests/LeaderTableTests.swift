@@ -94,22 +94,22 @@ struct LeaderTableTests {
         }
 
         let wasFinal = machine.isFinal
-        func happens(_ event: FlightEvent, at milliseconds: Int = 20) -> [FlightAction] {
+        func happens(_ event: FlightEvent, at milliseconds: Int = 20) -> FlightActions {
             machine.handle(event, now: .at(milliseconds), using: &random)
         }
-        func renewal(_ reply: Result<RenewReply, LeaseStoreError>) -> [FlightAction] {
+        func renewal(_ reply: Result<RenewReply, LeaseStoreError>) -> FlightActions {
             happens(.replied(reply.map { .renew($0) }, to: .renew(me, renewals: 1, isAbandoned: false)))
         }
-        func completion(_ reply: Result<CompleteReply, LeaseStoreError>) -> [FlightAction] {
+        func completion(_ reply: Result<CompleteReply, LeaseStoreError>) -> FlightActions {
             happens(.replied(reply.map { .complete($0) }, to: .complete(me, .value([7]))))
         }
-        func release(_ reply: Result<ReleaseReply, LeaseStoreError>) -> [FlightAction] {
+        func release(_ reply: Result<ReleaseReply, LeaseStoreError>) -> FlightActions {
             happens(.replied(reply.map { .release($0) }, to: .release(me, .unlessAwaited)))
         }
-        func hear(_ news: Announcement.News, _ token: LeaseToken) -> [FlightAction] {
+        func hear(_ news: Announcement.News, _ token: LeaseToken) -> FlightActions {
             happens(.heard(.announced(Announcement(token: token, news: news))))
         }
-        let actions: [FlightAction] =
+        let actions: FlightActions =
             switch event {
             case .renewed: renewal(.success(.renewed(waiters: 1)))
             case .renewedUnawaited: renewal(.success(.renewed(waiters: 0)))

@@ -18,11 +18,11 @@ struct StateMachineModelTests {
         var isOperationRunning = false
         var tokens: [LeaseToken] = []
 
-        mutating func handle(_ event: FlightEvent) -> [FlightAction] {
+        mutating func handle(_ event: FlightEvent) -> FlightActions {
             self.machine.handle(event, now: self.now, using: &self.random)
         }
 
-        mutating func take(_ actions: [FlightAction], _ event: String, seed: UInt64) {
+        mutating func take(_ actions: FlightActions, _ event: String, seed: UInt64) {
             for action in actions {
                 if self.finishes > 0 {
                     switch action {

@@ -15,6 +15,15 @@ import Synchronization
 package final class RedisClient: Sendable {
     package typealias Completion = @Sendable (Result<RESPValue, RedisClientError>) -> Void
 
+    /// A completion as it is kept: by itself it would be wrapped once more, and allocated, to fit into generic types.
+    struct Kept: Sendable {
+        let completion: Completion
+
+        init(_ completion: @escaping Completion) {
+            self.completion = completion
+        }
+    }
+
     package let configuration: RedisClientConfiguration
     /// Where completions run. The subscriptions of this client live on it, too.
     package let eventLoop: any EventLoop
@@ -22,7 +31,7 @@ package final class RedisClient: Sendable {
 
     private let logger: Logger
     private let connection: KeptConnection
-    private let queue: Mutex<SubmissionQueue<Completion>>
+    private let queue: Mutex<SubmissionQueue<Kept>>
     private let loopState: NIOLoopBoundBox<LoopState>
     private let connectionError = Mutex<RedisClientError?>(nil)
     private let subscriptions = Mutex<[Subscribed]>([])
@@ -43,7 +52,7 @@ package final class RedisClient: Sendable {
         var timerDeadline = NIODeadline.distantFuture
         var outage: Outage
         /// Memory of the last batch, for the one after the next.
-        var spare = SubmissionQueue<Completion>.Spare()
+        var spare = SubmissionQueue<Kept>.Spare()
     }
 
     package init(
@@ -242,9 +251,10 @@ package final class RedisClient: Sendable {
         ifFollowed hold: Completion? = nil,
         _ completion: @escaping Completion
     ) {
-        let action = queue.withLock { queue -> SubmissionQueue<Completion>.SubmitAction in
-            if let hold, queue.hold(hold, sequence: sequence, in: order) { return .none }
-            return queue.submit(command, deadline: deadline, order: order, sequence: sequence, completion: completion)
+        let kept = Kept(completion)
+        let action = queue.withLock { queue -> SubmissionQueue<Kept>.SubmitAction in
+            if let hold, queue.hold(Kept(hold), sequence: sequence, in: order) { return .none }
+            return queue.submit(command, deadline: deadline, order: order, sequence: sequence, completion: kept)
         }
         switch action {
         case .none:
@@ -320,7 +330,7 @@ package final class RedisClient: Sendable {
         )
     }
 
-    private func answer(_ submissions: [Submission<Completion>], _ error: RedisClientError) {
+    private func answer(_ submissions: [Submission<Kept>], _ error: RedisClientError) {
         for submission in submissions {
             submission.answer(.failure(error))
         }

@@ -33,10 +33,10 @@ struct Submission<Completion> {
     }
 }
 
-extension Submission where Completion == RedisClient.Completion {
+extension Submission where Completion == RedisClient.Kept {
     func answer(_ result: Result<RESPValue, RedisClientError>) {
-        for completion in before { completion(result) }
-        completion(result)
+        for kept in before { kept.completion(result) }
+        completion.completion(result)
     }
 }
 

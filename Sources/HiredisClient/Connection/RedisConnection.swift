@@ -23,10 +23,8 @@ protocol RedisConnectionDelegate: AnyObject {
 /// Lives on the channel's event loop and is used from nowhere else. The one timer covers all deadlines.
 final class RedisConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
-    typealias Completion = @Sendable (Result<RESPValue, RedisClientError>) -> Void
-
     private let channel: any Channel
-    private var machine: ConnectionMachine<Completion>
+    private var machine: ConnectionMachine<RedisClient.Kept>
     private var reader: RESPReader
     private weak var delegate: (any RedisConnectionDelegate)?
     private var timer: Scheduled<Void>?
@@ -37,7 +35,7 @@ final class RedisConnection: ChannelInboundHandler {
 
     init(
         channel: any Channel,
-        machine: ConnectionMachine<Completion>,
+        machine: ConnectionMachine<RedisClient.Kept>,
         limits: RESPLimits,
         silence: TimeAmount,
         delegate: any RedisConnectionDelegate
@@ -63,7 +61,7 @@ final class RedisConnection: ChannelInboundHandler {
     var closed: EventLoopFuture<Void> { channel.closeFuture }
 
     /// Writes a batch; every submission in it is answered exactly once from here on. Only while ``canWrite``.
-    func write(_ bytes: ByteBuffer, _ submissions: [Submission<Completion>], earliest: NIODeadline) {
+    func write(_ bytes: ByteBuffer, _ submissions: [Submission<RedisClient.Kept>], earliest: NIODeadline) {
         let now = eventLoop.now
         machine.submit(submissions, now: now)
         channel.writeAndFlush(bytes, promise: nil)
@@ -77,8 +75,8 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     /// See ``ConnectionMachine/hold(_:sequence:in:)``.
-    func hold(_ completion: @escaping Completion, sequence: UInt64, in order: RedisOrder) -> Bool {
-        machine.hold(completion, sequence: sequence, in: order)
+    func hold(_ completion: @escaping RedisClient.Completion, sequence: UInt64, in order: RedisOrder) -> Bool {
+        machine.hold(RedisClient.Kept(completion), sequence: sequence, in: order)
     }
 
     /// What is shorter is taken at once, or not at all.
@@ -158,7 +156,7 @@ final class RedisConnection: ChannelInboundHandler {
 
     // MARK: Actions
 
-    private func act(on action: ConnectionMachine<Completion>.ReplyAction) {
+    private func act(on action: ConnectionMachine<RedisClient.Kept>.ReplyAction) {
         switch action {
         case .none:
             break

@@ -16,6 +16,9 @@ package enum FlightAction: Sendable {
     case finish
 }
 
+/// What a transition comes to, in order.
+package typealias FlightActions = ShortList<FlightAction>
+
 /// What a flight asks its store; the driver adds what it knows and the machine does not need to.
 package enum FlightRequest: Sendable, Equatable {
     /// Which flight does the key have?

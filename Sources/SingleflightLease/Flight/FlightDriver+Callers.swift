@@ -108,7 +108,7 @@ extension FlightDriver {
     /// - Parameter awakening: what it is resumed with.
     package func leave(_ seat: SeatID, as awakening: Awakening = .left) {
         let now = self.context.store.clock.now
-        let (waiter, effects) = self.state.withLock { state -> (FlightWaiter?, [FlightEffect]) in
+        let (waiter, effects) = self.state.withLock { state -> (FlightWaiter?, FlightEffects) in
             if case .settled = state.ending, case .canceled = awakening { return (nil, []) }
             guard let occupant = state.seats.vacate(seat) else { return (nil, []) }
             self.abandonIfDeserted(now, &state)
@@ -169,8 +169,10 @@ extension FlightDriver {
         case .unavailable(let error): self.decide(.over(error), &state)
         default: self.decide(.over(nil), &state)
         }
-        state.effects.append(.finishFeeds(Array(state.feeds.values)))
-        state.feeds = [:]
+        if !state.feeds.isEmpty {
+            state.effects.append(.finishFeeds(Array(state.feeds.values)))
+            state.feeds = [:]
+        }
     }
 
     /// A quick codec is left to a caller that waits, or to the next one that asks; any other gets a thread of its own.
@@ -207,7 +209,7 @@ extension FlightDriver {
                 settlement = .finished(finished)
             }
         }
-        let (settled, effects) = self.state.withLock { state -> (Settled, [FlightEffect]) in
+        let (settled, effects) = self.state.withLock { state -> (Settled, FlightEffects) in
             if case .settled(let settled) = state.ending { return (settled, []) }
             let settled = self.settle(settlement, &state)
             return (settled, state.takeTurn())

@@ -178,6 +178,7 @@ extension FlightDriver {
     }
 
     /// Runs work on behalf of the flight: asking for its key inside is refused.
+    @inline(__always)
     func perform<T>(_ work: () async throws -> T) async rethrows -> T {
         try await FlightPath.local.withValue(self.path, operation: work)
     }

@@ -35,7 +35,7 @@ package final class FlightDriver: Sendable {
         var predecessor: FlightDriver?
 
         // Acting.
-        var effects: [FlightEffect] = []
+        var effects = FlightEffects()
         var isActing = false
         /// Tells the timer that counts from those that were asked for before it.
         var wakeSerial: UInt64 = 0
@@ -82,16 +82,16 @@ package final class FlightDriver: Sendable {
         var feeds: [ObjectIdentifier: ProgressFeed] = [:]
 
         /// The effects to carry out now, unless another thread is at it.
-        mutating func takeTurn() -> [FlightEffect] {
-            var turn: [FlightEffect] = []
-            if !self.isActing { self.nextTurn(&turn) }
-            return turn
+        mutating func takeTurn() -> FlightEffects {
+            self.isActing ? [] : self.nextTurn()
         }
 
-        /// The effects that have come meanwhile, in exchange for an empty array, whose memory is used again.
-        mutating func nextTurn(_ turn: inout [FlightEffect]) {
+        /// The effects that have come meanwhile.
+        mutating func nextTurn() -> FlightEffects {
             self.isActing = !self.effects.isEmpty
-            swap(&self.effects, &turn)
+            let turn = self.effects
+            self.effects = []
+            return turn
         }
     }
 
@@ -140,8 +140,6 @@ package final class FlightDriver: Sendable {
             priority: Task.currentPriority.rawValue,
             isByHand: isByHand
         )
-        // More than any turn of a flight that nothing happens to.
-        state.effects.reserveCapacity(8)
         self.starterSeat = state.seats.take(as: .leader)
         self.state = Mutex(state)
     }
@@ -224,7 +222,7 @@ package final class FlightDriver: Sendable {
     @discardableResult
     func step(_ event: FlightEvent, _ change: (inout State) -> Bool = { _ in true }) -> Bool {
         let now = self.context.store.clock.now
-        let effects = self.state.withLock { state -> [FlightEffect]? in
+        let effects = self.state.withLock { state -> FlightEffects? in
             guard change(&state) else { return nil }
             self.transition(event, now, &state)
             return state.takeTurn()
@@ -235,15 +233,14 @@ package final class FlightDriver: Sendable {
     }
 
     /// Carries out a turn's effects, and those that come meanwhile.
-    func carryOut(_ turn: [FlightEffect]) {
+    func carryOut(_ turn: consuming FlightEffects) {
         var effects = turn
         while !effects.isEmpty {
             for effect in effects {
                 self.act(effect)
             }
             // What effects hold is let go of outside of the lock.
-            effects.removeAll(keepingCapacity: true)
-            self.state.withLock { $0.nextTurn(&effects) }
+            effects = self.state.withLock { $0.nextTurn() }
         }
     }
 
@@ -296,7 +293,7 @@ package final class FlightDriver: Sendable {
             case .look, .enter, .poll, .renew, .complete, .release, .revoke:
                 break
             }
-            state.effects.append(.send(request, self.leaseRequest(request, now, &state)))
+            state.effects.append(.send(request, at: now))
         case .wake(let deadline):
             state.wakeSerial += 1
             state.effects.append(.wake(at: deadline, serial: state.wakeSerial, instead: state.timer.take()))
@@ -340,8 +337,8 @@ package final class FlightDriver: Sendable {
             self.observer?.saw(step)
         case .listen:
             self.listen()
-        case .send(let request, let leaseRequest):
-            self.context.store.send(leaseRequest) { reply in
+        case .send(let request, let now):
+            self.context.store.send(self.leaseRequest(request, at: now)) { reply in
                 self.step(.replied(reply, to: request))
             }
         case .stopWaiting(let registration):
@@ -411,7 +408,7 @@ package final class FlightDriver: Sendable {
     // MARK: - Requests
 
     /// The request as the store takes it.
-    private func leaseRequest(_ request: FlightRequest, _ now: LeaseInstant, _ state: inout State) -> LeaseRequest {
+    private func leaseRequest(_ request: FlightRequest, at now: LeaseInstant) -> LeaseRequest {
         let (key, lease) = (self.key, self.context.terms.lease)
         switch request {
         case .look:
@@ -422,7 +419,7 @@ package final class FlightDriver: Sendable {
                     key: key,
                     token: token,
                     terms: lease,
-                    note: self.note(renewals: 0, now, state),
+                    note: self.state.withLock { self.note(renewals: 0, now, $0) },
                     validity: now.duration(to: until),
                     isRepetition: isRepetition
                 )
@@ -432,14 +429,18 @@ package final class FlightDriver: Sendable {
         case .leave(let token):
             return .leave(LeaveRequest(key: key, token: token))
         case .renew(let token, let renewals, let isAbandoned):
-            state.sentProgress = state.progress
+            let (note, news) = self.state.withLock { state in
+                state.sentProgress = state.progress
+                let isNew = state.progress != state.storedProgress
+                return (self.note(renewals: renewals, now, state), isNew ? state.progress : nil)
+            }
             return .renew(
                 RenewRequest(
                     key: key,
                     token: token,
                     terms: lease,
-                    note: self.note(renewals: renewals, now, state),
-                    news: state.progress == state.storedProgress ? nil : state.progress,
+                    note: note,
+                    news: news,
                     isAbandoned: isAbandoned
                 )
             )

@@ -3,13 +3,14 @@ package import Singleflight
 /// What a transition of a flight made necessary outside of its lock. Effects are carried out in the order of the
 /// transitions that made them, whichever threads those came from.
 ///
-/// The large ones are indirect, so that a turn's array stays small.
+/// The large ones are indirect, so that a turn stays small.
 enum FlightEffect: Sendable {
     /// Tell the observer.
     indirect case observe(ObservedStep)
     /// Hear of the key from now on, as a process that waits.
     case listen
-    indirect case send(FlightRequest, LeaseRequest)
+    /// - Parameter at: when the transition was made that asks for it.
+    case send(FlightRequest, at: LeaseInstant)
     /// The registration is no reason any more to keep this process among the flight's waiters.
     case stopWaiting(InboxRegistration)
     /// Schedule the flight's one timer, instead of the one before.
@@ -31,8 +32,8 @@ enum FlightEffect: Sendable {
     case decode(FlightWaiter)
     /// The outcome is decoded on a thread of its own.
     case decodeElsewhere
-    indirect case resume([Seats<FlightWaiter>.Seat], Settled)
-    indirect case notify([@Sendable (Settled) -> Void], Settled)
+    case resume([Seats<FlightWaiter>.Seat], Settled)
+    case notify([@Sendable (Settled) -> Void], Settled)
     case finishFeeds([ProgressFeed])
     /// Ask how far the leader is.
     case readProgress
@@ -42,6 +43,9 @@ enum FlightEffect: Sendable {
     /// Nothing is to be done but to let go of what is in here, which may run code of users.
     case discard([@Sendable () -> Void])
 }
+
+/// What a turn comes to, in order.
+typealias FlightEffects = ShortList<FlightEffect>
 
 /// Hears of everything that happens to one flight in its process: each transition, once, in order.
 package protocol FlightObserving: Sendable {
@@ -56,7 +60,7 @@ package protocol FlightObserving: Sendable {
 /// One transition, as an observer is told of it.
 package struct ObservedStep: Sendable {
     package var event: FlightEvent
-    package var actions: [FlightAction]
+    package var actions: FlightActions
     package var now: LeaseInstant
     /// Until when the process believed in its lease before.
     package var deadline: LeaseInstant?

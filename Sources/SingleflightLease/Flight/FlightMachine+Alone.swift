@@ -17,7 +17,7 @@ package struct Alone: Sendable {
     /// Whether the work goes on.
     package var isWorking: Bool { self.hasStarted && !self.isFinal }
 
-    package mutating func handle(_ event: FlightEvent, now: LeaseInstant) -> [FlightAction] {
+    package mutating func handle(_ event: FlightEvent, now: LeaseInstant) -> FlightActions {
         guard !self.isFinal else { return [] }
         switch event {
         case .start:
@@ -39,7 +39,7 @@ package struct Alone: Sendable {
         }
     }
 
-    private mutating func end(_ actions: [FlightAction]) -> [FlightAction] {
+    private mutating func end(_ actions: FlightActions) -> FlightActions {
         self.isFinal = true
         return actions
     }

@@ -135,7 +135,7 @@ package struct Following: Sendable {
     }
 
     /// An onlooker asks how the flight stands, and is registered on it by that.
-    mutating func ask(now: LeaseInstant) -> [FlightAction] {
+    mutating func ask(now: LeaseInstant) -> FlightActions {
         guard case .waiting(let waiting) = self.state else { return [] }
         return self.poll(waiting, now: now)
     }
@@ -170,7 +170,7 @@ package struct Following: Sendable {
 
     /// What to do after an event; a grant is for ``Leading``.
     package enum Step: Sendable {
-        case actions([FlightAction])
+        case actions(FlightActions)
         case lead(Grant)
     }
 
@@ -223,7 +223,7 @@ package struct Following: Sendable {
     private mutating func start(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .idle:
             return self.enter(now: now, using: &generator)
@@ -236,7 +236,7 @@ package struct Following: Sendable {
         after expired: LeaseToken? = nil,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         let token = LeaseToken(using: &generator)
         let giveUpAt = now.advanced(by: self.terms.commandTimeout)
         self.state = .entering(
@@ -328,14 +328,14 @@ package struct Following: Sendable {
         }
     }
 
-    private mutating func giveUpEntering(_ entering: Entering, because error: LeaseStoreError) -> [FlightAction] {
+    private mutating func giveUpEntering(_ entering: Entering, because error: LeaseStoreError) -> FlightActions {
         self.handBack(entering)
             + self.end(with: .unavailable(error), unless: entering.isAbandoned)
     }
 
     /// An `enter` may have been carried out without our knowing, or may yet be: it is taken back, whatever it made of
     /// this process. Nothing is to be done if no sending can have reached the store.
-    private mutating func handBack(_ entering: Entering) -> [FlightAction] {
+    private mutating func handBack(_ entering: Entering) -> FlightActions {
         guard entering.isSent || entering.mayHaveExecuted else { return [] }
         let debt = self.debt(of: entering)
         self.debt = debt
@@ -368,7 +368,7 @@ package struct Following: Sendable {
 
     // MARK: - Confirming
 
-    private mutating func confirm(_ confirming: Confirming) -> [FlightAction] {
+    private mutating func confirm(_ confirming: Confirming) -> FlightActions {
         self.state = .confirming(confirming)
         return [.send(.poll(confirming.asked))]
     }
@@ -414,7 +414,7 @@ package struct Following: Sendable {
         _ outcome: StoredOutcome,
         of token: LeaseToken,
         insteadOf grant: Grant
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         [self.handBack(grant)]
             + self.end(
                 with: .followed(token, outcome, isReused: false, takeovers: self.takeovers),
@@ -425,7 +425,7 @@ package struct Following: Sendable {
     // MARK: - Waiting
 
     /// Waits for the flight that leads now, and asks at once: what was announced before this process knew is lost.
-    package mutating func join(_ leader: LeaseToken, remaining: Duration, now: LeaseInstant) -> [FlightAction] {
+    package mutating func join(_ leader: LeaseToken, remaining: Duration, now: LeaseInstant) -> FlightActions {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         return self.poll(Waiting(token: leader, leaseEnd: leaseEnd, backoff: self.terms.followerBackoff), now: now)
     }
@@ -436,7 +436,7 @@ package struct Following: Sendable {
         _ entering: Entering,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         let backoff = self.terms.followerBackoff
         if let expired = entering.expired {
@@ -463,7 +463,7 @@ package struct Following: Sendable {
         _ announcement: Announcement,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .entering(var entering):
             if case .outcome(let outcome) = announcement.news, announcement.token == entering.expired {
@@ -501,7 +501,7 @@ package struct Following: Sendable {
     private mutating func inboxChanged(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .waiting(let waiting):
             if waiting.isPolling {
@@ -519,7 +519,7 @@ package struct Following: Sendable {
     }
 
     /// - Parameter mayEnd: whether the flight is to end if its leader is lost, even if another process could take over.
-    private mutating func poll(_ waiting: Waiting, mayEnd: Bool = false, now: LeaseInstant) -> [FlightAction] {
+    private mutating func poll(_ waiting: Waiting, mayEnd: Bool = false, now: LeaseInstant) -> FlightActions {
         var waiting = waiting
         if waiting.isPolling {
             waiting.mustPollAgain = true
@@ -553,7 +553,7 @@ package struct Following: Sendable {
         _ polling: Waiting,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         var waiting = polling
         waiting.isPolling = false
         let mustPollAgain = waiting.mustPollAgain
@@ -637,7 +637,7 @@ package struct Following: Sendable {
         from waiting: Waiting,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         guard self.canTakeOver, self.recoveries < self.terms.recoveries else {
             return self.end(with: .gone(waiting.token))
         }
@@ -654,16 +654,16 @@ package struct Following: Sendable {
         from waiting: Waiting,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         guard self.reentries < Self.maximumReentries else { return self.end(with: .gone(waiting.token)) }
         guard self.canTakeOver else { return self.settle(.canceled(.leaderLeft), of: waiting) }
         self.reentries += 1
         return self.enter(now: now, using: &generator)
     }
 
-    private mutating func settle(_ outcome: StoredOutcome, of waiting: Waiting) -> [FlightAction] {
+    private mutating func settle(_ outcome: StoredOutcome, of waiting: Waiting) -> FlightActions {
         // Of a later flight nothing is wanted any more.
-        let leaving: [FlightAction] = waiting.later.map { [.send(.leave($0))] } ?? []
+        let leaving: FlightActions = waiting.later.map { [.send(.leave($0))] } ?? []
         let end = FlightEnd.followed(waiting.token, outcome, isReused: false, takeovers: self.takeovers)
         return leaving + (Planted.bug("followers-told-twice") ? [.tell(end)] : []) + self.end(with: end)
     }
@@ -673,7 +673,7 @@ package struct Following: Sendable {
     private mutating func timerFired(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .entering(var entering):
             // The first sending is answered by then anyway; its repetitions must not make the callers wait for longer.
@@ -704,7 +704,7 @@ package struct Following: Sendable {
     }
 
     /// The last local caller left.
-    private mutating func abandoned() -> [FlightAction] {
+    private mutating func abandoned() -> FlightActions {
         switch self.state {
         case .idle, .recovering:
             self.state = .ended
@@ -730,7 +730,7 @@ package struct Following: Sendable {
     }
 
     /// This process shuts down: its callers are told now.
-    private mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> FlightActions {
         // What is handed back now is handed back once: nothing can be sent later.
         defer { self.debt = nil }
         switch self.state {
@@ -749,7 +749,7 @@ package struct Following: Sendable {
         }
     }
 
-    private mutating func end(with end: FlightEnd, unless isAbandoned: Bool = false) -> [FlightAction] {
+    private mutating func end(with end: FlightEnd, unless isAbandoned: Bool = false) -> FlightActions {
         self.state = .ended
         return isAbandoned ? [] : [.tell(end)]
     }

@@ -44,7 +44,7 @@ package struct HandingBack: Sendable {
     /// What the store granted to a request that is not wanted any more is handed back.
     ///
     /// - Parameter token: the token that the request was sent with.
-    static func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>, to token: LeaseToken) -> [FlightAction] {
+    static func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>, to token: LeaseToken) -> FlightActions {
         switch reply {
         case .success(.lead): [.send(.release(token, .withdraw))]
         case .success(.follow(let leader, _)): [.send(.leave(leader))]
@@ -81,7 +81,7 @@ package struct HandingBack: Sendable {
     }
 
     /// The first actions. To be called once.
-    package func start() -> [FlightAction] {
+    package func start() -> FlightActions {
         switch self.state {
         case .waiting: [.wake(at: self.debt.validUntil)]
         case .releasing, .ended: []
@@ -92,7 +92,7 @@ package struct HandingBack: Sendable {
         _ event: FlightEvent,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch event {
         case .replied(let reply, .release): self.released(reply.as(ReleaseRequest.self), now: now, using: &generator)
         case .replied(let reply, .enter): self.entered(reply.as(EnterRequest.self))
@@ -103,14 +103,14 @@ package struct HandingBack: Sendable {
         }
     }
 
-    private mutating func timerFired() -> [FlightAction] {
+    private mutating func timerFired() -> FlightActions {
         switch self.state {
         case .waiting: self.release()
         case .releasing, .ended: []
         }
     }
 
-    private mutating func release() -> [FlightAction] {
+    private mutating func release() -> FlightActions {
         self.state = .releasing(mustRepeat: false)
         return [self.debt.handBack]
     }
@@ -119,7 +119,7 @@ package struct HandingBack: Sendable {
         _ reply: Result<ReleaseReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         guard case .releasing(let mustRepeat) = self.state else { return [] }
         if mustRepeat {
             return self.release()
@@ -143,7 +143,7 @@ package struct HandingBack: Sendable {
     }
 
     /// An answer came after all, to a request that was given up.
-    private mutating func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+    private mutating func entered(_ reply: Result<EnterReply, LeaseStoreError>) -> FlightActions {
         switch (self.state, reply) {
         case (.waiting, .success(.lead)):
             return self.release()
@@ -157,7 +157,7 @@ package struct HandingBack: Sendable {
     }
 
     /// The store can be reached again.
-    private func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> [FlightAction] {
+    private func inboxResumed(now: LeaseInstant, using generator: inout some RandomNumberGenerator) -> FlightActions {
         switch self.state {
         case .waiting: [.wake(at: now.afterReconnect(using: &generator))]
         case .releasing, .ended: []
@@ -165,7 +165,7 @@ package struct HandingBack: Sendable {
     }
 
     /// This process shuts down: once more, and that is all.
-    private mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> FlightActions {
         switch self.state {
         case .waiting: self.release() + self.end()
         case .releasing: self.end()
@@ -173,7 +173,7 @@ package struct HandingBack: Sendable {
         }
     }
 
-    private mutating func end() -> [FlightAction] {
+    private mutating func end() -> FlightActions {
         self.state = .ended
         return []
     }

@@ -127,7 +127,7 @@ package struct Leading: Sendable {
         _ event: FlightEvent,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch event {
         case .replied(let reply, let request): self.replied(reply, to: request, now: now, using: &generator)
         case .heard(.announced(let announcement)): self.announced(announcement, now: now)
@@ -147,7 +147,7 @@ package struct Leading: Sendable {
         to request: FlightRequest,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch request {
         case .renew(self.token, _, _): self.renewed(reply.as(RenewRequest.self), now: now, using: &generator)
         case .complete(self.token, _): self.completed(reply.as(CompleteRequest.self), now: now, using: &generator)
@@ -159,7 +159,7 @@ package struct Leading: Sendable {
     }
 
     /// The first actions. To be called once.
-    package mutating func start() -> [FlightAction] {
+    package mutating func start() -> FlightActions {
         switch self.state {
         case .confirming(let leading):
             return [.send(.release(self.token, .unlessAwaited)), self.wake(leading)]
@@ -173,7 +173,7 @@ package struct Leading: Sendable {
     /// The first actions where the work has begun before. To be called once.
     ///
     /// - Parameter outcome: the work's result, if it has ended.
-    package mutating func goOn(with outcome: StoredOutcome?, now: LeaseInstant) -> [FlightAction] {
+    package mutating func goOn(with outcome: StoredOutcome?, now: LeaseInstant) -> FlightActions {
         guard case .leading(let leading) = self.state else { return [] }
         guard let outcome else { return [self.wake(leading)] }
         return self.complete(outcome, override: nil, leading: leading, now: now)
@@ -181,7 +181,7 @@ package struct Leading: Sendable {
 
     // MARK: - Holding the lease
 
-    private mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+    private mutating func timerFired(now: LeaseInstant) -> FlightActions {
         switch self.state {
         case .confirming(let leading):
             return now >= leading.deadline ? self.lose(leading, because: nil) : [self.wake(leading)]
@@ -213,7 +213,7 @@ package struct Leading: Sendable {
         }
     }
 
-    private mutating func renew(_ leading: inout Held, now: LeaseInstant) -> [FlightAction] {
+    private mutating func renew(_ leading: inout Held, now: LeaseInstant) -> FlightActions {
         leading.renewalSentAt = now
         leading.toldAt = now
         leading.hasNews = false
@@ -228,7 +228,7 @@ package struct Leading: Sendable {
         _ reply: Result<RenewReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .leading(var leading):
             guard let sentAt = leading.renewalSentAt else { return [] }
@@ -261,7 +261,7 @@ package struct Leading: Sendable {
         }
     }
 
-    private mutating func announced(_ announcement: Announcement, now: LeaseInstant) -> [FlightAction] {
+    private mutating func announced(_ announcement: Announcement, now: LeaseInstant) -> FlightActions {
         switch self.state {
         case .leading(var leading):
             guard announcement.token == self.token else { return [] }
@@ -284,7 +284,7 @@ package struct Leading: Sendable {
     private mutating func inboxResumed(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .leading(var leading):
             leading.nextRenewal = min(leading.nextRenewal, now.afterReconnect(using: &generator))
@@ -302,7 +302,7 @@ package struct Leading: Sendable {
     }
 
     /// By the store's word the lease is gone. Unless the flight was revoked, nobody else need be leading.
-    private mutating func gone(_ leading: Held, because reason: CanceledFlight?) -> [FlightAction] {
+    private mutating func gone(_ leading: Held, because reason: CanceledFlight?) -> FlightActions {
         guard self.mayLeadAgain(after: reason), !leading.isAbandoned else { return self.lose(leading, because: reason) }
         return self.leadAgain(tooLongAt: leading.tooLongAt, with: nil)
     }
@@ -311,14 +311,14 @@ package struct Leading: Sendable {
         if case .revoked = reason { false } else { self.terms.leadsAgain }
     }
 
-    private mutating func leadAgain(tooLongAt: LeaseInstant, with outcome: StoredOutcome?) -> [FlightAction] {
+    private mutating func leadAgain(tooLongAt: LeaseInstant, with outcome: StoredOutcome?) -> FlightActions {
         self.state = .ended
         self.loss = Regaining.Loss(token: self.token, attempt: self.attempt, tooLongAt: tooLongAt, outcome: outcome)
         return []
     }
 
     /// - Parameter reason: the flight's end as far as it is known.
-    private mutating func lose(_ leading: Held, because reason: CanceledFlight?) -> [FlightAction] {
+    private mutating func lose(_ leading: Held, because reason: CanceledFlight?) -> FlightActions {
         self.state = .ended
         let isAbandoned = leading.isAbandoned && !Planted.bug("abandoned-flight-still-told")
         return [.cancelOperation(.leaseLost)] + (isAbandoned ? [] : [.tell(.leaseLost(self.token, reason))])
@@ -341,7 +341,7 @@ package struct Leading: Sendable {
     }
 
     /// The operation said how far it is.
-    private mutating func progressed() -> [FlightAction] {
+    private mutating func progressed() -> FlightActions {
         switch self.state {
         case .leading(var leading):
             // However chatty it is, one timer and one renewal tell the latest.
@@ -355,7 +355,7 @@ package struct Leading: Sendable {
     }
 
     /// The caller that leads by hand goes away, or ends the flight for all callers for a reason.
-    private mutating func leaderLeft(reason: String?) -> [FlightAction] {
+    private mutating func leaderLeft(reason: String?) -> FlightActions {
         switch self.state {
         case .leading(let leading):
             self.state = .ended
@@ -374,7 +374,7 @@ package struct Leading: Sendable {
     // MARK: - Being abandoned
 
     /// The last local caller left. The work goes on only for callers elsewhere.
-    private mutating func abandoned() -> [FlightAction] {
+    private mutating func abandoned() -> FlightActions {
         switch self.state {
         case .leading(var leading):
             leading.isAbandoned = true
@@ -392,7 +392,7 @@ package struct Leading: Sendable {
         }
     }
 
-    private mutating func releaseUnlessAwaited(_ leading: Held) -> [FlightAction] {
+    private mutating func releaseUnlessAwaited(_ leading: Held) -> FlightActions {
         var leading = leading
         leading.isReleasing = true
         self.state = .leading(leading)
@@ -402,7 +402,7 @@ package struct Leading: Sendable {
     private mutating func released(
         _ reply: Result<ReleaseReply, LeaseStoreError>,
         now: LeaseInstant
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .confirming(let leading):
             switch reply {
@@ -440,7 +440,7 @@ package struct Leading: Sendable {
 
     // MARK: - Completing
 
-    private mutating func operationEnded(_ outcome: StoredOutcome, now: LeaseInstant) -> [FlightAction] {
+    private mutating func operationEnded(_ outcome: StoredOutcome, now: LeaseInstant) -> FlightActions {
         switch self.state {
         case .leading(let leading):
             return self.complete(outcome, override: nil, leading: leading, now: now)
@@ -455,7 +455,7 @@ package struct Leading: Sendable {
         override: FlightEnd?,
         leading: Held,
         now: LeaseInstant
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         let leaseEnd = leading.deadline.advanced(by: self.terms.margin)
         self.state = .completing(
             Completing(
@@ -475,7 +475,7 @@ package struct Leading: Sendable {
         _ reply: Result<CompleteReply, LeaseStoreError>,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.state {
         case .completing(var completing):
             guard completing.isSent else { return [] }
@@ -522,15 +522,15 @@ package struct Leading: Sendable {
         _ failed: Completing,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         var completing = failed
         completing.mayHaveExecuted = completing.mayHaveExecuted || error.mayHaveExecuted
         let retryAt = now.advanced(by: completing.backoff.next(using: &generator))
         guard error.isTransient, retryAt < completing.giveUpAt else {
             if error.code == .full, completing.outcome != self.outcomes.storeFull {
                 // The others get that instead. The callers here have the result.
-                let local =
-                    completing.mustResolve ? [FlightAction.tell(completing.override ?? self.unverified(error))] : []
+                let local: FlightActions =
+                    completing.mustResolve ? [.tell(completing.override ?? self.unverified(error))] : []
                 completing.mustResolve = false
                 completing.outcome = self.outcomes.storeFull
                 completing.isSent = true
@@ -540,7 +540,7 @@ package struct Leading: Sendable {
             let release = FlightAction.send(.release(self.token, .giveUp))
             return [release] + self.end(completing, with: self.unverified(error))
         }
-        var actions: [FlightAction] = []
+        var actions: FlightActions = []
         if completing.mustResolve, retryAt >= completing.verdictBy {
             // The local callers have waited long enough; those elsewhere may still get the result.
             completing.mustResolve = false
@@ -554,7 +554,7 @@ package struct Leading: Sendable {
         .led(self.token, .unverified(error), attempt: self.attempt)
     }
 
-    private mutating func end(_ completing: Completing, with resolution: FlightEnd) -> [FlightAction] {
+    private mutating func end(_ completing: Completing, with resolution: FlightEnd) -> FlightActions {
         self.state = .ended
         return (completing.mustResolve ? [.tell(completing.override ?? resolution)] : [])
     }
@@ -562,7 +562,7 @@ package struct Leading: Sendable {
     // MARK: - Shutting down
 
     /// This process shuts down: the lease is handed back at once, and the local callers are told.
-    private mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> FlightActions {
         switch self.state {
         case .confirming:
             // The release that is under way keeps the lease if a process elsewhere waits. That process must not have to

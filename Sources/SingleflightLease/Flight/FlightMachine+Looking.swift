@@ -18,7 +18,7 @@ package struct Looking: Sendable {
 
     /// What to do after an event; what was found is for ``Following``.
     package enum Step: Sendable {
-        case actions([FlightAction])
+        case actions(FlightActions)
         /// There is a flight, whose lease runs out after `remaining` unless it is renewed.
         case follow(LeaseToken, remaining: Duration)
     }

@@ -71,13 +71,13 @@ package struct Regaining: Sendable {
 
     /// What to do after an event; a lease is for ``Leading``, another process's lease for ``Following``.
     package enum Step: Sendable {
-        case actions([FlightAction])
+        case actions(FlightActions)
         case lead(Following.Grant)
         case follow(LeaseToken, remaining: Duration, wasWorking: Bool)
     }
 
     /// The first actions. To be called once.
-    package func start() -> [FlightAction] {
+    package func start() -> FlightActions {
         [self.send(isRepetition: false), self.wake]
     }
 
@@ -141,7 +141,7 @@ package struct Regaining: Sendable {
     }
 
     /// Nobody waits for the answer any more.
-    private func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>) -> [FlightAction] {
+    private func answeredLate(_ reply: Result<EnterReply, LeaseStoreError>) -> FlightActions {
         guard self.isFinal else { return [] }
         return HandingBack.answeredLate(reply, to: self.token)
     }
@@ -152,7 +152,7 @@ package struct Regaining: Sendable {
         _ error: LeaseStoreError,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         let retryAt = now.advanced(by: self.backoff.next(using: &generator))
         if let giveUpAt, !error.isTransient || retryAt >= giveUpAt {
             return self.giveUp(because: error)
@@ -161,7 +161,7 @@ package struct Regaining: Sendable {
         return [self.wake]
     }
 
-    private mutating func timerFired(now: LeaseInstant) -> [FlightAction] {
+    private mutating func timerFired(now: LeaseInstant) -> FlightActions {
         if self.isWorking, now >= self.loss.tooLongAt {
             let stops = self.stopWork(.tooLong)
             return stops + self.end(.tooLong(self.loss.token, attempt: self.loss.attempt))
@@ -197,7 +197,7 @@ package struct Regaining: Sendable {
     private mutating func inboxResumed(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         guard case .waiting = self.state else { return [] }
         self.state = .waiting(until: now.afterReconnect(using: &generator))
         return [self.wake]
@@ -205,7 +205,7 @@ package struct Regaining: Sendable {
 
     // MARK: - The work's end, and the callers'
 
-    private mutating func operationEnded(_ outcome: StoredOutcome, now: LeaseInstant) -> [FlightAction] {
+    private mutating func operationEnded(_ outcome: StoredOutcome, now: LeaseInstant) -> FlightActions {
         guard self.isWorking else { return [] }
         self.loss.outcome = outcome
         let longest = now.advanced(by: self.terms.commandTimeout)
@@ -215,7 +215,7 @@ package struct Regaining: Sendable {
 
     /// No lease can be had in time: a result is told without the store's word; without a result there is none to be
     /// had.
-    private mutating func giveUp(because error: LeaseStoreError) -> [FlightAction] {
+    private mutating func giveUp(because error: LeaseStoreError) -> FlightActions {
         guard self.isWorking else {
             return self.end(.led(self.loss.token, .unverified(error), attempt: self.loss.attempt))
         }
@@ -223,30 +223,30 @@ package struct Regaining: Sendable {
         return stops + self.end(.unavailable(error))
     }
 
-    private mutating func leaderLeft(reason: String?) -> [FlightAction] {
+    private mutating func leaderLeft(reason: String?) -> FlightActions {
         guard self.isWorking else { return [] }
         return self.end(reason.map { .leaderCanceled(reason: $0) } ?? .leaderLeft)
     }
 
-    private mutating func abandoned() -> [FlightAction] {
+    private mutating func abandoned() -> FlightActions {
         let stops = self.stopWork(.abandoned)
         return stops + self.end(nil)
     }
 
-    private mutating func shutDown() -> [FlightAction] {
+    private mutating func shutDown() -> FlightActions {
         let stops = self.stopWork(.shutDown)
         // What is handed back now is handed back once: nothing can be sent later.
         defer { self.debt = nil }
         return stops + self.end(.shutDown)
     }
 
-    private func stopWork(_ loss: OperationLoss) -> [FlightAction] {
+    private func stopWork(_ loss: OperationLoss) -> FlightActions {
         self.isWorking ? [.cancelOperation(loss)] : []
     }
 
     /// The request may have been carried out without our knowing, or may yet be: what it led to is handed back.
-    private mutating func end(_ end: FlightEnd?) -> [FlightAction] {
-        let actions: [FlightAction] = end.map { [.tell($0)] } ?? []
+    private mutating func end(_ end: FlightEnd?) -> FlightActions {
+        let actions: FlightActions = end.map { [.tell($0)] } ?? []
         var mayBeGranted = self.mayHaveExecuted
         if case .asking = self.state { mayBeGranted = true }
         self.state = .ended

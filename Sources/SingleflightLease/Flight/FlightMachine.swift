@@ -105,7 +105,7 @@ package struct FlightMachine: Sendable {
         _ event: FlightEvent,
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
-    ) -> [FlightAction] {
+    ) -> FlightActions {
         switch self.phase {
         case .looking(var looking):
             switch looking.handle(event, now: now, using: &generator) {
@@ -177,7 +177,7 @@ package struct FlightMachine: Sendable {
 
     /// A phase is over: the flight is, too, unless something may still be held; then it goes on until that is handed
     /// back.
-    private mutating func end(owing debt: HandingBack.Debt?, isReleasing: Bool) -> [FlightAction] {
+    private mutating func end(owing debt: HandingBack.Debt?, isReleasing: Bool) -> FlightActions {
         guard !self.isFinal || Planted.bug("flight-ends-twice") else { return [] }
         guard let debt, !Planted.bug("nothing-is-handed-back") else {
             self.isFinal = true

@@ -64,25 +64,50 @@ package struct OperationState<Waiting, Work> {
 /// An operation in a task of its own.
 ///
 /// The task is made when its caller joins the flight, and waits for the lease: so it inherits the task-locals and the
-/// priority of that caller, which the thread that brings the store's reply does not have.
+/// priority of that caller, which the thread that brings the store's reply does not have. It hands its result to the
+/// flight.
 final class OperationTask: FlightOperation {
+    private let driver: FlightDriver
+    private let observed: ObservedCall?
+    private let body: GroupCore.Operation
     private let state = Mutex(OperationState<Continuation<OperationStart>, Task<Void, Never>>())
 
-    /// - Parameter body: the work; it is given the token of the lease, and `nil` where there is none.
-    init(_ body: @escaping @Sendable @concurrent (_ token: LeaseToken?) async -> Void) {
+    /// - Parameter observed: what an observing group takes the operation's call for.
+    init(_ driver: FlightDriver, _ observed: ObservedCall?, _ body: @escaping GroupCore.Operation) {
+        self.driver = driver
+        self.observed = observed
+        self.body = body
         // It starts on the caller's thread and runs to its first suspension: one task less for a thread to take up.
         let task =
             if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
-                Task.immediate { await self.run(body) }
+                Task.immediate { await self.run() }
             } else {
-                Task { await self.run(body) }
+                Task { await self.run() }
             }
         self.state.withLock { $0.made(task) }
     }
 
-    private func run(_ body: @Sendable @concurrent (_ token: LeaseToken?) async -> Void) async {
-        guard case .run(let token) = await self.started() else { return }
-        await body(token)
+    private func run() async {
+        guard case .run = await self.started() else { return }
+        let result: Result<ErasedValue, any Error>
+        do {
+            result = .success(try await self.driver.perform { try await self.perform() })
+        } catch {
+            result = .failure(error)
+        }
+        await self.driver.handIn(fromTask: result)
+    }
+
+    private func perform() async throws -> ErasedValue {
+        if let observed { return try await self.perform(for: observed) }
+        return try await self.body(Flight(key: self.driver.key, driver: self.driver))
+    }
+
+    /// By itself, so that the frame of an operation that nobody observes stays small: all of a task's frames together
+    /// are to fit into the first piece of memory that it is given.
+    @inline(never)
+    private func perform(for observed: ObservedCall) async throws -> ErasedValue {
+        try await observed.perform { try await self.body(Flight(key: self.driver.key, driver: self.driver)) }
     }
 
     private static func escalate(_ task: Task<Void, Never>, to priority: TaskPriority) {

@@ -203,29 +203,6 @@ package final class GroupCore: Sendable {
         )
     }
 
-    /// The task of a caller's operation, which hands its result to the flight.
-    private func operation(
-        _ driver: FlightDriver,
-        _ observed: ObservedCall?,
-        _ body: @escaping Operation
-    ) -> OperationTask {
-        OperationTask { _ in
-            let flight = Flight(key: driver.key, driver: driver)
-            let result: Result<ErasedValue, any Error>
-            do {
-                result = .success(
-                    try await driver.perform {
-                        guard let observed else { return try await body(flight) }
-                        return try await observed.perform { try await body(flight) }
-                    }
-                )
-            } catch {
-                result = .failure(error)
-            }
-            await driver.handIn(fromTask: result)
-        }
-    }
-
     // MARK: - Calls
 
     /// The outcome of `key`; meanwhile `feed` is offered how far the operation is.
@@ -265,14 +242,14 @@ package final class GroupCore: Sendable {
         _ feed: ProgressFeed?,
         _ operation: @escaping Operation
     ) async -> Outcome<ErasedValue> {
-        var step = self.admit(key, call) { self.operation($0, $1, operation) }
+        var step = self.admit(key, call) { OperationTask($0, $1, operation) }
         while true {
             switch step {
             case .waits(let wait):
                 let timer = wait.begin(feed)
                 let awakening = await wait.driver.outcome(of: wait.seat)
                 let settled = wait.end(awakening, timer, feed)
-                step = self.resumed(wait, settled) { self.operation($0, $1, operation) }
+                step = self.resumed(wait, settled) { OperationTask($0, $1, operation) }
             case .ended(let outcome):
                 return call.end(outcome)
             }

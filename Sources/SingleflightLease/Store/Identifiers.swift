@@ -68,6 +68,9 @@ public struct LeaseToken: Hashable, Sendable, CustomStringConvertible {
 
     /// 32 lowercase hexadecimal digits.
     public var description: String { self.bits.hexadecimal }
+
+    /// The same 128 bits as two numbers, for those who write them without a string in between.
+    package var words: (high: UInt64, low: UInt64) { (self.bits.high, self.bits.low) }
 }
 
 /// Names a process's inbox: the channel on which it hears of outcomes.
@@ -87,6 +90,9 @@ public struct InboxID: Hashable, Sendable, CustomStringConvertible {
 
     /// 32 lowercase hexadecimal digits.
     public var description: String { self.bits.hexadecimal }
+
+    /// The same 128 bits as two numbers, for those who write them without a string in between.
+    package var words: (high: UInt64, low: UInt64) { (self.bits.high, self.bits.low) }
 }
 
 /// A fencing token: of two fences of a key, the one drawn under the later lease is greater.

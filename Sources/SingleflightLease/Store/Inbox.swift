@@ -41,7 +41,7 @@ public struct Announcement: Hashable, Sendable {
 }
 
 /// A listener's registration with an inbox.
-public final class InboxRegistration: Sendable {
+public struct InboxRegistration: Sendable {
     @usableFromInline
     enum Change: Sendable {
         case stopWaiting

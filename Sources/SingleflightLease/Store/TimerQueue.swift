@@ -17,29 +17,34 @@ package struct TimerQueue: Sendable {
         }
     }
 
+    /// By itself a function would be wrapped once more, and allocated, to fit into a dictionary.
+    private struct Call: Sendable {
+        var work: Work
+    }
+
     private var heap: [Entry] = []
-    private var work: [UInt64: Work] = [:]
+    private var calls: [UInt64: Call] = [:]
     private var nextID: UInt64 = 0
 
     package init() {}
 
     /// The number of calls that are still to be made.
-    package var count: Int { self.work.count }
+    package var count: Int { self.calls.count }
 
     package mutating func insert(at deadline: LeaseInstant, _ work: @escaping Work) -> LeaseTimer {
         let id = self.nextID
         self.nextID += 1
-        self.work[id] = work
+        self.calls[id] = Call(work: work)
         self.heap.append(Entry(deadline: deadline, id: id))
         self.siftUp(from: self.heap.count - 1)
         return LeaseTimer(id: id)
     }
 
     package mutating func cancel(_ timer: LeaseTimer) {
-        guard self.work.removeValue(forKey: timer.id) != nil else { return }
+        guard self.calls.removeValue(forKey: timer.id) != nil else { return }
         // An uncontended flight cancels its timer within microseconds, long before the deadline: without a sweep the
         // heap would hold every flight of the last lease interval.
-        if self.heap.count > 2 * self.work.count + 64 {
+        if self.heap.count > 2 * self.calls.count + 64 {
             self.sweep()
         }
     }
@@ -56,17 +61,17 @@ package struct TimerQueue: Sendable {
         guard let head = self.heap.first, head.deadline <= now else { return nil }
         self.removeHead()
         if Planted.bug("due-timer-forgotten") { return nil }
-        return self.work.removeValue(forKey: head.id)
+        return self.calls.removeValue(forKey: head.id)?.work
     }
 
     private mutating func dropCanceledHead() {
-        while let head = self.heap.first, self.work[head.id] == nil {
+        while let head = self.heap.first, self.calls[head.id] == nil {
             self.removeHead()
         }
     }
 
     private mutating func sweep() {
-        self.heap.removeAll { self.work[$0.id] == nil }
+        self.heap.removeAll { self.calls[$0.id] == nil }
         for index in stride(from: self.heap.count / 2 - 1, through: 0, by: -1) {
             self.siftDown(from: index)
         }

@@ -45,7 +45,7 @@ struct Keyspace: Sendable {
 
         /// The key that holds the outcome of one flight.
         func done(_ token: LeaseToken) -> RedisArgument {
-            .joined(self.tag, "done:", "\(self.name):\(token)")
+            .joined(self.tag, "done:", self.name, Hexadecimal(token))
         }
     }
 
@@ -181,4 +181,24 @@ extension UInt16 {
     private static let crc16Steps: [UInt16] = (0..<256).map { byte in
         (0..<8).reduce(UInt16(byte) << 8) { rest, _ in rest & 0x8000 != 0 ? rest << 1 ^ 0x1021 : rest << 1 }
     }
+}
+
+extension Hexadecimal {
+    /// The token, as it is written everywhere.
+    init(_ token: LeaseToken) {
+        self.init(high: token.words.high, low: token.words.low)
+    }
+
+    /// The inbox's name.
+    init(_ inbox: InboxID) {
+        self.init(high: inbox.words.high, low: inbox.words.low)
+    }
+}
+
+extension RedisArgument {
+    /// A token, as it is written everywhere.
+    static func token(_ token: LeaseToken) -> RedisArgument { .hexadecimal(Hexadecimal(token)) }
+
+    /// An inbox's name.
+    static func inbox(_ inbox: InboxID) -> RedisArgument { .hexadecimal(Hexadecimal(inbox)) }
 }

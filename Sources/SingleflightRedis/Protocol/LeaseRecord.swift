@@ -1,3 +1,4 @@
+import HiredisClient
 import SingleflightLease
 
 #if canImport(FoundationEssentials)
@@ -56,7 +57,7 @@ struct LeaseRecord {
         /// Written by hand: an encoder costs more than all the rest of an uncontended flight, twice over.
         fileprivate func write(into bytes: inout [UInt8]) {
             bytes.append(text: "{\"label\":")
-            bytes.append(text: self.label.jsonQuoted)
+            bytes.append(json: self.label)
             bytes.append(text: ",\"startedAt\":")
             bytes.append(text: String(self.startedAt))
             bytes.append(text: ",\"renewals\":")
@@ -89,8 +90,8 @@ struct LeaseRecord {
         var bytes: [UInt8] = []
         // Room for a label of usual length; one allocation instead of one for each part.
         bytes.reserveCapacity(Self.fixedLength + 128)
-        bytes.append(text: self.token.description)
-        bytes.append(text: self.inbox.description)
+        Hexadecimal(self.token).forEachDigit { bytes.append($0) }
+        Hexadecimal(self.inbox).forEachDigit { bytes.append($0) }
         bytes.append(number: self.duration.milliseconds, width: 8)
         bytes.append(number: self.grace.milliseconds, width: 8)
         bytes.append(number: self.retention.milliseconds, width: 8)
@@ -164,6 +165,16 @@ extension [UInt8] {
         text.withUTF8 { self.append(contentsOf: $0) }
     }
 
+    /// A JSON string, quotes included.
+    fileprivate mutating func append(json text: String) {
+        guard text.needsEscapes else {
+            self.append(UInt8(ascii: "\""))
+            self.append(text: text)
+            return self.append(UInt8(ascii: "\""))
+        }
+        self.append(text: text.jsonQuoted)
+    }
+
     /// With zeros in front. A number that needs more digits than that gets them.
     fileprivate mutating func append(number: Int64, width: Int) {
         let digits = String(number)
@@ -189,11 +200,14 @@ extension Duration {
 }
 
 extension String {
+    /// Whether it holds something that JSON has another form for.
+    fileprivate var needsEscapes: Bool {
+        self.utf8.contains { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }
+    }
+
     /// The string as a JSON string, quotes included.
     fileprivate var jsonQuoted: String {
-        guard self.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {
-            return "\"" + self + "\""
-        }
+        guard self.needsEscapes else { return "\"" + self + "\"" }
         var quoted = "\""
         for scalar in self.unicodeScalars {
             switch scalar {

@@ -45,7 +45,9 @@ private func argument(_ choice: UInt8, _ input: inout Input) -> RedisArgument {
     case 0, 1: .string(input.text())
     case 2: .bytes(input.chunk())
     case 3: .buffer(ByteBuffer(bytes: input.chunk()))
-    case 4, 5: .integer(Int64(bitPattern: input.word()))
+    case 4: .integer(Int64(bitPattern: input.word()))
+    case 5: .hexadecimal(Hexadecimal(high: input.word(), low: input.word()))
+    case 6: .joined(input.text(), "done:", input.text(), Hexadecimal(high: input.word(), low: input.word()))
     default: .joined(input.text(), "wait:", input.text())
     }
 }
@@ -58,7 +60,19 @@ extension RedisArgument {
         case .bytes(let bytes): bytes
         case .buffer(let buffer): Array(buffer.readableBytesView)
         case .integer(let number): Array(String(number).utf8)
-        case .joined(let first, let second, let third): Array("\(first)\(second)\(third)".utf8)
+        case .hexadecimal(let number): Array(number.digits.utf8)
+        case .joined(let first, let second, let third, let number):
+            Array("\(first)\(second)\(third)\(number.map { ":" + $0.digits } ?? "")".utf8)
         }
+    }
+}
+
+extension Hexadecimal {
+    /// Written another way than where it is written for the server.
+    fileprivate var digits: String {
+        [self.high, self.low].map { word in
+            let digits = String(word, radix: 16)
+            return String(repeating: "0", count: 16 - digits.count) + digits
+        }.joined()
     }
 }
