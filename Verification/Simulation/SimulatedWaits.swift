@@ -31,8 +31,8 @@ final class SimulatedWaits {
     /// A flight's work, perhaps inside of another's, begins to wait for a key, unless that waits for it in turn.
     func begin(inside flight: SimulatedFlight, in outer: SimulatedFlight?, for key: Int, lasting duration: Duration) {
         guard let driver = flight.driver else { return }
-        let path =
-            if let around = outer?.driver { FlightPath.local.withValue(around.path) { driver.path } } else { driver.path }
+        var path = driver.path
+        if let around = outer?.driver { path = FlightPath.local.withValue(around.path) { driver.path } }
         let enclosing = [flight, outer].compactMap { $0 }
         let from = enclosing.map(\.key).filter { $0 != key }
         let isOwn = enclosing.contains { $0.key == key && $0.driver?.isFinal == false }
