@@ -26,9 +26,10 @@ package enum FlightWaits {
         @usableFromInline
         package func end() {
             FlightWaits.edges.withLock { edges in
-                for node in self.from {
+                for node in self.from where !Planted.bug("wait-outlives-its-call") {
                     guard let edge = edges[node]?[self.to] else { continue }
-                    edges[node]?[self.to] = edge.count > 1 ? Edge(name: edge.name, count: edge.count - 1) : nil
+                    let isLast = edge.count == 1 || Planted.bug("one-wait-ends-all")
+                    edges[node]?[self.to] = isLast ? nil : Edge(name: edge.name, count: edge.count - 1)
                     if edges[node]?.isEmpty ?? false { edges[node] = nil }
                 }
             }
@@ -62,10 +63,11 @@ package enum FlightWaits {
             while let (node, names) = ways.popLast() {
                 for (next, edge) in edges[node] ?? [:] where visited.insert(next).inserted {
                     if from.contains(next) { return .circle(names + [edge.name]) }
+                    if Planted.bug("circle-over-others-overlooked") { continue }
                     ways.append((next, names + [edge.name]))
                 }
             }
-            for node in from {
+            for node in Planted.bug("waits-for-outer-flights-forgotten") ? Array(from.prefix(1)) : from {
                 edges[node, default: [:]][to, default: Edge(name: name, count: 0)].count += 1
             }
             return .waits(Wait(from: from, to: to))

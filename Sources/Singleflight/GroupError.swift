@@ -49,7 +49,7 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// For ``Code-swift.struct/reentrantCall`` through other operations: their keys, in the order in which each waits
     /// for the next one, with the caller's at the beginning and at the end. Empty where an operation asked for its own
-    /// key itself.
+    /// key itself. Keys of other groups are told as `group:key` where the circle goes through other processes.
     public var path: [String] { self.storage.path }
 
     /// Creates an error.

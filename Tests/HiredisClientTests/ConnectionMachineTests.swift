@@ -66,6 +66,21 @@ import Testing
         #expect(Self.closing(at500)?.code == .connectionFailed)
     }
 
+    @Test("after a command that was not answered the server must carry out a script, or say that it will not")
+    func afterSilence() {
+        var configuration = RedisClientConfiguration(url: Self.url)
+        #expect(!Handshake(configuration).steps.contains(.evaluateNothing))
+        #expect(!Handshake(configuration, channel: "inbox", afterSilence: true).steps.contains(.evaluateNothing))
+        let handshake = Handshake(configuration, afterSilence: true)
+        #expect(handshake.steps.last == .evaluateNothing)
+        let mayNot = RESPValue.error(RedisServerError(message: "NOPERM no scripts for this user"))
+        #expect(handshake.steps.last?.verdict(on: mayNot) == nil)
+        let unknown = RESPValue.error(RedisServerError(message: "NOAUTH log in"))
+        #expect(handshake.steps.last?.verdict(on: unknown)?.code == .authenticationFailed)
+        configuration.requiresPrimary = false
+        #expect(!Handshake(configuration, afterSilence: true).steps.contains(.evaluateNothing))
+    }
+
     @Test("a silent connection is pinged, and given up if nothing is heard after that", arguments: [nil, "inbox"])
     func silence(channel: String?) {
         var machine = Self.ready(channel: channel)

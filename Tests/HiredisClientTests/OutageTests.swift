@@ -53,6 +53,29 @@ import Testing
     }
 }
 
+/// What keeps a server from answering.
+enum Trouble: Sendable, CaseIterable {
+    case isDown, isFrozen
+    /// It answers what does not write.
+    case holdsWrites
+
+    func begin(_ redis: PrivateRedis) async throws {
+        switch self {
+        case .isDown: await redis.kill()
+        case .isFrozen: redis.pause()
+        case .holdsWrites: try await redis.command("CLIENT", "PAUSE", "600000", "WRITE")
+        }
+    }
+
+    func end(_ redis: PrivateRedis) async throws {
+        switch self {
+        case .isDown: try await redis.restart()
+        case .isFrozen: redis.resume()
+        case .holdsWrites: try await redis.command("CLIENT", "UNPAUSE")
+        }
+    }
+}
+
 /// The same, of a client whose server is down.
 @Suite("A client whose server is out of reach", .usesServer, .timeLimit(.minutes(1)))
 struct OutageOfServerTests {
@@ -67,10 +90,10 @@ struct OutageOfServerTests {
         }
     }
 
-    @Test("refuses commands at once when that is known, until it is back", arguments: [true, false])
-    func refusesAtOnce(isFrozen: Bool) async throws {
+    @Test("refuses commands at once when that is known, until it is back", arguments: Trouble.allCases)
+    func refusesAtOnce(_ trouble: Trouble) async throws {
         try await withServer(configure: { $0.commandTimeout = Self.patience }) { redis, client in
-            if isFrozen { redis.pause() } else { await redis.kill() }
+            try await trouble.begin(redis)
             // One waits; then it is known.
             #expect(await self.code(client) != nil)
             try await until("a refusal") { await self.code(client) == .outage }
@@ -78,8 +101,20 @@ struct OutageOfServerTests {
             for _ in 0..<100 { #expect(await self.code(client) == .outage) }
             // A hundred of them within the time for which ten would have waited.
             #expect(start.duration(to: .now) < Self.patience * 10)
-            if isFrozen { redis.resume() } else { try await redis.restart() }
+            try await trouble.end(redis)
             try await until("an answer") { await self.code(client) == nil }
+        }
+    }
+
+    @Test("a command that takes too long costs its connection, and is no outage once there is another")
+    func slowCommand() async throws {
+        try await withServer { _, client in
+            let error = await #expect(throws: RedisClientError.self) {
+                _ = try await client.send(RedisCommand("BLPOP", "nothing", "0"), timeout: .milliseconds(300))
+            }
+            #expect(error?.code == .timedOut)
+            // The next command waits for the next connection: what was silent for so short a time is not down.
+            for _ in 0..<10 { #expect(await self.code(client) == nil) }
         }
     }
 

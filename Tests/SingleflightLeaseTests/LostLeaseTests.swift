@@ -169,21 +169,48 @@ struct LostLeaseTests {
         await self.cluster.expectNothingLeft(a)
     }
 
-    @Test("where calls are to fail without the store, the work is canceled at its lease's end")
+    private static let fails = DistributedGroupConfiguration.test {
+        $0.lease.onLost = .leadAgain
+        $0.unavailable = .fail
+    }
+
+    /// What a caller gets whose store cannot be asked.
+    private func expectUnavailable(_ outcome: Outcome<String>) throws {
+        let error = #expect(throws: DistributedGroupError.self) { try outcome.completion().result.get() }
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("cut off") == true)
+    }
+
+    @Test("where calls are to fail without the store, the work is canceled at its lease's end, and they are told why")
     func failsAtDeadline() async throws {
-        let a = try self.cluster.process(
-            "a",
-            .test {
-                $0.lease.onLost = .leadAgain
-                $0.unavailable = .fail
-            }
-        )
+        let a = try self.cluster.process("a", Self.fails)
         let call = a.call(self.work)
         await self.work.untilStarted()
+        let lenient = await self.joined(a, .runLocally)
         a.cutOff()
-        self.cluster.clock.advance(by: .milliseconds(2850))
+        self.cluster.clock.advance(by: .milliseconds(2849))
+        #expect(self.work.cancellations == 0)
+        self.cluster.clock.advance(by: .milliseconds(1))
         await self.work.untilCanceled()
-        #expect(await call.value.cancellation == .leaseExpired)
+        try self.expectUnavailable(await call.value)
+        await self.other.untilStarted()
+        self.other.finish(.success("alone"))
+        #expect(try await lenient.value.completion().result.get() == "alone")
+        await self.cluster.expectNothingLeft(a)
+    }
+
+    @Test("a result that comes while the store is away is an error for those, within a command timeout")
+    func failsWithResult() async throws {
+        let a = try self.cluster.process("a", Self.fails)
+        let leader = try await a.leads()
+        let lenient = await self.joined(a, .runLocally)
+        a.cutOff()
+        self.cluster.clock.advance(by: .seconds(2))
+        #expect(leader.complete(.success("alone")))
+        self.cluster.clock.advance(by: a.store.commandTimeout)
+        try self.expectUnavailable(await leader.outcome())
+        #expect(try await lenient.value.completion().result.get() == "alone")
+        self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }
 

@@ -12,8 +12,15 @@ struct KnownOutageTests {
         return completion.coordination
     }
 
-    @Test("answers new calls at once, and coordinates them again when it is back", arguments: [true, false])
-    func newCalls(isFrozen: Bool) async throws {
+    /// What keeps a server from leading.
+    enum Trouble: Sendable, CaseIterable {
+        case isDown, isFrozen
+        /// It answers what does not write.
+        case holdsWrites
+    }
+
+    @Test("answers new calls at once, and coordinates them again when it is back", arguments: Trouble.allCases)
+    func newCalls(_ trouble: Trouble) async throws {
         try await PrivateRedis.with { redis in
             try await withTwoStores(redis, commandTimeout: Self.commandTimeout) { store, _ in
                 let group = try DistributedGroup<String, String>(
@@ -21,7 +28,11 @@ struct KnownOutageTests {
                     store: store,
                     configuration: .init(lease: .init(duration: .seconds(30)))
                 )
-                if isFrozen { redis.pause() } else { await redis.kill() }
+                switch trouble {
+                case .isDown: await redis.kill()
+                case .isFrozen: redis.pause()
+                case .holdsWrites: try await redis.command("CLIENT", "PAUSE", "600000", "WRITE")
+                }
                 _ = await group.run("first") { _ in "" }
                 let start = ContinuousClock.now
                 for index in 0..<100 {
@@ -30,7 +41,11 @@ struct KnownOutageTests {
                 }
                 // A hundred calls, one after the other, in the time for which ten would have waited.
                 #expect(start.duration(to: .now) < Self.commandTimeout * 10)
-                if isFrozen { redis.resume() } else { try await redis.restart() }
+                switch trouble {
+                case .isDown: try await redis.restart()
+                case .isFrozen: redis.resume()
+                case .holdsWrites: try await redis.command("CLIENT", "UNPAUSE")
+                }
                 try await until("a coordinated call") {
                     Self.coordination(await group.run("back") { _ in "" }) == .coordinated
                 }

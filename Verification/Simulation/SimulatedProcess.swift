@@ -21,6 +21,7 @@ final class SimulatedProcess {
     let codec: String
     let maximumWaiters: Int?
     private(set) var group: GroupCore!
+    private(set) var waits: SimulatedWaits!
     private(set) var unfinished: [SimulatedFlight] = []
     private(set) var isShutDown = false
     /// Whether foreign code may run now: on a thread that it may block, or a caller's own. Counts how often that was
@@ -76,6 +77,7 @@ final class SimulatedProcess {
             maximumWaiters: plan.maximumWaiters
         )
         self.group = GroupCore(context, mode: mode) { key, kind in bound.value.process.flight(of: key, kind) }
+        self.waits = SimulatedWaits(self, context)
     }
 
     var inFlight: Int { self.group.inFlight }
@@ -193,6 +195,7 @@ final class SimulatedProcess {
     func tearDown() {
         self.machine.crash()
         self.store.tearDown()
+        self.waits.end()
         for flight in self.unfinished {
             flight.drop()
         }

@@ -248,6 +248,13 @@ final class SimulationRun {
             }
         }
         if !flight.isAlone, self.scheduler.chance(self.plan.reentrant) { self.callInside(flight, operation) }
+        if !flight.isAlone, self.plan.reentrant > 0 {
+            for _ in 1...2 {
+                self.scheduler.schedule(after: self.scheduler.duration(.zero...(duration ?? lease))) {
+                    process.machine.execute { self.waitInside(flight, operation) }
+                }
+            }
+        }
         guard let duration else { return }
         self.scheduler.schedule(after: duration) {
             process.machine.execute { operation.ended(result, isCooperative: isCooperative) }
@@ -266,6 +273,18 @@ final class SimulationRun {
             return self.monitor.violate("I20", "an operation waits for itself")
         }
         flight.process.checkRefusal(refusal, key: flight.key, isReentrant: true)
+    }
+
+    /// I20: an operation waits for another key for a while, on behalf of its own flight and, perhaps, of one around it.
+    private func waitInside(_ flight: SimulatedFlight, _ operation: SimulatedOperation) {
+        guard operation.progress == .running else { return }
+        let others = flight.process.unfinished.filter { $0 !== flight && !$0.isAlone && $0.isOperating }
+        flight.process.waits.begin(
+            inside: flight,
+            in: self.scheduler.chance(0.5) ? self.scheduler.pick(others) : nil,
+            for: Int.random(in: 0..<self.keys.count, using: &self.scheduler.random),
+            lasting: self.scheduler.duration(.zero...self.plan.lease.duration)
+        )
     }
 
     // MARK: - Faults

@@ -30,6 +30,8 @@ final class ConnectionKeeper {
     private(set) var lastError: RedisClientError?
     /// Since when nothing had been heard of the last connection while something was to be answered.
     private(set) var silentSince = NIODeadline.distantFuture
+    /// Whether a command was not answered since there was a connection that could be used.
+    private var wasSilent = false
 
     init(configuration: RedisClientConfiguration, channel: String?, eventLoop: any EventLoop, logger: Logger) {
         self.configuration = configuration
@@ -137,7 +139,7 @@ final class ConnectionKeeper {
         let connection = RedisConnection(
             channel: channel,
             machine: ConnectionMachine(
-                handshake: Handshake(configuration, channel: self.channel),
+                handshake: Handshake(configuration, channel: self.channel, afterSilence: wasSilent),
                 channel: self.channel,
                 times: .init(
                     handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
@@ -182,6 +184,7 @@ extension ConnectionKeeper: RedisConnectionDelegate {
         guard machine.connected(attempt, now: eventLoop.now) else { return }
         reporter.connected(attempt: attempt)
         lastError = nil
+        wasSilent = false
         resumeWaiters(.success(()))
         delegate?.keeperConnected(self)
     }
@@ -197,6 +200,7 @@ extension ConnectionKeeper: RedisConnectionDelegate {
     func connection(_ connection: RedisConnection, closed reason: RedisClientError) {
         current = nil
         silentSince = connection.silentSince
+        if reason.code == .timedOut { wasSilent = true }
         failed(attempt, reason)
     }
 }

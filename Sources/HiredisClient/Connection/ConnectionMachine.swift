@@ -259,9 +259,12 @@ struct ConnectionMachine<Completion> {
         switch state {
         case .closed:
             return .none
-        case .handshaking:
+        case .handshaking(let step):
             guard now >= openedAt + times.handshakeTimeout else { return .none }
-            return .close(RedisClientError(.connectionFailed, "the server did not answer the handshake in time"))
+            let hint =
+                handshake.steps[step] == .evaluateNothing
+                ? ": it answers, but carries out no script; are writes paused (CLIENT PAUSE)?" : ""
+            return .close(RedisClientError(.connectionFailed, "the server did not answer the handshake in time\(hint)"))
         case .ready, .retiring:
             if let silenceEnd, silenceEnd <= now {
                 return .close(.late)

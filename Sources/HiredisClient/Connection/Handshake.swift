@@ -12,6 +12,9 @@ struct Handshake: Sendable, Hashable {
         case loadScript(RedisScript.Body)
         /// A server that still loads its data, or has lost its primary, says so here.
         case ping
+        /// A script that does nothing. A server that holds writes back (CLIENT PAUSE) answers all of the above, and
+        /// scripts not before it goes on.
+        case evaluateNothing
         case subscribe(channel: String)
     }
 
@@ -19,7 +22,9 @@ struct Handshake: Sendable, Hashable {
     /// A connection to a server that is, or becomes, a replica is of no use.
     let requiresPrimary: Bool
 
-    init(_ configuration: RedisClientConfiguration, channel: String? = nil) {
+    /// - Parameter afterSilence: whether a command was not answered on the connection before, though the server may
+    ///   answer others.
+    init(_ configuration: RedisClientConfiguration, channel: String? = nil, afterSilence: Bool = false) {
         requiresPrimary = configuration.requiresPrimary
         let url = configuration.url
         if url.user != nil || url.password != nil {
@@ -41,7 +46,11 @@ struct Handshake: Sendable, Hashable {
                 .loadScript(configuration.usesLegacyScripts ? script.legacyBody ?? script.body : script.body)
             }
         }
-        if configuration.requiresPrimary { steps.append(.ping) }
+        if configuration.requiresPrimary {
+            steps.append(.ping)
+            // A script that is held back would be answered by nobody on this connection either.
+            if afterSilence, channel == nil { steps.append(.evaluateNothing) }
+        }
         if let channel {
             steps.append(.subscribe(channel: channel))
         }
@@ -64,6 +73,7 @@ extension Handshake.Step {
         case .role: RedisCommand("ROLE")
         case .loadScript(let script): RedisCommand("SCRIPT", "LOAD", .string(script.source))
         case .ping: RedisCommand("PING")
+        case .evaluateNothing: RedisCommand("EVAL", "return 1", "0")
         case .subscribe(let channel): RedisCommand("SUBSCRIBE", .string(channel))
         }
     }
@@ -76,7 +86,7 @@ extension Handshake.Step {
             return verdict(onError: error)
         }
         switch self {
-        case .authenticate, .selectDatabase, .setName, .loadScript, .ping:
+        case .authenticate, .selectDatabase, .setName, .loadScript, .ping, .evaluateNothing:
             return nil
         case .role:
             guard let role = reply.array?.first?.string else {
@@ -94,8 +104,8 @@ extension Handshake.Step {
     private func verdict(onError error: RedisServerError) -> RedisClientError? {
         switch self {
         // The name is a convenience; a server that does not do it is good enough. So is one that reads scripts in their
-        // older form only, which it is sent with the first evaluation.
-        case .setName, .loadScript:
+        // older form only, which it is sent with the first evaluation; and whatever it says of a script, it answers.
+        case .setName, .loadScript, .evaluateNothing:
             if !isFatal(error) { return nil }
         case .authenticate, .selectDatabase, .role, .ping, .subscribe:
             break
@@ -125,6 +135,7 @@ extension Handshake.Step {
         case .role: "ROLE"
         case .loadScript: "SCRIPT LOAD"
         case .ping: "PING"
+        case .evaluateNothing: "EVAL"
         case .subscribe: "SUBSCRIBE"
         }
     }

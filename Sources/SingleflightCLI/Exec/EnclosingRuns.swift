@@ -32,35 +32,27 @@ struct EnclosingRuns: Sendable {
     /// A process that is part of the run which it would wait for is refused.
     ///
     /// - Parameter name: how people know the key.
-    /// - Returns: the flight of `key` that runs; nil if nothing runs, or nothing encloses this process.
     /// - Throws: ``CommandFailure`` if the flight of `key` that runs is one of these.
-    @discardableResult
-    func checkFollowing(_ key: FlightKey, named name: String, on store: RedisLeaseStore) async throws -> LeaseToken? {
-        guard !flights.isEmpty, let lease = try await store.runningLease(of: key) else { return nil }
-        guard !flights.contains(where: { $0.token == lease.token }) else {
-            throw CommandFailure("this is part of the run of \(name): it would wait for itself", status: .usage)
-        }
-        return lease.token
+    func checkFollowing(_ key: FlightKey, named name: String, on store: RedisLeaseStore) async throws {
+        guard !flights.isEmpty, let lease = try await store.runningLease(of: key) else { return }
+        if flights.contains(where: { $0.token == lease.token }) { throw Self.circle([], key: name) }
     }
 
-    /// As ``checkFollowing(_:named:on:)``, and notes in the store that these runs wait for the flight of `key`.
-    ///
-    /// - Throws: ``CommandFailure`` also if that flight waits for one of these.
-    func checkWaiting(for key: FlightKey, named name: String, on store: RedisLeaseStore) async throws {
-        guard let token = try await checkFollowing(key, named: name, on: store) else { return }
-        let request = DependRequest(key: key, token: token, enclosing: flights)
-        // Where the store cannot tell, it is waited for as any other.
-        guard case .success(.circular(let path)) = await store.answer(to: request) else { return }
-        throw Self.circle(path, key: name)
+    /// What a call that was canceled for this reason is told, if it would have waited for what waits for it.
+    static func circle(_ reason: Cancellation, key: String) -> CommandFailure? {
+        guard let error = reason.underlying as? GroupError, error.code == .reentrantCall else { return nil }
+        return circle(Array(error.path.dropFirst()), key: key)
     }
 
-    /// - Parameter path: the keys on the way from the flight of `key` to one of these.
-    static func circle(_ path: [String], key: String) -> CommandFailure {
+    /// - Parameter path: the keys on the way from the flight of `key` to the run that this process is part of; none if
+    ///   that is the same.
+    private static func circle(_ path: [String], key: String) -> CommandFailure {
         let way = path.joined(separator: ", which waits for ")
-        return CommandFailure(
-            "this is part of a run that \(key) waits for: it would wait for \(way)",
-            status: .usage
-        )
+        let message =
+            path.isEmpty
+            ? "this is part of the run of \(key): it would wait for itself"
+            : "this is part of a run that \(key) waits for: it would wait for \(way)"
+        return CommandFailure(message, status: .usage)
     }
 }
 

@@ -5,8 +5,6 @@ package struct ExecPhase: Sendable {
     package enum Departure: Equatable, Sendable {
         case signal(Int32)
         case waitedLongEnough
-        /// The run that we wait for waits for one that we are part of; the keys on the way.
-        case circle([String])
     }
 
     /// What is to be done about a signal.
@@ -73,13 +71,6 @@ package struct ExecPhase: Sendable {
     package mutating func waitedLongEnough() -> Bool {
         guard case .waiting = state else { return false }
         state = .left(.waitedLongEnough)
-        return true
-    }
-
-    /// The run that we wait for waits for one that we are part of; true if that means to leave.
-    package mutating func closesCircle(_ path: [String]) -> Bool {
-        guard case .waiting = state else { return false }
-        state = .left(.circle(path))
         return true
     }
 

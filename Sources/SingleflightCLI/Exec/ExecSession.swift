@@ -72,11 +72,7 @@ final class ExecSession: Sendable {
         let key = RunKey(bytes: configuration.key + (slot.map { Array("@\($0.name)".utf8) } ?? []))
         let flightKey = try FlightKey(group: configuration.group, bytes: key.bytes)
         try await EnclosingRuns.current.checkFollowing(flightKey, named: configuration.shownKey, on: store)
-        // A run that would be skipped does not wait.
-        let asked: any LeaseStore =
-            configuration.ifRunning == .skip
-            ? store : EnclosedLeaseStore(store, enclosing: .current) { self.closesCircle($0) }
-        let group = try configuration.group(on: asked, slot: slot)
+        let group = try configuration.group(on: store, slot: slot)
         let timer = configuration.patience.map { patience in
             store.clock.schedule(at: store.clock.now.advanced(by: patience)) { self.patienceEnded() }
         }
@@ -90,10 +86,12 @@ final class ExecSession: Sendable {
         case .replace: try await endRunning(flightKey, store)
         }
         let (over, overContinuation) = AsyncStream.makeStream(of: Never.self)
-        let outcome = await group.run(key) { flight -> CommandRecording in
-            defer { overContinuation.finish() }
-            guard self.begins() else { throw CancellationError() }
-            return try await self.lead(flightKey, token: flight.token, fence: flight.fence)
+        let outcome = await withEnclosing(EnclosingRuns.current.flights) {
+            await group.run(key) { flight -> CommandRecording in
+                defer { overContinuation.finish() }
+                guard self.begins() else { throw CancellationError() }
+                return try await self.lead(flightKey, token: flight.token, fence: flight.fence)
+            }
         }
         // A command whose result is no longer wanted was told to end: it is not left behind.
         if state.withLock({ $0.phase.hasLed }) { await Task { for await _ in over {} }.value }
@@ -292,11 +290,6 @@ final class ExecSession: Sendable {
         leave?()
     }
 
-    private func closesCircle(_ path: [String]) {
-        let leave = state.withLock { $0.phase.closesCircle(path) ? $0.leave : nil }
-        leave?()
-    }
-
     // MARK: Endings
 
     private func status(of outcome: Outcome<CommandRecording>) throws -> Int32 {
@@ -310,6 +303,7 @@ final class ExecSession: Sendable {
             }
         case .canceled(let reason):
             if let departure = state.withLock({ $0.phase.departure }) { return try status(of: departure) }
+            if let circle = EnclosingRuns.circle(reason, key: configuration.shownKey) { throw circle }
             let canceled = CommandFailure("\(configuration.shownKey) was canceled: \(reason)", status: .canceled)
             guard [.leaseExpired, .leaseLost].contains(reason.code) else { throw canceled }
             return try untold(reason) { canceled }
@@ -337,7 +331,6 @@ final class ExecSession: Sendable {
     private func status(of departure: ExecPhase.Departure) throws -> Int32 {
         switch departure {
         case .signal(let number): return 128 + number
-        case .circle(let path): throw EnclosingRuns.circle(path, key: configuration.shownKey)
         case .waitedLongEnough:
             let waited = DurationText.describe(configuration.patience ?? .zero)
             throw CommandFailure("\(configuration.shownKey) was not done within \(waited)", status: .timeout)

@@ -58,6 +58,7 @@ struct WaitCommand: AsyncParsableCommand {
                 status: .canceled
             )
         case .canceled(let reason):
+            if let circle = EnclosingRuns.circle(reason, key: ShellWord.quoted(key)) { throw circle }
             throw CommandFailure(
                 "\(ShellWord.quoted(key)) was canceled: \(reason)",
                 status: .canceled
@@ -77,11 +78,6 @@ struct WaitCommand: AsyncParsableCommand {
         ) { store in
             let name = if let group { group } else { try await FlightLookup(store: store).group(of: key) }
             let run = RunKey(bytes: ByteText.bytes(key))
-            try await EnclosingRuns.current.checkWaiting(
-                for: FlightKey(group: name, bytes: run.bytes),
-                named: ShellWord.quoted(key),
-                on: store
-            )
             let flights = try DistributedGroup<RunKey, StoredPayload>(
                 name,
                 store: store,
@@ -93,7 +89,9 @@ struct WaitCommand: AsyncParsableCommand {
                 ),
                 codec: StoredPayloadCodec()
             )
-            return await flights.follow(run, waitingAtMost: timeout?.duration)
+            return await withEnclosing(EnclosingRuns.current.flights) {
+                await flights.follow(run, waitingAtMost: timeout?.duration)
+            }
         }
     }
 

@@ -54,6 +54,8 @@ package final class FlightDriver: Sendable {
         var nextHandler: UInt64 = 0
         var decision: LocalDecision?
         var deciding: [@Sendable (LocalDecision) -> Void] = []
+        /// The callers that are part of other flights' work.
+        var enclosed: [ObjectIdentifier: Enclosed] = [:]
 
         // Work.
         /// Whether the caller that started the flight leads by hand, or is to.
@@ -247,6 +249,7 @@ package final class FlightDriver: Sendable {
     func transition(_ event: FlightEvent, _ now: LeaseInstant, _ state: inout State) {
         let wasWorking = state.machine.isWorking
         let deadline = self.observer == nil ? nil : state.machine.leaseDeadline
+        let awaited = state.enclosed.isEmpty ? nil : state.awaitedToken
         if case .replied(.success(.enter(.lead)), _) = event, let registration = state.registration {
             state.effects.append(.stopWaiting(registration))
         }
@@ -279,6 +282,7 @@ package final class FlightDriver: Sendable {
         default:
             break
         }
+        if !state.enclosed.isEmpty { self.askForCircles(after: event, awaited, &state) }
     }
 
     private func apply(_ action: FlightAction, wasWorking: Bool, _ now: LeaseInstant, _ state: inout State) {
@@ -383,6 +387,8 @@ package final class FlightDriver: Sendable {
             }
         case .readProgress:
             self.readProgress()
+        case .askForCircle(let token, let enclosed):
+            self.ask(token, for: enclosed)
         case .letGo(let timer, let registration):
             if let timer { self.context.store.clock.cancel(timer) }
             if !Planted.bug("flight-listens-on") { registration?.cancel() }

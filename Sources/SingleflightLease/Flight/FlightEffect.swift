@@ -37,6 +37,8 @@ enum FlightEffect: Sendable {
     case finishFeeds([ProgressFeed])
     /// Ask how far the leader is.
     case readProgress
+    /// Ask whether the flight waits for what the call is part of.
+    indirect case askForCircle(LeaseToken, FlightDriver.Enclosed)
     case letGo(LeaseTimer?, InboxRegistration?)
     /// The effects before have been carried out.
     case next(@Sendable () -> Void)

@@ -23,6 +23,8 @@ package struct Leading: Sendable {
         var tooLongAt: LeaseInstant
         var nextRenewal: LeaseInstant
         var renewals = 0
+        /// Why the store has not renewed the lease since it last did, if it was asked to.
+        var failure: LeaseStoreError?
         /// When the renewal that is under way was sent.
         var renewalSentAt: LeaseInstant?
         /// When the last request was sent that told the store of the progress.
@@ -187,7 +189,7 @@ package struct Leading: Sendable {
             return now >= leading.deadline ? self.lose(leading, because: nil) : [self.wake(leading)]
         case .leading(var leading):
             if now >= leading.deadline, !self.terms.outlivesLease, !Planted.bug("leader-believes-for-ever") {
-                return self.lose(leading, because: .leaseExpired)
+                return self.expire(leading)
             }
             if now >= leading.tooLongAt, !Planted.bug("hung-operation-renewed-for-ever") {
                 return (Planted.bug("operation-canceled-twice") ? [.cancelOperation(.tooLong)] : [])
@@ -236,6 +238,7 @@ package struct Leading: Sendable {
             switch reply {
             case .success(.renewed(let waiters)):
                 leading.renewals += 1
+                leading.failure = nil
                 leading.backoff = self.terms.leaderBackoff
                 let countedFrom = Planted.bug("renewal-counted-from-the-reply") ? now : sentAt
                 leading.deadline = max(leading.deadline, self.terms.deadline(sentAt: countedFrom))
@@ -250,8 +253,9 @@ package struct Leading: Sendable {
                 return self.gone(leading, because: Self.told(reason))
             case .success(.expired):
                 return self.gone(leading, because: .leaseExpired)
-            case .failure:
+            case .failure(let error):
                 // Whatever the error: only the store's word or the deadline ends a lease early.
+                leading.failure = error
                 leading.nextRenewal = now.advanced(by: leading.backoff.next(using: &generator))
             }
             self.state = .leading(leading)
@@ -315,6 +319,16 @@ package struct Leading: Sendable {
         self.state = .ended
         self.loss = Regaining.Loss(token: self.token, attempt: self.attempt, tooLongAt: tooLongAt, outcome: outcome)
         return []
+    }
+
+    /// The lease is over for want of a renewal. A group that says that a lost lease ends the flight says what everybody
+    /// is told; else it is the store that cannot be asked, and each caller's policy says what that means.
+    private mutating func expire(_ leading: Held) -> FlightActions {
+        guard self.terms.leadsAgain, let failure = leading.failure, !leading.isAbandoned else {
+            return self.lose(leading, because: .leaseExpired)
+        }
+        self.state = .ended
+        return [.cancelOperation(.leaseLost), .tell(.unavailable(failure))]
     }
 
     /// - Parameter reason: the flight's end as far as it is known.

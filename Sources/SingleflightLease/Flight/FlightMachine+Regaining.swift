@@ -121,7 +121,7 @@ package struct Regaining: Sendable {
                 )
             )
         case .success(.follow(let leader, let remaining)):
-            let wasWorking = self.isWorking
+            let wasWorking = self.isWorking && !Planted.bug("loser-works-on-beside-the-leader")
             self.state = .ended
             if self.mayHaveExecuted { self.debt = self.possibleDebt }
             return .follow(leader, remaining: remaining, wasWorking: wasWorking)
@@ -158,11 +158,11 @@ package struct Regaining: Sendable {
             return self.giveUp(because: error)
         }
         self.state = .waiting(until: retryAt)
-        return [self.wake]
+        return Planted.bug("other-lease-asked-for-once") ? [] : [self.wake]
     }
 
     private mutating func timerFired(now: LeaseInstant) -> FlightActions {
-        if self.isWorking, now >= self.loss.tooLongAt {
+        if self.isWorking, now >= self.loss.tooLongAt, !Planted.bug("hung-operation-goes-on-without-a-lease") {
             let stops = self.stopWork(.tooLong)
             return stops + self.end(.tooLong(self.loss.token, attempt: self.loss.attempt))
         }
@@ -171,7 +171,7 @@ package struct Regaining: Sendable {
         }
         guard case .waiting(let until) = self.state, now >= until else { return [self.wake] }
         self.state = .asking
-        if !self.mayHaveExecuted { self.sentAt = now }
+        if !self.mayHaveExecuted || Planted.bug("other-lease-counted-too-long") { self.sentAt = now }
         self.isRepeated = self.isRepeated || self.mayHaveExecuted
         self.lastSentAt = now
         return [self.send(isRepetition: true), self.wake]
@@ -250,7 +250,7 @@ package struct Regaining: Sendable {
         var mayBeGranted = self.mayHaveExecuted
         if case .asking = self.state { mayBeGranted = true }
         self.state = .ended
-        guard mayBeGranted else { return actions }
+        guard mayBeGranted, !Planted.bug("other-lease-not-handed-back") else { return actions }
         let debt = self.possibleDebt
         self.debt = debt
         self.isReleasing = true

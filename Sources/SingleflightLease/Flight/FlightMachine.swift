@@ -157,6 +157,7 @@ package struct FlightMachine: Sendable {
                 var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, outcomes: self.outcomes)
                 let actions = leading.goOn(with: regaining.loss.outcome, now: now)
                 self.phase = .leading(leading, debt: (grant.debt ?? debt)?.after(running: grant.token))
+                if Planted.bug("operation-stays-under-the-lost-lease") { return actions }
                 return [.moveOperation(to: grant.token)] + actions
             case .follow(let leader, let remaining, let wasWorking):
                 var following = Following(afterLeading: self.terms, owing: regaining.debt ?? debt)

@@ -78,6 +78,10 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
 
     /// The outcome of `key`, with everything that is known of how it came about.
     ///
+    /// An operation that asks for its own key, or for that of an operation that waits for it, in whatever process, is
+    /// refused with a `GroupError` that tells the way; docs/protocol.md says which circles are found. What a detached
+    /// task asks for is not seen.
+    ///
     /// - Parameters:
     ///   - key: what to compute.
     ///   - limit: how long this caller waits at most. Giving up leaves the flight to the others; if there are none, it

@@ -37,7 +37,7 @@ public enum LostLeasePolicy: Hashable, Sendable {
     /// whose flight the store lost enter again, three times at most. While the store cannot be asked, the operation
     /// goes on if the group's policy is ``UnavailablePolicy/runLocally``, though ``Flight/isCurrent`` is false; its
     /// callers here get the result, within a command timeout of its end. Under ``UnavailablePolicy/fail`` it is
-    /// canceled at its lease's end.
+    /// canceled at its lease's end, and its callers are told that the store cannot be asked.
     ///
     /// Two operations may run at a time: this leader's, and that of the process that took the lease meanwhile.
     case leadAgain

@@ -11,6 +11,8 @@ package struct GroupCall: Sendable {
     var undecodable: UndecodablePolicy
     /// What a run in this process is to the call, if it came to that.
     var localRun: Coordination?
+    /// What it is part of, if the store knows that.
+    var enclosed: EnclosedCall?
     var store: any LeaseStore
     /// Told of the call, if somebody wants to know.
     var observer: CallObserver?
@@ -121,6 +123,9 @@ package struct CallWait: Sendable {
     /// The wait begins: for no longer than the call's limit. The timer is for ``end(_:_:_:)``.
     package func begin(_ feed: ProgressFeed?) -> LeaseTimer? {
         if let feed { self.driver.attach(feed) }
+        if let enclosed = self.call.enclosed {
+            self.driver.watch(enclosed, isStarter: self.call.isStarter) { [driver, seat] in driver.leave(seat) }
+        }
         return self.call.deadline.map { deadline in
             self.call.store.clock.schedule(at: deadline) { [driver, seat] in driver.leave(seat) }
         }
@@ -130,9 +135,12 @@ package struct CallWait: Sendable {
     package func end(_ awakening: Awakening, _ timer: LeaseTimer?, _ feed: ProgressFeed?) -> Settled {
         if let timer { self.call.store.clock.cancel(timer) }
         if let feed { self.driver.detach(feed) }
+        if let enclosed = self.call.enclosed { self.driver.forget(enclosed) }
         switch awakening {
         case .settled(let settled): return settled
-        case .left, .decode: return Settled(settlement: .canceled(.waitLimitReached), isShared: false)
+        case .left, .decode:
+            let reason = self.call.enclosed?.refusal.map { Cancellation.refused($0) } ?? .waitLimitReached
+            return Settled(settlement: .canceled(reason), isShared: false)
         case .canceled: return Settled(settlement: .canceled(.callerCanceled), isShared: false)
         }
     }

@@ -1,4 +1,4 @@
-import Singleflight
+package import Singleflight
 
 /// Calls from inside of an operation: they must not wait for what waits for that operation.
 extension FlightContext {
@@ -12,7 +12,7 @@ extension FlightContext {
     }
 
     /// Code on the path begins to wait for the key; why it must not, if so.
-    func wait(for key: FlightKey, on path: FlightPath) -> Result<FlightWaits.Wait, GroupError> {
+    package func wait(for key: FlightKey, on path: FlightPath) -> Result<FlightWaits.Wait, GroupError> {
         let flights = path.flights
         let drivers = flights.map { $0.owner as? FlightDriver }
         if drivers.contains(where: { $0?.isWork(for: key, self.store.inbox) ?? false }) {

@@ -217,7 +217,7 @@ package final class GroupCore: Sendable {
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
         let path = FlightPath.current
         guard !path.isOutside, self.observed == nil else { return await self.run(key, call, feed, operation) }
-        return await self.waiting(for: key, inside: path, call) { await self.run(key, call, feed, operation) }
+        return await self.waiting(for: key, inside: path, call) { await self.run(key, $0, feed, operation) }
     }
 
     /// A call from inside of an operation, unless it would wait for itself.
@@ -225,12 +225,14 @@ package final class GroupCore: Sendable {
         for key: FlightKey,
         inside path: FlightPath,
         _ call: GroupCall,
-        _ body: () async -> Outcome<ErasedValue>
+        _ body: (GroupCall) async -> Outcome<ErasedValue>
     ) async -> Outcome<ErasedValue> {
         switch self.context.wait(for: key, on: path) {
         case .success(let wait):
             defer { wait.end() }
-            return await body()
+            var call = call
+            call.enclosed = EnclosedCall(on: path)
+            return await body(call)
         case .failure(let error):
             return call.end(.canceled(.refused(error)))
         }
@@ -299,7 +301,7 @@ package final class GroupCore: Sendable {
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
         let path = FlightPath.current
         guard !path.isOutside, self.observed == nil else { return await self.following(key, call) }
-        return await self.waiting(for: key, inside: path, call) { await self.following(key, call) }
+        return await self.waiting(for: key, inside: path, call) { await self.following(key, $0) }
     }
 
     private func following(_ key: FlightKey, _ call: GroupCall) async -> Outcome<ErasedValue> {

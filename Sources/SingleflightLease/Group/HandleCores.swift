@@ -136,27 +136,42 @@ package final class SubscriberCore: Sendable {
     func outcome() async -> Outcome<ErasedValue> {
         guard let driver else { return await self.ended.value() ?? .canceled(.callerCanceled) }
         let path = FlightPath.current
-        guard !path.isOutside else { return await self.outcome(of: driver) }
+        guard !path.isOutside else { return await Self.outcome(self.ended, of: driver) }
         switch driver.context.wait(for: driver.key, on: path) {
         case .success(let wait):
             defer { wait.end() }
-            return await self.outcome(of: driver)
+            return await self.outcome(of: driver, inside: path)
         case .failure(let error):
             // What is known already is told: nobody waits for it.
             return self.ended.known ?? .canceled(.refused(error))
         }
     }
 
-    nonisolated(nonsending) private func outcome(of driver: FlightDriver) async -> Outcome<ErasedValue> {
+    /// As ``outcome()``, of a task that is part of other flights' work: it alone is refused if it must not wait.
+    private func outcome(of driver: FlightDriver, inside path: FlightPath) async -> Outcome<ErasedValue> {
+        guard let enclosed = EnclosedCall(on: path) else { return await Self.outcome(self.ended, of: driver) }
+        let own = SharedValue<Outcome<ErasedValue>>()
+        self.ended.onValue { own.set($0) }
+        driver.watch(enclosed, isStarter: false) {
+            if let refusal = enclosed.refusal { own.set(.canceled(.refused(refusal))) }
+        }
+        defer { driver.forget(enclosed) }
+        return await Self.outcome(own, of: driver)
+    }
+
+    nonisolated(nonsending) private static func outcome(
+        _ ended: SharedValue<Outcome<ErasedValue>>,
+        of driver: FlightDriver
+    ) async -> Outcome<ErasedValue> {
         driver.raise(to: Task.currentPriority)
         if #available(macOS 26.0, iOS 26.0, tvOS 26.0, watchOS 26.0, visionOS 26.0, *) {
             return await withTaskPriorityEscalationHandler {
-                await self.ended.value() ?? .canceled(.callerCanceled)
+                await ended.value() ?? .canceled(.callerCanceled)
             } onPriorityEscalated: { _, priority in
                 driver.raise(to: priority)
             }
         }
-        return await self.ended.value() ?? .canceled(.callerCanceled)
+        return await ended.value() ?? .canceled(.callerCanceled)
     }
 
     /// Calls `handler` with the outcome as soon as it is known: at once, if it is.

@@ -34,7 +34,7 @@ extension ProcessSuites {
                 #expect(ends.map(\.status) == [0, 0])
                 #expect(stage.lines("two") == ["64"], "it closes the circle")
                 #expect(stage.lines("one") == ["0"])
-                #expect(ends[1].messages.contains("exec:one, which waits for exec:two"), "\(ends[1].messages)")
+                #expect(ends[1].messages.contains("one, which waits for two"), "\(ends[1].messages)")
             }
         }
 
