@@ -9,7 +9,7 @@ import Testing
 @testable import FaultMatrix
 
 /// What a real process does with its file descriptors.
-@Suite("A worker process's descriptors", .keepsBusy, .timeLimit(.minutes(2)))
+@Suite("A worker process's descriptors", .keepsBusy, .timeLimit(.minutes(5)))
 struct WorkerDescriptorTests {
     private static let patience = Duration.seconds(30)
 

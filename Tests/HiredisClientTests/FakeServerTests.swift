@@ -27,7 +27,7 @@ import Testing
 
     /// A connection that is closed in good order has its unsent bytes sent all the same, for as long as TCP repeats
     /// them: an acquire that timed out could arrive behind the release of its own lease.
-    @Test("a connection on which a command timed out is reset, others are closed", .timeLimit(.minutes(1)))
+    @Test("a connection on which a command timed out is reset, others are closed", .timeLimit(.minutes(4)))
     func reset() async throws {
         try await withFakeServer { _, command in
             switch command.first {

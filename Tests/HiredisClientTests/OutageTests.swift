@@ -77,7 +77,7 @@ enum Trouble: Sendable, CaseIterable {
 }
 
 /// The same, of a client whose server is down.
-@Suite("A client whose server is out of reach", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A client whose server is out of reach", .usesServer, .timeLimit(.minutes(4)))
 struct OutageOfServerTests {
     private static let patience = Duration.seconds(2)
 

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Scripts that the server does not know are sent again, behind what was sent after them.
-@Suite("The order of commands, some of them scripts that are forgotten", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The order of commands, some of them scripts that are forgotten", .usesServer, .timeLimit(.minutes(4)))
 struct ScriptOrderTests {
     private static let order = RedisOrder(7)
 

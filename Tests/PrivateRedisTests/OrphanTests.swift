@@ -8,7 +8,7 @@ import Testing
     import Glibc
 #endif
 
-@Suite("A private Redis whose owner goes away", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A private Redis whose owner goes away", .usesServer, .timeLimit(.minutes(4)))
 struct OrphanTests {
     @Test("ends, although its owner's process was killed by SIGKILL")
     func endsWithAKilledProcess() async throws {

@@ -8,7 +8,7 @@ import Testing
     import Glibc
 #endif
 
-@Suite("A private Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A private Redis", .usesServer, .timeLimit(.minutes(4)))
 struct PrivateRedisTests {
     @Test("that has started answers PING and runs under the process id it tells")
     func startsAndAnswers() async throws {

@@ -2,7 +2,7 @@ import PrivateRedis
 import TestSupport
 import Testing
 
-@Suite("Starting a private Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Starting a private Redis", .usesServer, .timeLimit(.minutes(4)))
 struct StartFailureTests {
     @Test("without redis-server in the search path throws, and the error says how to install it")
     func missingServer() async {

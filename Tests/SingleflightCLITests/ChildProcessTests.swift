@@ -6,7 +6,7 @@ import Testing
 
 @testable import SingleflightCLI
 
-@Suite("Child processes", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Child processes", .usesServer, .timeLimit(.minutes(4)))
 struct ChildProcessTests {
     private func shell(_ script: String, environment: [String: String] = [:]) async throws -> ChildProcess {
         try await ChildProcess("/bin/sh", ["-c", script], environment: environment)

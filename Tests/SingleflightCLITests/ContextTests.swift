@@ -5,7 +5,7 @@ import Testing
 
 @testable import SingleflightCLI
 
-@Suite("Contexts", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Contexts", .usesServer, .timeLimit(.minutes(4)))
 struct ContextTests {
     private static let text = """
         # Which is used where none is named.

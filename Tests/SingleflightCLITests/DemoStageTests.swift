@@ -3,7 +3,7 @@ import Testing
 @testable import SingleflightCLI
 
 /// Scenes with workers that misbehave: the stage must end them with a reason, never hang.
-@Suite("The demo's stage", .timeLimit(.minutes(1)))
+@Suite("The demo's stage", .timeLimit(.minutes(4)))
 struct DemoStageTests {
     private static let ready = #"echo '{"ready":{}}'"#
 

@@ -7,7 +7,7 @@ import Testing
 @testable import SingleflightCLI
 
 /// Servers that are set up badly on purpose.
-@Suite("Doctor: servers", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Doctor: servers", .usesServer, .timeLimit(.minutes(4)))
 struct DoctorTests {
     /// The rules of docs/protocol.md, "Least privilege".
     private static let worker = """

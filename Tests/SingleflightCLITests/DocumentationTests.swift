@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The command's documentation", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The command's documentation", .usesServer, .timeLimit(.minutes(4)))
 struct DocumentationTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()

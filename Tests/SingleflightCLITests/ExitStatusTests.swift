@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What every command does with a Redis that is not as it should be: the table of docs/cli.md, seen from outside.
-@Suite("Exit statuses", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Exit statuses", .usesServer, .timeLimit(.minutes(4)))
 struct ExitStatusTests {
     /// Every command that needs a Redis and no terminal; but for doctor, which reports whatever there is.
     private static let commands = [

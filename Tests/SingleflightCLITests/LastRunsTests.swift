@@ -6,7 +6,7 @@ import Testing
 
 @testable import SingleflightCLI
 
-@Suite("singleflight last", .usesServer, .timeLimit(.minutes(1)))
+@Suite("singleflight last", .usesServer, .timeLimit(.minutes(4)))
 struct LastRunsTests {
     private static func run(_ number: Int, status: Int32 = 0, reason: String? = nil) -> RunRecord {
         RunRecord(

@@ -6,7 +6,7 @@ import Testing
 
 @testable import SingleflightCLI
 
-@Suite("Workers under load", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Workers under load", .usesServer, .timeLimit(.minutes(4)))
 struct LoadTests {
     @Test(
         "an address is a host and a port",

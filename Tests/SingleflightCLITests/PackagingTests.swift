@@ -7,7 +7,7 @@ import Testing
 @testable import SingleflightCLI
 
 /// What docker/ and packaging/ have, as far as it can be tried without an engine, a systemd or a cluster.
-@Suite("Packaging", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Packaging", .usesServer, .timeLimit(.minutes(4)))
 struct PackagingTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()

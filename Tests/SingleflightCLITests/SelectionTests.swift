@@ -6,7 +6,7 @@ import Testing
 
 @testable import SingleflightCLI
 
-@Suite("Which leases are listed", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Which leases are listed", .usesServer, .timeLimit(.minutes(4)))
 struct SelectionTests {
     private static func keys(_ redis: PrivateRedis, _ arguments: String...) async throws -> [String] {
         let run = try await Tool.run(["leases", "--output", "json", "--url", redis.url] + arguments)

@@ -4,7 +4,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("singleflight leases and show", .usesServer, .timeLimit(.minutes(1)))
+@Suite("singleflight leases and show", .usesServer, .timeLimit(.minutes(4)))
 struct ShowTests {
     private static let key = "front page\n{👩‍👧}"
 

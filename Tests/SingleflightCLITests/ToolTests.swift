@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The built command, seen from outside.
-@Suite("The command", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The command", .usesServer, .timeLimit(.minutes(4)))
 struct ToolTests {
     @Test("a usage error is one line on standard error and status 64")
     func usage() async throws {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import SingleflightCLI
 
-@Suite("singleflight top", .usesServer, .timeLimit(.minutes(1)))
+@Suite("singleflight top", .usesServer, .timeLimit(.minutes(4)))
 struct TopTests {
     @Test("it shows a flight that a process leads, quits by q, and leaves the terminal as it was")
     func quits() async throws {

@@ -4,7 +4,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("singleflight watch", .usesServer, .timeLimit(.minutes(1)))
+@Suite("singleflight watch", .usesServer, .timeLimit(.minutes(4)))
 struct WatchTests {
     @Test("events appear on the terminal as they happen, in color, and Ctrl-C ends it with success")
     func terminal() async throws {

@@ -2,7 +2,7 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-@Suite("Callers that leave", .timeLimit(.minutes(1)))
+@Suite("Callers that leave", .timeLimit(.minutes(4)))
 struct AbandonmentTests {
     let cluster: Cluster
     let work = Work()

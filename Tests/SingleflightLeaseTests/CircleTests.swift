@@ -5,7 +5,7 @@ import Testing
 
 /// Operations that ask for what waits for them are refused at once, instead of waiting until their flights have taken
 /// too long.
-@Suite("Operations that wait for themselves", .timeLimit(.minutes(1)))
+@Suite("Operations that wait for themselves", .timeLimit(.minutes(4)))
 struct CircleTests {
     let cluster: Cluster
 

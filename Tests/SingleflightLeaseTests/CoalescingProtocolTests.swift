@@ -14,7 +14,7 @@ private struct Service {
     }
 }
 
-@Suite("A service that is given a group", .timeLimit(.minutes(1)))
+@Suite("A service that is given a group", .timeLimit(.minutes(4)))
 struct CoalescingProtocolTests {
     private struct Refused: Error, Codable {}
 

@@ -3,7 +3,7 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-@Suite("Coalescing across processes", .timeLimit(.minutes(1)))
+@Suite("Coalescing across processes", .timeLimit(.minutes(4)))
 struct CoalescingTests {
     let cluster: Cluster
     let work = Work()

@@ -3,7 +3,7 @@ import SingleflightTestKit
 import TestSupport
 import Testing
 
-@Suite("Configurations and names", .timeLimit(.minutes(1)))
+@Suite("Configurations and names", .timeLimit(.minutes(4)))
 struct ConfigurationTests {
     static let faults: [(String, @Sendable (inout DistributedGroupConfiguration) -> Void)] = [
         ("lease.duration", { $0.lease.duration = .milliseconds(99) }),
@@ -83,7 +83,7 @@ extension CoalescingMode {
     fileprivate static let both: [CoalescingMode] = [.coalesce, .observe]
 }
 
-@Suite("Results that cannot be passed on", .timeLimit(.minutes(1)))
+@Suite("Results that cannot be passed on", .timeLimit(.minutes(4)))
 struct ResultTests {
     struct Picky: FlightCodec {
         var identifier = "picky/1"

@@ -2,7 +2,7 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-@Suite("The store in memory", .timeLimit(.minutes(1)))
+@Suite("The store in memory", .timeLimit(.minutes(4)))
 struct ConformanceTests {
     struct Fixture: LeaseStoreFixture {
         private let clock: ManualLeaseClock

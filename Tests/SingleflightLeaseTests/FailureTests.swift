@@ -4,7 +4,7 @@ import Testing
 
 /// An error of an operation is the same for every caller, on whichever host it ran: code that catches it must not
 /// depend on that.
-@Suite("Errors of operations", .timeLimit(.minutes(1)))
+@Suite("Errors of operations", .timeLimit(.minutes(4)))
 struct FailureTests {
     let cluster: Cluster
     let work = Work()

@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("Following a flight without ever leading", .timeLimit(.minutes(1)))
+@Suite("Following a flight without ever leading", .timeLimit(.minutes(4)))
 struct FollowTests {
     private static let takesOver = DistributedGroupConfiguration.test { $0.lease.leaderLoss = .takeOver(attempts: 2) }
 

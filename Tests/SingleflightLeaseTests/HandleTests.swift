@@ -48,7 +48,7 @@ final class Calls: Sendable {
     }
 }
 
-@Suite("Handles on distributed flights", .timeLimit(.minutes(1)))
+@Suite("Handles on distributed flights", .timeLimit(.minutes(4)))
 struct HandleTests {
     let cluster: Cluster
     let work = Work()

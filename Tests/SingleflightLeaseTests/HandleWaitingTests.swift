@@ -5,7 +5,7 @@ import SingleflightTestKit
 import TestSupport
 import Testing
 
-@Suite("Those who wait for a distributed flight by hand", .timeLimit(.minutes(1)))
+@Suite("Those who wait for a distributed flight by hand", .timeLimit(.minutes(4)))
 struct HandleWaitingTests {
     let cluster: Cluster
     let work = Work()

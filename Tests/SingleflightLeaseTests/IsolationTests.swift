@@ -6,7 +6,7 @@ import Testing
 
 /// Callers that live on an actor, and use its state in what they hand to a group. That this compiles without a warning
 /// is half of the test.
-@Suite("Calls from inside of actors", .timeLimit(.minutes(1)))
+@Suite("Calls from inside of actors", .timeLimit(.minutes(4)))
 struct IsolationTests {
     @Test("a handle's work and what runs on its behalf run where the caller does, and may use its state")
     func handles() async throws {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import SingleflightLease
 
-@Suite("Requests that are carried out late, or without our knowing", .timeLimit(.minutes(1)))
+@Suite("Requests that are carried out late, or without our knowing", .timeLimit(.minutes(4)))
 struct LateRequestTests {
     let cluster: Cluster
     let work = Work()

@@ -2,7 +2,7 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-@Suite("Losing the leader", .timeLimit(.minutes(1)))
+@Suite("Losing the leader", .timeLimit(.minutes(4)))
 struct LeaderLossTests {
     let cluster: Cluster
     let work = Work()

@@ -3,7 +3,7 @@ import SingleflightTestKit
 import Testing
 
 /// A store that loses its data, or stays away for longer than a lease, costs no caller its result.
-@Suite("Leases that are lost though their leader lives", .timeLimit(.minutes(1)))
+@Suite("Leases that are lost though their leader lives", .timeLimit(.minutes(4)))
 struct LostLeaseTests {
     let cluster: Cluster
     let work = Work()

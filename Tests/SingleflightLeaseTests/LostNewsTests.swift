@@ -3,7 +3,7 @@ import Testing
 
 @testable import SingleflightLease
 
-@Suite("Announcements that are lost", .timeLimit(.minutes(1)))
+@Suite("Announcements that are lost", .timeLimit(.minutes(4)))
 struct LostNewsTests {
     /// Before outcomes were kept for longer than a lease, by default, too, a follower of a flight that ended at once
     /// asked when its outcome was gone.

@@ -2,7 +2,7 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-@Suite("A group that only observes", .timeLimit(.minutes(1)))
+@Suite("A group that only observes", .timeLimit(.minutes(4)))
 struct ObserveTests {
     let cluster: Cluster
     let work = Work()

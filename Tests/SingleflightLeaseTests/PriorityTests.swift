@@ -2,7 +2,7 @@ import SingleflightLease
 import SingleflightTestKit
 import Testing
 
-@Suite("Priorities of distributed operations", .timeLimit(.minutes(1)))
+@Suite("Priorities of distributed operations", .timeLimit(.minutes(4)))
 struct PriorityTests {
     let cluster: Cluster
     let work = Work()

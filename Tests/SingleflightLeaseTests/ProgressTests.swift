@@ -15,7 +15,7 @@ private final class Heard: Sendable {
     }
 }
 
-@Suite("Progress beside the outcome", .timeLimit(.minutes(1)))
+@Suite("Progress beside the outcome", .timeLimit(.minutes(4)))
 struct ProgressTests {
     let cluster: Cluster
 

@@ -3,7 +3,7 @@ import Testing
 @testable import SingleflightLease
 
 /// Random events against the whole machine: whatever comes in whatever order, its promises hold.
-@Suite("The flight's state machine under random events", .timeLimit(.minutes(1)))
+@Suite("The flight's state machine under random events", .timeLimit(.minutes(4)))
 struct StateMachineModelTests {
     /// What the machine asked for and has not got yet, and what it did.
     private struct Run {

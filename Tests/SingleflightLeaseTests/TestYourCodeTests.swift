@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// The code of the article "Testing your code", run. What a test would not show stands above the tests.
-@Suite("The code of the article on testing", .timeLimit(.minutes(1)))
+@Suite("The code of the article on testing", .timeLimit(.minutes(4)))
 struct TestYourCodeTests {
     struct Profile: Codable, Equatable {
         var name: String

@@ -3,7 +3,7 @@ import Testing
 
 @testable import SingleflightLease
 
-@Suite("Bytes, identifiers, timers", .timeLimit(.minutes(1)))
+@Suite("Bytes, identifiers, timers", .timeLimit(.minutes(4)))
 struct ValueTests {
     @Test("an envelope comes back as it was, and a truncated one is refused or shorter, never a trap")
     func envelope() throws {

@@ -7,7 +7,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// Faults that others ran into (docs/failures.md) and that no other suite is about.
-@Suite("Known faults", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Known faults", .usesServer, .timeLimit(.minutes(4)))
 struct CatalogueTests {
     private static func key(_ text: String = "front") throws -> FlightKey {
         try FlightKey(group: "pages", bytes: Array(text.utf8))

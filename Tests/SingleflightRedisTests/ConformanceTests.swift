@@ -8,7 +8,7 @@ import Testing
 
 @testable import SingleflightRedis
 
-@Suite("The store in Redis", .usesServer, .timeLimit(.minutes(2)))
+@Suite("The store in Redis", .usesServer, .timeLimit(.minutes(5)))
 struct RedisConformanceTests {
     /// Its stores live until the test ends; time passes on the server's clock.
     final class Fixture: LeaseStoreFixture {

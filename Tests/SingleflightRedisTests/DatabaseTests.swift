@@ -5,7 +5,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// Pub/sub knows no databases: their number is part of the channels' names.
-@Suite("Two databases of one server", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Two databases of one server", .usesServer, .timeLimit(.minutes(4)))
 struct DatabaseTests {
     @Test("hear nothing of one another, with the same namespace and the same keys")
     func apart() async throws {

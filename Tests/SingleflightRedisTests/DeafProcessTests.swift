@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("Deaf processes on a real Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Deaf processes on a real Redis", .usesServer, .timeLimit(.minutes(4)))
 struct DeafProcessTests {
     private func group(_ store: RedisLeaseStore) throws -> DistributedGroup<String, String> {
         let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(9)), unavailable: .fail)

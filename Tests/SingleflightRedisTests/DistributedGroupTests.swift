@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("A distributed group on a real Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A distributed group on a real Redis", .usesServer, .timeLimit(.minutes(4)))
 struct DistributedGroupTests {
     private static let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
 

@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("Handles on a real Redis", .usesServer, .timeLimit(.minutes(2)))
+@Suite("Handles on a real Redis", .usesServer, .timeLimit(.minutes(5)))
 struct DistributedHandleTests {
     private static func configuration(
         _ change: (inout DistributedGroupConfiguration) -> Void = { _ in }

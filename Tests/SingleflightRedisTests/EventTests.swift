@@ -9,7 +9,7 @@ private struct OperationFailed: Error, CustomStringConvertible {
     var description: String { "the operation failed" }
 }
 
-@Suite("Events", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Events", .usesServer, .timeLimit(.minutes(4)))
 struct EventTests {
     private func key(_ text: String = "front") throws -> FlightKey {
         try FlightKey(group: "pages", bytes: Array(text.utf8))

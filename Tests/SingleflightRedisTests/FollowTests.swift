@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("Following on a real Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Following on a real Redis", .usesServer, .timeLimit(.minutes(4)))
 struct FollowTests {
     private static let configuration = DistributedGroupConfiguration(lease: .init(duration: .seconds(60)))
 

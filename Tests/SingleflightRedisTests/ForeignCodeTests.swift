@@ -31,7 +31,7 @@ private struct TextCodec: FlightCodec {
     func decode(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 }
 
-@Suite("Code that users bring", .usesServer, .timeLimit(.minutes(2)))
+@Suite("Code that users bring", .usesServer, .timeLimit(.minutes(5)))
 struct ForeignCodeTests {
     private typealias Texts = DistributedGroup<String, String>
     private static let count = 12

@@ -6,7 +6,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// Values that no process of this version writes, at names that it uses: each gives an error that says what it is.
-@Suite("Foreign values in Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Foreign values in Redis", .usesServer, .timeLimit(.minutes(4)))
 struct ForeignValueTests {
     /// How a key comes to hold something else.
     private static let plantings: [[String]] = [

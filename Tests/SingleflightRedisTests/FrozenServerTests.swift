@@ -8,7 +8,7 @@ import Testing
 
 /// A server that stands still and then goes on: what was given up meanwhile lies in its sockets, and is carried out
 /// then.
-@Suite("A Redis that is frozen and goes on", .usesServer, .timeLimit(.minutes(2)))
+@Suite("A Redis that is frozen and goes on", .usesServer, .timeLimit(.minutes(5)))
 struct FrozenServerTests {
     private static let commandTimeout = Duration.seconds(2)
     /// Far longer than the test waits.

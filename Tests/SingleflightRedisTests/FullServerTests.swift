@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Results for which the server has no room.
-@Suite("Long results on a server that is out of memory", .usesServer, .timeLimit(.minutes(2)))
+@Suite("Long results on a server that is out of memory", .usesServer, .timeLimit(.minutes(5)))
 struct FullServerTests {
     private typealias Call = Task<Outcome<[UInt8]>, Never>
 

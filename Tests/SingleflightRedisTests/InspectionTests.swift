@@ -5,7 +5,7 @@ import Testing
 
 @testable import SingleflightRedis
 
-@Suite("Finding leases and outcomes", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Finding leases and outcomes", .usesServer, .timeLimit(.minutes(4)))
 struct InspectionTests {
     private func key(_ text: String, group: String = "pages") throws -> FlightKey {
         try FlightKey(group: group, bytes: Array(text.utf8))

@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("A connection inside of an actor", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A connection inside of an actor", .usesServer, .timeLimit(.minutes(4)))
 struct IsolationTests {
     @Test("the body uses the actor's state, and returns what is not Sendable")
     func actor() async throws {

@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("A group whose Redis is known to be down", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A group whose Redis is known to be down", .usesServer, .timeLimit(.minutes(4)))
 struct KnownOutageTests {
     private static let commandTimeout = Duration.seconds(3)
 

@@ -7,7 +7,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// What docs/protocol.md says a user must be allowed to do, tried on a server that knows just that user.
-@Suite("The documented user with the least privilege", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The documented user with the least privilege", .usesServer, .timeLimit(.minutes(4)))
 struct LeastPrivilegeTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()

@@ -8,7 +8,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// The scripts in the form for Redis before 7.0, without the line that such a server cannot read.
-@Suite("The scripts for older servers", .usesServer, .timeLimit(.minutes(2)))
+@Suite("The scripts for older servers", .usesServer, .timeLimit(.minutes(5)))
 struct LegacyScriptTests {
     private static var configuration: RedisLeaseStoreConfiguration {
         var configuration = RedisLeaseStoreConfiguration(commandTimeout: .seconds(10))

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Groups of one name whose settings differ, as in a rolling deployment: docs/protocol.md, *Mixed settings*.
-@Suite("Processes with other settings", .usesServer, .timeLimit(.minutes(2)))
+@Suite("Processes with other settings", .usesServer, .timeLimit(.minutes(5)))
 struct MixedSettingsTests {
     /// What one process leads and another waits for.
     private static func share<Led, Followed>(

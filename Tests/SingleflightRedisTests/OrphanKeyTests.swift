@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Whatever flights go through, they leave only keys of their own in Redis, and none for good.
-@Suite("The keys in Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The keys in Redis", .usesServer, .timeLimit(.minutes(4)))
 struct OrphanKeyTests {
     private struct OperationFailed: Error {}
 

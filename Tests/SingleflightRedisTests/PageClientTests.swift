@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The protocol's page, tried: a client that was written from it alone and this one understand each other.
-@Suite("A client written from the protocol's page", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A client written from the protocol's page", .usesServer, .timeLimit(.minutes(4)))
 struct PageClientTests {
     private func withBoth(
         _ body: @Sendable (PageClient, RedisLeaseStore, DistributedGroup<String, String>) async throws -> Void

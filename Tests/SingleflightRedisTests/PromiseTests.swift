@@ -5,7 +5,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// What the tests of the lease layer show in memory, on a real Redis: the promises that depend on what the scripts do.
-@Suite("The promises of a distributed group on a real Redis", .usesServer, .timeLimit(.minutes(2)))
+@Suite("The promises of a distributed group on a real Redis", .usesServer, .timeLimit(.minutes(5)))
 struct PromiseTests {
     private struct Failure: Error, Codable, Hashable {
         var reason: String

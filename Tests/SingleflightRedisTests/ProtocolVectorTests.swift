@@ -10,7 +10,7 @@ import Testing
 /// The vectors in docs/protocol, by which clients in other languages are tested, are what this client does.
 ///
 /// `SINGLEFLIGHT_WRITE_VECTORS=1` writes them anew.
-@Suite("The protocol's vectors", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The protocol's vectors", .usesServer, .timeLimit(.minutes(4)))
 struct ProtocolVectorTests {
     private static let directory = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appending(path: "docs/protocol")

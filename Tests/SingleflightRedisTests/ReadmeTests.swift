@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The README's code, compiled and run. The last test sees to it that the README shows no other code than this.
-@Suite("The README's code", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The README's code", .usesServer, .timeLimit(.minutes(4)))
 struct ReadmeTests {
     private struct Profile: Codable, Equatable, Sendable {
         var name: String

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Operations of two processes that ask for one another's key, as ``CircleTests`` has them on a store in memory.
-@Suite("Operations that wait for one another through Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Operations that wait for one another through Redis", .usesServer, .timeLimit(.minutes(4)))
 struct RedisCircleTests {
     private static func refusal(_ outcome: Outcome<String>) throws -> String {
         switch outcome {

@@ -7,7 +7,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// A Redis that goes away in mid-flight, and comes back empty or not at all, costs no caller its result.
-@Suite("A Redis that restarts empty in mid-flight", .usesServer, .timeLimit(.minutes(2)))
+@Suite("A Redis that restarts empty in mid-flight", .usesServer, .timeLimit(.minutes(5)))
 struct RestartTests {
     private let operation = Gate("the operation")
 

@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("A revocation that its leader does not hear of", .usesServer, .timeLimit(.minutes(2)))
+@Suite("A revocation that its leader does not hear of", .usesServer, .timeLimit(.minutes(5)))
 struct RevocationTests {
     /// What tells the leader instead.
     enum Teller: CaseIterable {

@@ -7,7 +7,7 @@ import Testing
 @testable import SingleflightRedis
 
 /// What a server's error means to a caller: what kind of failure it is, and what to do about it.
-@Suite("A server's error", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A server's error", .usesServer, .timeLimit(.minutes(4)))
 struct ServerErrorTests {
     struct Sample: Sendable, CustomTestStringConvertible {
         var message: String

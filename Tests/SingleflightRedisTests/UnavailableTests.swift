@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("A distributed group whose Redis has died", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A distributed group whose Redis has died", .usesServer, .timeLimit(.minutes(4)))
 struct UnavailableTests {
     private static let commandTimeout = Duration.seconds(5)
 

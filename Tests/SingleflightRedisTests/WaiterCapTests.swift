@@ -3,7 +3,7 @@ import SingleflightRedis
 import TestSupport
 import Testing
 
-@Suite("A flight with as many waiters as can be registered", .usesServer, .timeLimit(.minutes(1)))
+@Suite("A flight with as many waiters as can be registered", .usesServer, .timeLimit(.minutes(4)))
 struct WaiterCapTests {
     private struct Stage {
         let here: DistributedGroup<String, String>

@@ -4,7 +4,7 @@ import Testing
 @testable import TestSupport
 
 /// What the other tests stand on.
-@Suite("The support of tests", .timeLimit(.minutes(1)))
+@Suite("The support of tests", .timeLimit(.minutes(4)))
 struct TestSupportTests {
     /// How many bodies of a kind run, and the greatest numbers that were seen.
     private final class Watch: Sendable {

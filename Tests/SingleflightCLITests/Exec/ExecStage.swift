@@ -8,7 +8,7 @@ import Testing
 @testable import SingleflightCLI
 
 /// Tests with leases of a second and whole herds of processes: one at a time, or they starve each other's renewals.
-@Suite("Commands as processes", .usesServer, .serialized, .timeLimit(.minutes(1)))
+@Suite("Commands as processes", .usesServer, .serialized, .timeLimit(.minutes(4)))
 enum ProcessSuites {}
 
 /// A Redis, a directory and processes of the built command, for one test.

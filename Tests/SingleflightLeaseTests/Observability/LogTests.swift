@@ -5,7 +5,7 @@ import Testing
 
 @testable import SingleflightLease
 
-@Suite("What a group logs", .timeLimit(.minutes(1)))
+@Suite("What a group logs", .timeLimit(.minutes(4)))
 struct LogTests {
     let cluster: Cluster
     let work = Work()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import SingleflightLease
 
-@Suite("What a group measures", .timeLimit(.minutes(1)))
+@Suite("What a group measures", .timeLimit(.minutes(4)))
 struct MetricsTests {
     let cluster: Cluster
     let work = Work()
@@ -275,7 +275,7 @@ struct MetricsTests {
     }
 }
 
-@Suite("A group that nobody watches", .timeLimit(.minutes(1)))
+@Suite("A group that nobody watches", .timeLimit(.minutes(4)))
 struct UnobservedTests {
     private func observer(_ observability: DistributedGroupConfiguration.Observability) -> GroupObserver? {
         GroupObserver(

@@ -6,7 +6,7 @@ import Tracing
 
 @testable import SingleflightLease
 
-@Suite("Spans of calls", .timeLimit(.minutes(1)))
+@Suite("Spans of calls", .timeLimit(.minutes(4)))
 struct TracingTests {
     let cluster: Cluster
     let work = Work()

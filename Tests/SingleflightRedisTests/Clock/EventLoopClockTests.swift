@@ -7,7 +7,7 @@ import Testing
 
 @testable import SingleflightRedis
 
-@Suite("The clock of a store", .timeLimit(.minutes(1)))
+@Suite("The clock of a store", .timeLimit(.minutes(4)))
 struct EventLoopClockTests {
     /// Runs tasks when it is told to, whatever their delay.
     private final class ManualScheduler: Sendable {

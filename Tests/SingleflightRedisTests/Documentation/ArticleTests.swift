@@ -14,7 +14,7 @@ import UnixSignals
 
 /// The code of the articles, compiled and run. The last test sees to it that they show no other code than what is
 /// tested.
-@Suite("The articles' code", .timeLimit(.minutes(1)))
+@Suite("The articles' code", .timeLimit(.minutes(4)))
 struct ArticleTests {
     struct Profile: Codable, Equatable, Sendable {
         var name: String

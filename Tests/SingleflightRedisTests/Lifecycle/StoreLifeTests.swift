@@ -8,7 +8,7 @@ import Testing
 
 @testable import SingleflightRedis
 
-@Suite("The life of a store", .usesServer, .timeLimit(.minutes(1)))
+@Suite("The life of a store", .usesServer, .timeLimit(.minutes(4)))
 struct StoreLifeTests {
     private let log = LogRecord()
 

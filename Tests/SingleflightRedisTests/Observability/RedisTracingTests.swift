@@ -7,7 +7,7 @@ import Tracing
 
 @testable import SingleflightRedis
 
-@Suite("Spans of calls on a real Redis", .usesServer, .timeLimit(.minutes(1)))
+@Suite("Spans of calls on a real Redis", .usesServer, .timeLimit(.minutes(4)))
 struct RedisTracingTests {
     private func group(
         _ store: RedisLeaseStore,

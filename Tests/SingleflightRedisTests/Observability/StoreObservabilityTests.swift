@@ -7,7 +7,7 @@ import Testing
 
 @testable import SingleflightRedis
 
-@Suite("What a store measures and logs", .usesServer, .timeLimit(.minutes(1)))
+@Suite("What a store measures and logs", .usesServer, .timeLimit(.minutes(4)))
 struct StoreObservabilityTests {
     private let metrics = TestMetrics()
     private let log = LogRecord()
