@@ -221,6 +221,9 @@ package final class GroupCore: Sendable {
     }
 
     /// A call from inside of an operation, unless it would wait for itself.
+    ///
+    /// By itself, so that a call from outside does not have room for it in its frame.
+    @inline(never)
     private func waiting(
         for key: FlightKey,
         inside path: FlightPath,
