@@ -191,6 +191,9 @@ extension FlightDriver {
     }
 
     /// Decodes the outcome for all callers: once per flight, by the caller or the thread that is told to.
+    ///
+    /// Not inlined: each caller that waits would have room for it in its task's frame.
+    @inline(never)
     package func decode() -> Settled {
         let pending = self.state.withLock { state -> (FlightEnd, LeaseInstant)? in
             switch state.ending {

@@ -235,6 +235,9 @@ package final class FlightDriver: Sendable {
     }
 
     /// Carries out a turn's effects, and those that come meanwhile.
+    ///
+    /// Not inlined: it has room for many kinds of effects, and is used in many places.
+    @inline(never)
     func carryOut(_ turn: consuming FlightEffects) {
         var effects = turn
         while !effects.isEmpty {

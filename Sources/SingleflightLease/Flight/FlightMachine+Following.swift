@@ -250,7 +250,7 @@ package struct Following: Sendable {
                 giveUpAt: giveUpAt
             )
         )
-        return [.send(.enter(token, isRepetition: false, until: giveUpAt))]
+        return FlightActions(.send(.enter(token, isRepetition: false, until: giveUpAt)))
     }
 
     /// - Parameter token: the token that the answered request was sent with.

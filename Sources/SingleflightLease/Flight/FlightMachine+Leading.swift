@@ -166,7 +166,7 @@ package struct Leading: Sendable {
         case .confirming(let leading):
             return [.send(.release(self.token, .unlessAwaited)), self.wake(leading)]
         case .leading(let leading):
-            return [.startOperation(self.token), self.wake(leading)]
+            return FlightActions(.startOperation(self.token), self.wake(leading))
         case .completing, .ended:
             return []
         }
@@ -482,7 +482,7 @@ package struct Leading: Sendable {
                 giveUpAt: leaseEnd.advanced(by: self.terms.lease.grace)
             )
         )
-        return [.send(.complete(self.token, outcome))]
+        return FlightActions(.send(.complete(self.token, outcome)))
     }
 
     private mutating func completed(
@@ -570,7 +570,7 @@ package struct Leading: Sendable {
 
     private mutating func end(_ completing: Completing, with resolution: FlightEnd) -> FlightActions {
         self.state = .ended
-        return (completing.mustResolve ? [.tell(completing.override ?? resolution)] : [])
+        return completing.mustResolve ? FlightActions(.tell(completing.override ?? resolution)) : []
     }
 
     // MARK: - Shutting down

@@ -182,7 +182,7 @@ package struct FlightMachine: Sendable {
         guard !self.isFinal || Planted.bug("flight-ends-twice") else { return [] }
         guard let debt, !Planted.bug("nothing-is-handed-back") else {
             self.isFinal = true
-            return [.finish]
+            return FlightActions(.finish)
         }
         let handingBack = HandingBack(debt, isReleasing: isReleasing, commandTimeout: self.terms.commandTimeout)
         self.phase = .handingBack(handingBack)

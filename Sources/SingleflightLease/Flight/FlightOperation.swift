@@ -103,8 +103,8 @@ final class OperationTask: FlightOperation {
         return try await self.body(Flight(key: self.driver.key, driver: self.driver))
     }
 
-    /// By itself, so that the frame of an operation that nobody observes stays small: all of a task's frames together
-    /// are to fit into the first piece of memory that it is given.
+    /// Not inlined, and neither is ``started()``: what is in no frame while the operation runs leaves it the room. All
+    /// of them together are to fit into the first piece of memory that a task is given.
     @inline(never)
     private func perform(for observed: ObservedCall) async throws -> ErasedValue {
         try await observed.perform { try await self.body(Flight(key: self.driver.key, driver: self.driver)) }
@@ -117,6 +117,7 @@ final class OperationTask: FlightOperation {
     }
 
     /// Waits until it is known whether the work is to run.
+    @inline(never)
     private func started() async -> OperationStart {
         await withContinuation { continuation in
             let start = self.state.withLock { $0.wait(continuation) }

@@ -4,7 +4,15 @@ package struct ShortList<Element: Sendable>: Sendable, RandomAccessCollection, E
     private var others: [Element] = []
     package private(set) var count = 0
 
-    /// Inlined, so that the literal's own array is one on the stack.
+    /// Without the array of a literal, which is an allocation in a function whose frame is large: for what every flight
+    /// comes to.
+    package init(_ first: Element, _ second: Element? = nil) {
+        self.inPlace.0 = first
+        self.inPlace.1 = second
+        self.count = second == nil ? 1 : 2
+    }
+
+    /// Inlined, so that the literal's own array is one on the stack where there is room.
     @inline(__always)
     package init(arrayLiteral elements: Element...) {
         self.count = elements.count

@@ -221,6 +221,9 @@ package final class GroupCore: Sendable {
     }
 
     /// A call from inside of an operation, unless it would wait for itself.
+    ///
+    /// By itself, so that a call from outside does not have room for it in its frame.
+    @inline(never)
     private func waiting(
         for key: FlightKey,
         inside path: FlightPath,
@@ -259,6 +262,9 @@ package final class GroupCore: Sendable {
     }
 
     /// A call joins the flight of `key` with its work, or starts one.
+    ///
+    /// Not inlined, as ``resumed(_:_:work:)``: a call that waits would have room for it in its task's frame.
+    @inline(never)
     package func admit(_ key: FlightKey, _ call: GroupCall, work: WorkMaker) -> CallStep {
         if let observed { return self.admit(key, call, observedBy: observed, work) }
         switch self.join(key, isByHand: false, observer: call.observer?.flight()) {
@@ -277,6 +283,7 @@ package final class GroupCore: Sendable {
     }
 
     /// A call whose wait is over is told, or goes on without the store.
+    @inline(never)
     package func resumed(_ wait: CallWait, _ settled: Settled, work: WorkMaker) -> CallStep {
         wait.observed?.end()
         guard let localRun = wait.call.localRun(after: settled.settlement) else {
