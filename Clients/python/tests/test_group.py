@@ -2,15 +2,28 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 import unittest
 from collections.abc import AsyncIterator
 from typing import Any
 
-from singleflight import Canceled, Circle, GroupFailed, Group, LeaseLost, OperationFailed, Settings, Store, Unavailable, fence
+from singleflight import (
+    Canceled,
+    Circle,
+    Group,
+    GroupFailed,
+    LeaseLost,
+    OperationFailed,
+    Refused,
+    Settings,
+    Store,
+    Unavailable,
+    fence,
+)
 from singleflight.wire import Name
 
-from .server import Server, server
+from .server import VECTORS, Server, server
 
 QUICK = Settings(lease=0.9, grace=0.9, permitted_takeovers=1)
 
@@ -227,6 +240,36 @@ class Groups(unittest.IsolatedAsyncioTestCase):
             for failed in failures:
                 assert isinstance(failed, OperationFailed), failed
             self.assertTrue(any(isinstance(failed.__cause__, Circle) for failed in failures if isinstance(failed, Exception)))
+
+    async def test_settings_out_of_range(self) -> None:
+        for wrong in ({"lease": 0.05}, {"grace": 100_000}, {"retention": 0}, {"reuse": -1}, {"permitted_takeovers": 1000}, {"longest": 0}):
+            with self.assertRaises(ValueError):
+                Settings(**wrong)  # type: ignore[arg-type]
+        with self.assertRaises(ValueError):
+            Group(Store(self.redis.url, "test", command_timeout=1), "pages", Settings(lease=2.9))
+        with self.assertRaises(ValueError):
+            Name("test", "no colon:", b"k")
+
+    async def test_least_privilege(self) -> None:
+        """The rights that the page names suffice, in the namespace that they are for, and in no other."""
+        rights = re.search(r"```\nuser singleflight on >… (.*?)\n```", (VECTORS.parent / "protocol.md").read_text(), re.DOTALL)
+        assert rights
+        await self.redis.redis.execute_command("ACL", "SETUSER", "worker", "on", ">secret", *rights[1].split())
+        url = self.redis.url.replace("unix://", "unix://worker:secret@")
+        async with Store(url, "shop", events=True) as one, Store(url, "shop") as two, Store(url, "other") as other:
+            calls = Calls("value")
+            leader = asyncio.create_task(Group(one, "pages").run("k", calls))
+            await begun(leader, calls)
+            follower = asyncio.create_task(Group(two, "pages").run("k", calls))
+            while await self.redis.redis.hlen(Name("shop", "pages", b"k").of("wait")) != 1:
+                await asyncio.sleep(0.005)
+            calls.go.set()
+            self.assertEqual(await asyncio.gather(leader, follower), ["value"] * 2)
+            with self.assertRaises(Refused):
+                await Group(other, "pages").run("k", calls)
+        async with Store(url.replace("secret", "wrong"), "shop") as stranger:
+            with self.assertRaises(Refused):
+                await Group(stranger, "pages").run("k", calls)
 
     async def test_redis_away(self) -> None:
         async with self.process(timeout=0.3) as group:

@@ -127,7 +127,10 @@ class Flight:
                 # Somebody else may have ended the flight while this process found it expired.
                 found = await self._poll(lapsed)
                 if found[0] == "DONE" and found[1] != b"s" and found[1] != b"w":
-                    await self._tell(*(("release", request.token, "w", "") if leads else ("leave", answer[1].decode(), self.store.inbox)))
+                    if leads:
+                        await self._tell("release", request.token, "w", "")
+                    else:
+                        await self._tell("leave", answer[1].decode(), self.store.inbox)
                     return (found[1].decode(), found[2]), ""
             return await (self._lead(request) if leads else self._follow(answer[1].decode(), int(answer[2])))
         finally:
@@ -220,7 +223,8 @@ class Flight:
         around.set((*self._chain, self))
         operation: asyncio.Task[Any] = asyncio.ensure_future(self._operation())
         # The lease counts from the sending of what granted or renewed it, less a margin for clocks that drift.
-        self._deadline, renewal, end = request.first_sent + lease * 0.95, request.first_sent + lease / 3, now() + self.settings.longest
+        self._deadline, renewal = request.first_sent + lease * 0.95, request.first_sent + lease / 3
+        end = now() + self.settings.longest
         try:
             while not operation.done() and now() < end:
                 news = await self._next(min(renewal, self._deadline, end), operation)

@@ -26,6 +26,17 @@ class Settings:
     longest: float = 300
     maximum_bytes: int = 8 * 1024 * 1024
 
+    def __post_init__(self) -> None:
+        for name in ("lease", "grace", "retention"):
+            if not 0.1 <= getattr(self, name) <= 86400:
+                raise ValueError(f"{name} is {getattr(self, name)} s, not 100 ms to 24 h")
+        if not 0 <= self.reuse <= 86400:
+            raise ValueError(f"reuse is {self.reuse} s, not 0 to 24 h")
+        if not 0 <= self.permitted_takeovers <= 999:
+            raise ValueError(f"permitted_takeovers is {self.permitted_takeovers}, not 0 to 999")
+        if self.longest <= 0 or self.maximum_bytes <= 0:
+            raise ValueError("longest and maximum_bytes are more than 0")
+
     @property
     def delay(self) -> float:
         """The most by which a follower's question comes behind the lease's end, at random."""
@@ -39,8 +50,8 @@ class Group:
     """
 
     def __init__(self, store: Store, name: str, settings: Settings = Settings()) -> None:
-        if not 0.1 <= settings.lease <= 86400 or settings.lease < 3 * store.timeout:
-            raise ValueError("a lease has 100 ms to 24 h, and at least three command timeouts")
+        if settings.lease < 3 * store.timeout:
+            raise ValueError("a lease has at least three command timeouts")
         self.store, self.name, self.settings = store, name, settings
         self._flights: dict[bytes, Flight] = {}
 

@@ -6,7 +6,7 @@ import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -48,6 +48,8 @@ class Store:
         self, url: str, namespace: str, *, label: str | None = None, command_timeout: float = 1.0, events: bool = False,
         connections: int = 16,
     ) -> None:
+        if not 0.01 <= command_timeout <= 60:
+            raise ValueError(f"command_timeout is {command_timeout} s, not 10 ms to 1 min")
         self.namespace, self.timeout = namespace, command_timeout
         self.label = label or f"{socket.gethostname()}:{os.getpid()}"
         self.inbox, self.clock, self.fences = secrets.token_hex(16), ServerClock(), dict[int, int]()
@@ -103,11 +105,14 @@ class Store:
         partition, _, announced = flight.partition(":")
         try:
             async with asyncio.timeout(self.timeout):
-                return await self._redis.get(f"sf2:{{{self.namespace}:{partition}}}:lease:{announced}")  # type: ignore[return-value]
+                record = await self._redis.get(f"sf2:{{{self.namespace}:{partition}}}:lease:{announced}")
+                return cast("bytes | None", record)
         except (server.RedisError, OSError, TimeoutError) as error:
             raise self._meaning(error) from error
 
-    def _meaning(self, error: Exception) -> Exception:
+    def _meaning(self, error: BaseException) -> Exception:
+        if isinstance(error.__cause__, server.RedisError):
+            error = error.__cause__  # what went wrong while it connected
         text = str(error)
         if "script: " in text and ": -" in text:  # servers before 7.0
             text = text.rpartition(": -")[2]
