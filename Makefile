@@ -1,8 +1,8 @@
 # `make demo` and `make test` are all that a fresh machine with Swift needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install uninstall docs examples bench plots bench-tools plain inspection test simulate matrix mutants model servers \
-	hostile fuzz fuzzers sanitize storm chaos soak lint format clean swift dependencies
+.PHONY: help demo install uninstall docs examples python bench plots bench-tools plain inspection test simulate matrix mutants model \
+	servers hostile fuzz fuzzers sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks Examples/Package.swift Examples/Quickstart \
 	Examples/Service/Package.swift Examples/Service/Sources Examples/Worker
@@ -51,6 +51,10 @@ docs: dependencies ## build the documentation of every product into .build/docs;
 
 examples: dependencies ## build and run the examples (EXAMPLE="Cron Worker": some of them); installs PostgreSQL if it is missing
 	SWIFTFLAGS="$(SWIFTFLAGS)" scripts/examples $(EXAMPLE)
+
+python: dependencies ## test the client in Python against the protocol's vectors, and beside workers in Swift
+	swift build --product singleflight $(SWIFTFLAGS)
+	scripts/python .build/debug/singleflight
 
 install: dependencies ## build the tool with TLS, and install it with manual page and completion (PREFIX=/usr/local, DESTDIR)
 	swift build -c release --product singleflight $(SWIFTFLAGS)

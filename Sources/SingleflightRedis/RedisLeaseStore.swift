@@ -41,6 +41,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private let outstanding = OutstandingRequests()
     private let lastListener: LastListener
     private let seenFences = SeenFences()
+    private let spans: RequestSpans?
     private let life = Mutex(Life.new)
     private let warnings: StoreWarnings
     /// The URL as it may be shown.
@@ -95,6 +96,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.lastListener = lastListener
         self.logger = logger
         self.warnings = StoreWarnings(logger: logger)
+        self.spans = RequestSpans(configuration, clientConfiguration.url)
         let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop, end: client.eventLoopEnd)
         let serverTime = ServerTime(client: client, clock: eventLoopClock)
         self.eventLoopClock = eventLoopClock
@@ -236,6 +238,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Sends a request on its way to Redis.
     public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
+        let reply = self.spans?.observing(request, reply) ?? reply
         switch request {
         case .enter(let request): self.enter(request, reply: reply)
         case .renew(let request): self.renew(request, reply: reply)

@@ -1,6 +1,7 @@
 public import CoreMetrics
 import HiredisClient
 import SingleflightLease
+public import Tracing
 
 #if canImport(Glibc)
     import Glibc
@@ -40,6 +41,9 @@ public struct RedisLeaseStoreConfiguration: Sendable {
     ///
     /// What groups measure, each of them says itself: `DistributedGroupConfiguration.observability`.
     public var metrics: (any MetricsFactory)?
+    /// Makes a span for each request to Redis that is sent within another span; `nil` for the tracer that
+    /// `InstrumentationSystem` has when the store is made. So bootstrap first.
+    public var tracer: (any Tracer)?
 
     /// Creates a configuration; it is checked when a store is made with it.
     public init(
@@ -49,7 +53,8 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         maximumPayloadBytes: Int = 16 * 1024 * 1024,
         payloadTimeout: Duration = .seconds(60),
         publishesEvents: Bool = false,
-        metrics: (any MetricsFactory)? = nil
+        metrics: (any MetricsFactory)? = nil,
+        tracer: (any Tracer)? = nil
     ) {
         self.namespace = namespace
         self.label = label
@@ -58,6 +63,7 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         self.payloadTimeout = payloadTimeout
         self.publishesEvents = publishesEvents
         self.metrics = metrics
+        self.tracer = tracer
     }
 
     /// `host:pid` of this process.

@@ -132,8 +132,8 @@ struct LiveBoardKeysTests {
         board.endPass()
         #expect(Self.lines(board)[1] == "2 leases · 1 about to run out · 0 waiters")
         let colored = Self.lines(board, Terminal(isColored: true))
-        #expect(colored.contains { $0.contains("\u{1B}[33m1.9 s") })
-        #expect(!colored.contains { $0.contains("\u{1B}[33m2.1 s") })
+        #expect(colored.contains { $0.contains("\u{1B}[30;43m1.9 s") })
+        #expect(!colored.contains { $0.contains("\u{1B}[30;43m2.1 s") })
     }
 
     @Test("the heading tells the server's time, and wraps where it does not fit")

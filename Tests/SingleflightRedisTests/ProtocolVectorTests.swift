@@ -233,6 +233,7 @@ struct ProtocolVectorTests {
     @Test("each script's answers")
     func scripts() async throws {
         let (a, b, c, d) = (try Self.token("a"), try Self.token("b"), try Self.token("c"), try Self.token("d"))
+        let (e, f, g) = (try Self.token("e"), try Self.token("f"), try Self.token("0"))
         let inboxes = ["1", "2", "3"].map { String(repeating: $0, count: 32) }
         let keyspace = Keyspace(namespace: "shop")
         let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
@@ -316,6 +317,44 @@ struct ProtocolVectorTests {
             ),
             ("a fence without a lease", "fence", [lease, names.fence.description], ["\(d)", "0"]),
             ("nothing is known", "poll", [lease, wait, done(b)], ["\(b)", inboxes[2], "0", channels, ""]),
+            ("a flight that nobody shares", "enter", [lease, wait, done(e), last], enter(e, 0)),
+            (
+                "its result, kept for reuse", "complete", [lease, wait, done(e), last],
+                ["\(e)", "v", "latest", "600000", channels, ""]
+            ),
+            (
+                "again, after a lost answer: the latest result says so", "complete", [lease, wait, done(e), last],
+                ["\(e)", "v", "latest", "600000", channels, ""]
+            ),
+            ("a flight that may be taken over", "enter", [lease, wait, done(f), last], enter(f, 0)),
+            ("the second waits for it", "poll", [lease, wait, done(f)], ["\(f)", inboxes[1], "0", channels, ""]),
+            ("its leader hands over", "release", [lease, wait, done(f)], ["\(f)", "h", "", channels, ""]),
+            ("the second takes over", "enter", [lease, wait, done(g), last, done(f)], enter(g, 1, lapsed: f)),
+            (
+                "the third waits for the second", "poll", [lease, wait, done(g)],
+                ["\(g)", inboxes[2], "0", channels, ""]
+            ),
+            (
+                "the request that took over is taken back", "release", [lease, wait, done(g)],
+                ["\(g)", "w", inboxes[1], channels, ""]
+            ),
+            (
+                "the third asks, and may enter: the takeover has not been one", "poll", [lease, wait, done(g)],
+                ["\(g)", inboxes[2], "0", channels, ""]
+            ),
+            (
+                "the first request comes again: that it was taken over is no outcome", "enter",
+                [lease, wait, done(f), last], enter(f, 0)
+            ),
+            ("the third takes over", "enter", [lease, wait, done(f), last, done(g)], enter(f, 2, lapsed: g)),
+            (
+                "nobody else waits: given up without a trace", "release", [lease, wait, done(f)],
+                ["\(f)", "u", "", channels, ""]
+            ),
+            (
+                "a result that comes after that", "complete", [lease, wait, done(f), last],
+                ["\(f)", "v", "x", "0", channels, ""]
+            ),
         ]
         let steps = try await PrivateRedis.with { redis in
             try await RedisLeaseStore.withConnection(to: redis.url) { store in
