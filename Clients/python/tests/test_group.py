@@ -271,6 +271,25 @@ class Groups(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(Refused):
                 await Group(stranger, "pages").run("k", calls)
 
+    async def test_circles_that_close_later(self) -> None:
+        """While x waits for y, y gets another leader, whose operation waits for x: nothing but asking again finds that."""
+        async with self.process() as one, self.process() as two:
+            x, y, inner = Name("test", "pages", b"x"), Name("test", "pages", b"y"), Calls()
+            other = asyncio.create_task(two.run("y", inner))
+            await begun(other, inner)
+            outer = asyncio.create_task(one.run("x", lambda: one.run("y", Calls())))
+            await self.waiting("y", 1)
+            raw = await self.redis.redis.get(y.of("lease"))
+            token, waits = "c" * 32, f"{x} {one._flights[b'x'].token}\n"
+            later = token.encode() + raw[32:94] + f"{len(waits):04}{waits}".encode() + raw[98:]
+            await self.redis.redis.set(y.of("lease"), later, px=60000)
+            await self.redis.redis.set(y.of("done", raw[:32].decode()), "s" + token, px=60000)
+            await self.redis.redis.publish(one.store.prefix + one.store.inbox, f"2hh{raw[:32].decode()}{y.announced}\n")
+            with self.assertRaises(OperationFailed) as failed:
+                await asyncio.wait_for(outer, 20)
+            self.assertIsInstance(failed.exception.__cause__, Circle)
+            other.cancel()
+
     async def test_redis_away(self) -> None:
         async with self.process(timeout=0.3) as group:
             self.redis.process.kill()

@@ -314,9 +314,10 @@ final class ExecSession: Sendable {
         if isReplayed {
             if configuration.follow == .print { try recording.replay() }
             if recording.command != configuration.command {
+                let (ran, asked) = (recording.command.shownName, configuration.command.shownName)
+                let whose = ran == asked ? "\(ran) with other arguments" : "another command, \(ran)"
                 ErrorLine.note(
-                    "\(configuration.shownKey) was the run of another command, \(recording.command.shownName); "
-                        + "the one of this call, \(configuration.command.shownName), did not run"
+                    "\(configuration.shownKey) was the run of \(whose); the one of this call, \(asked), did not run"
                 )
             }
         }

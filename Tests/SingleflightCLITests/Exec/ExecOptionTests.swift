@@ -226,6 +226,9 @@ extension ProcessSuites {
                 #expect(other.text == "one\n")
                 let message = "'job' was the run of another command, echo; the one of this call, printf, did not run"
                 #expect(other.messages == "singleflight: \(message)\n")
+                let words = try await stage.start(["exec", "--reuse", "1m", "job", "--", "echo", "two"]).result
+                let told = "'job' was the run of echo with other arguments; the one of this call, echo, did not run"
+                #expect(words.messages == "singleflight: \(told)\n")
             }
         }
 

@@ -15,13 +15,17 @@ around: contextvars.ContextVar[tuple["Flight", ...]] = contextvars.ContextVar("t
 
 
 async def refuse_circles(store: Store, flight: "Flight", *, started: bool) -> None:
-    """Notes that the flights around wait for this one, then looks whether this one waits for one of them."""
+    """Until the flight is over, looks for a circle: at first, and again whenever its token or those of others may have changed."""
     chain = around.get()[-8:]
-    if not chain:
-        return
-    await asyncio.wait({flight.task, flight.known}, return_when=asyncio.FIRST_COMPLETED)
-    if flight.task.done() or (started and flight.leads):
-        return
+    while chain and not flight.task.done():
+        stands = flight.stands
+        if flight.token and not (started and flight.leads):
+            await _look(store, flight, chain)
+        await asyncio.wait({flight.task, stands}, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _look(store: Store, flight: "Flight", chain: tuple["Flight", ...]) -> None:
+    """Notes that the flights around wait for this one, then looks whether this one waits for one of them."""
     ends = {(str(outer.name), outer.token) for outer in chain}
     line = f"{flight.name} {flight.token}\n"
     ways, read = [[(str(flight.name), flight.token)]], 0

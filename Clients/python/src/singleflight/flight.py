@@ -41,8 +41,9 @@ class Flight:
         self, store: Store, settings: "Settings", name: Name, operation: Callable[[], Awaitable[Any]], ended: Callable[[], Any]
     ) -> None:
         self.store, self.settings, self.name, self.callers = store, settings, name, 0
-        # The flight's token here or elsewhere, once `known`, and whether this process leads it.
-        self.token, self.leads, self.known = "", False, asyncio.get_running_loop().create_future()
+        # The flight's token here or elsewhere, once it is known, and whether this process leads it. `stands` is done when Redis
+        # has said how the flight stands, and is another one from then on.
+        self.token, self.leads, self.stands = "", False, asyncio.get_running_loop().create_future()
         self._operation, self._ended, self._chain = operation, ended, around.get()
         self._news: asyncio.Queue[Any] = asyncio.Queue()
         self._started_at, self._renewals, self._gone, self._withdrawn = int(time.time() * 1000), 0, 0, 0
@@ -172,7 +173,7 @@ class Flight:
     # Following
 
     async def _follow(self, token: str, left: int) -> Step:
-        self._is_known(token, leads=False)
+        self._stands(token, leads=False)
         hops, ask_at = 0, now() + left / 1000 + 0.001 + random.uniform(0, self.settings.delay)
         while True:
             news = await self._next(ask_at)
@@ -187,6 +188,7 @@ class Flight:
                 return (news.letter, news.payload), ""
             answer = await self._poll(token)
             if answer[0] == "RUN":
+                self._stands(token, leads=False)
                 ask_at = now() + int(answer[1]) / 1000 + 0.001 + random.uniform(0, self.settings.delay)
             elif answer[0] == "EXPIRED":
                 return None, token
@@ -201,7 +203,6 @@ class Flight:
                 if hops > 1000:
                     raise Unavailable("the flight was superseded more than a thousand times")
                 token, ask_at = answer[2].decode(), now() + max(0, hops - 16) / 1000
-                self._is_known(token, leads=False)
             elif answer[1] == b"w":
                 self._withdrawn += 1
                 if self._withdrawn > 8:
@@ -210,16 +211,16 @@ class Flight:
             else:
                 return (answer[1].decode(), answer[2]), ""
 
-    def _is_known(self, token: str, *, leads: bool) -> None:
+    def _stands(self, token: str, *, leads: bool) -> None:
         self.token, self.leads = token, leads
-        if not self.known.done():
-            self.known.set_result(None)
+        self.stands.set_result(None)
+        self.stands = asyncio.get_running_loop().create_future()
 
     # Leading
 
     async def _lead(self, request: _Request) -> Step:
         token, lease = request.token, self.settings.lease
-        self._is_known(token, leads=True)
+        self._stands(token, leads=True)
         around.set((*self._chain, self))
         operation: asyncio.Task[Any] = asyncio.ensure_future(self._operation())
         # The lease counts from the sending of what granted or renewed it, less a margin for clocks that drift.
@@ -265,6 +266,7 @@ class Flight:
         if answer[0] != "OK":
             raise _lost(answer[1] if len(answer) > 1 else b"")
         self._deadline = sent + self.settings.lease * 0.95
+        self._stands(token, leads=True)
         return sent + self.settings.lease / 3, not self.callers and int(answer[1]) == 0
 
     def _outcome(self, operation: "asyncio.Task[Any]") -> tuple[str, bytes]:

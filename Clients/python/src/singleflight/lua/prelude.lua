@@ -100,9 +100,10 @@ local function unregister(r, inbox)
     return waiters
 end
 
--- The flight ends: stored, deleted, announced. Returns how many waited.
+-- The flight ends: stored, deleted, announced. Returns how many waited. A value that is no list of waiters goes as well.
 local function decide(r, outcome, letter, payload)
-    local inboxes = redis.call('HKEYS', wait)
+    local inboxes = redis.pcall('HKEYS', wait)
+    if inboxes.err then inboxes = {} end
     redis.call('SET', outcome, letter .. payload, 'PX', r.retention)
     redis.call('DEL', lease, wait)
     tell(inboxes, letter, r.token, letter ~= 'w' and payload or nil)
