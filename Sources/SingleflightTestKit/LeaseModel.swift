@@ -221,9 +221,7 @@ public struct LeaseModel: Sendable {
     }
 
     /// Carries out a request of any kind for the process of `inbox`; a request to lead at `notAfter` at the latest,
-    /// `nil` for no limit.
-    ///
-    /// - Parameter isAwaited: whether another flight of the process waits for the key, so that it stays registered.
+    /// `nil` for no limit. A process of which another flight waits for the key (`isAwaited`) stays registered.
     public mutating func perform(
         _ request: LeaseRequest,
         inbox: InboxID,
@@ -380,9 +378,7 @@ public struct LeaseModel: Sendable {
         }
     }
 
-    /// See `ReleaseRequest`.
-    ///
-    /// - Parameter inbox: of the process that asks; `nil` if another flight of it waits for the key.
+    /// See `ReleaseRequest`. The process that asks has the `inbox`; `nil` if another flight of it waits for the key.
     public mutating func release(_ request: ReleaseRequest, inbox: InboxID?, now: LeaseInstant) -> ReleaseReply {
         let unheard = self.unheard
         return self.withEntry(request.key, now: now) { entry, announce in
