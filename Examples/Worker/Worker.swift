@@ -56,7 +56,8 @@ enum Main {
             "rankings",
             store: store,
             configuration: DistributedGroupConfiguration(
-                // A ranking is wanted although its worker died, and for a while by workers that come to their slot late.
+                // A ranking is wanted although its worker died, and for a while by workers that come late to their
+                // slot.
                 lease: .init(duration: .seconds(3), leaderLoss: .takeOver(attempts: 2)),
                 results: .init(reuse: .seconds(10))
             )

@@ -3,8 +3,8 @@ import SingleflightLease
 
 /// Circles of flights that wait for one another.
 extension RedisLeaseStore {
-    /// Notes at each enclosing flight what it waits for, and only then reads what that waits for in turn: of two who do
-    /// so at the same time at least one sees the other's note.
+    /// Notes at each enclosing flight what it waits for, and only then reads what that waits for in turn: of two
+    /// processes that do so at the same time at least one sees the other's note.
     func depend(_ request: DependRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         self.submit(reply) { done in
             Task {
@@ -41,13 +41,7 @@ extension RedisLeaseStore {
             .string(flight.token.description), .string("\(awaited.name) \(awaited.token)\n"),
         ]
         let result = await withCheckedContinuation { continuation in
-            self.client.evaluate(
-                LeaseScripts.depend,
-                keys: [names.lease],
-                arguments: arguments,
-                timeout: self.commandTimeout,
-                order: names.order
-            ) { continuation.resume(returning: $0) }
+            self.send(LeaseScripts.depend, names, [names.lease], arguments) { continuation.resume(returning: $0) }
         }
         switch result {
         case .success(let value):

@@ -603,13 +603,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> LeaseReply
     ) {
         guard self.outstanding.begin() else { return reply(.failure(.storeIsShutDown)) }
-        self.client.evaluate(
-            script,
-            keys: keys,
-            arguments: arguments,
-            timeout: timeout ?? self.commandTimeout,
-            order: names.order
-        ) { result in
+        self.send(script, names, keys, arguments, timeout: timeout) { result in
             reply(self.read(result) { value throws(LeaseStoreError) in try read(.checked(value)) })
             self.outstanding.end()
         }
@@ -629,13 +623,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         read: @escaping @Sendable (ScriptReply) throws(LeaseStoreError) -> Answer
     ) {
         self.submit(reply) { done in
-            self.client.evaluate(
-                script,
-                keys: keys,
-                arguments: arguments,
-                timeout: timeout ?? self.commandTimeout,
-                order: names.order
-            ) { result in
+            self.send(script, names, keys, arguments, timeout: timeout) { result in
                 done(
                     self.read(result) { value throws(LeaseStoreError) in
                         try read(isForeignExpected ? ScriptReply(value) : .checked(value))
@@ -643,6 +631,24 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 )
             }
         }
+    }
+
+    func send(
+        _ script: RedisScript,
+        _ names: Keyspace.Names,
+        _ keys: [RedisArgument],
+        _ arguments: [RedisArgument],
+        timeout: Duration? = nil,
+        _ completion: @escaping RedisClient.Completion
+    ) {
+        self.client.evaluate(
+            script,
+            keys: keys,
+            arguments: arguments,
+            timeout: timeout ?? self.commandTimeout,
+            order: names.order,
+            completion: completion
+        )
     }
 
     /// Sends a request, unless the store is shut down, and keeps count of it until it is answered.

@@ -30,7 +30,7 @@ public struct LeaseModel: Sendable {
         var duration: Duration
         var expiry: LeaseInstant
         var grace: Duration
-        /// The flight's, as what follows: whoever takes over leaves them as they are.
+        /// The flight's, as what follows: a takeover leaves them as they are.
         var retention: Duration
         var leaderLoss: LeaderLossPolicy
         var attempt: Int

@@ -298,7 +298,7 @@ extension LeaseStoreConformance {
     ]
 
     static let terms: [Case] = [
-        Case("what becomes of a flight follows its first leader's terms, whoever asks") { run in
+        Case("what becomes of a flight follows its first leader's terms, not those of the process that asks") { run in
             let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
             let (token, next) = (run.token(), run.token())
             _ = try await a.enter(token, .short(.takeOver(attempts: 1)))
@@ -355,7 +355,7 @@ extension LeaseStoreConformance {
     ]
 
     static let circles: [Case] = [
-        Case("whoever closes a circle of flights that wait for one another is told the way") { run in
+        Case("the process that closes a circle of flights that wait for one another is told the way") { run in
             let (a, b, c) = (try await run.process("a"), try await run.process("b"), try await run.process("c"))
             let keys = try ["x", "y", "z"].map { try FlightKey(group: "conformance", bytes: run.key.bytes + $0.utf8) }
             let flights = keys.map { EnclosingFlight(key: $0, token: run.token()) }

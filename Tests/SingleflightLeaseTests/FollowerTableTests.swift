@@ -274,8 +274,8 @@ struct FollowerTableTests {
             .pollFailed: "wake 25",
             .pollShutDown: "resolve unavailable shutDown, finish",
             .outcomeOfLeader: "leave O, resolve followed L [3] 0, finish",
-            .abandoned: "leave L, finish",
-            .shutDown: "leave L, resolve shutDown, finish",
+            .abandoned: "leave L, leave O, finish",
+            .shutDown: "leave L, leave O, resolve shutDown, finish",
         ],
         .watching: [
             .outcomeOfLeader: "resolve followed L [3] 0, finish",

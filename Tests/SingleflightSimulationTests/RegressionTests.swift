@@ -13,6 +13,13 @@ struct RegressionTests {
         #expect(Simulation.run(seed: seed).failure == nil)
     }
 
+    /// A process asked how a flight had ended that somebody had taken over meanwhile, and was registered for the later
+    /// one. Its last caller left just then, and it left the earlier flight only: the new leader worked for nobody.
+    @Test("a process that leaves while it asks about an earlier flight leaves the later one, too")
+    func leavesTheLaterFlight() {
+        #expect(Simulation.run(seed: 10_253).failure == nil)
+    }
+
     /// The answer to the first request was lost, somebody revoked the flight, and the repetition was granted the same
     /// token anew: its leader was then told that its result is stale although it had been accepted, and followers that
     /// it was canceled.

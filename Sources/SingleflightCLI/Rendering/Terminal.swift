@@ -56,8 +56,8 @@ package enum TextStyle: String, Sendable {
     case dim = "2"
     case bad = "31"
     case good = "32"
-    /// Black on yellow. Yellow alone cannot be read on white: its contrast is 1.7 in the colors of xterm, and 3 in those of
-    /// other terminals, where this has 4 and more on light and dark ones.
+    /// Black on yellow. Yellow alone cannot be read on white: its contrast is 1.7 in the colors of xterm, and 3 in
+    /// those of other terminals, where this has 4 and more on light and dark ones.
     case warning = "30;43"
 }
 

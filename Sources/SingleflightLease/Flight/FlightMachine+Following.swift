@@ -86,8 +86,8 @@ package struct Following: Sendable {
 
     /// More announcements than this before a reply are about flights long gone.
     private static let maximumEarly = 16
-    /// So many takeovers in a row are followed at once, more of them with pauses: their records could have been forged
-    /// into a ring.
+    /// The number of takeovers in a row that are followed at once. More of them are followed with pauses: their records
+    /// could have been forged into a ring.
     private static let pointersAtOnce = 16
     /// No flight is taken over more often than that.
     private static let maximumPointers = 1_000
@@ -354,7 +354,7 @@ package struct Following: Sendable {
 
     /// The lease was granted, and is not to be used.
     private mutating func handBack(_ grant: Grant) -> FlightAction {
-        self.debt =
+        let debt =
             grant.debt
             ?? HandingBack.Debt(
                 token: grant.token,
@@ -362,8 +362,9 @@ package struct Following: Sendable {
                 endsAt: grant.sentAt.advanced(by: self.terms.lease.duration),
                 isRepeated: false
             )
+        self.debt = debt
         self.isReleasing = true
-        return .send(.release(grant.token, .withdraw))
+        return debt.handBack
     }
 
     // MARK: - Confirming
@@ -670,6 +671,14 @@ package struct Following: Sendable {
 
     // MARK: - Time, leaving, shutting down
 
+    /// Takes this process off the waiters. While it asks about an earlier flight it is registered for the later one,
+    /// and perhaps for the one that it asks about.
+    private func leave(_ waiting: Waiting) -> FlightActions {
+        let isLaterMeant = !Planted.bug("later-flight-not-left")
+        let later: FlightActions = isLaterMeant ? waiting.later.map { [.send(.leave($0))] } ?? [] : []
+        return [.send(.leave(waiting.token))] + later
+    }
+
     private mutating func timerFired(
         now: LeaseInstant,
         using generator: inout some RandomNumberGenerator
@@ -719,7 +728,7 @@ package struct Following: Sendable {
             return self.handBack(entering)
         case .waiting(let waiting):
             self.state = .ended
-            return [.send(.leave(waiting.token))]
+            return self.leave(waiting)
         case .confirming(var confirming):
             confirming.grant.isAbandoned = true
             self.state = .confirming(confirming)
@@ -740,7 +749,7 @@ package struct Following: Sendable {
             // Should the lease be granted after all, no other process must have to wait for its expiry.
             return self.handBack(entering) + self.end(with: .shutDown, unless: entering.isAbandoned)
         case .waiting(let waiting):
-            return [.send(.leave(waiting.token))] + self.end(with: .shutDown)
+            return self.leave(waiting) + self.end(with: .shutDown)
         case .confirming(let confirming):
             return [self.handBack(confirming.grant)]
                 + self.end(with: .shutDown, unless: confirming.grant.isAbandoned)

@@ -34,6 +34,9 @@ package struct FlightMachine: Sendable {
             self.tooLong = tooLong
             self.storeFull = storeFull
         }
+
+        /// For a flight that stores no outcome.
+        fileprivate static let unused = Outcomes(tooLong: .failure([]), storeFull: .failure([]))
     }
 
     private let terms: FlightTerms
@@ -50,7 +53,7 @@ package struct FlightMachine: Sendable {
     /// A flight that this process follows if there is one, and never leads.
     package init(following terms: FlightTerms) {
         self.terms = terms
-        self.outcomes = Outcomes(tooLong: .failure([]), storeFull: .failure([]))
+        self.outcomes = .unused
         self.phase = .looking(Looking(terms: terms))
     }
 
@@ -59,7 +62,7 @@ package struct FlightMachine: Sendable {
     /// - Parameter longest: how long its operation may run; `nil` for any time.
     package init(alone terms: FlightTerms, longest: Duration?) {
         self.terms = terms
-        self.outcomes = Outcomes(tooLong: .failure([]), storeFull: .failure([]))
+        self.outcomes = .unused
         self.phase = .alone(Alone(longest: longest))
     }
 

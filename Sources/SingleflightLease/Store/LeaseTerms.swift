@@ -4,9 +4,9 @@ public struct LeaseTerms: Hashable, Sendable {
     public var duration: Duration
     /// How long the store remembers an expired lease, so that those who waited learn of it.
     public var grace: Duration
-    /// How long an outcome is kept for those who ask for it; the flight's as long as it lasts, whoever takes it over.
+    /// How long an outcome is kept for those who ask for it; the first leader's, for the whole flight.
     public var retention: Duration
-    /// What becomes of a flight whose leader is lost; the flight's as long as it lasts, whoever takes it over.
+    /// What becomes of a flight whose leader is lost; the first leader's, for the whole flight.
     public var leaderLoss: LeaderLossPolicy
     /// Whether the outcome of an earlier flight is wanted, as long as it was completed as reusable.
     public var acceptsReuse: Bool

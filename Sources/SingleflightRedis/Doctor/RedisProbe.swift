@@ -14,7 +14,7 @@ package struct RedisProbe: Sendable {
         "appendonly", "client-output-buffer-limit", "maxmemory-policy", "min-replicas-max-lag",
         "min-replicas-to-write", "save", "tcp-keepalive", "timeout",
     ]
-    /// Of a script that nobody has: whoever may send EVALSHA is told just that.
+    /// Of a script that nobody has: a user with the right to EVALSHA is told just that.
     private static let unknownHash = String(repeating: "0", count: 40)
     private static let pings = 100
     /// After this time no more PINGs are sent, on a slow link.

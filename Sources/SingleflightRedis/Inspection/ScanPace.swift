@@ -1,6 +1,6 @@
 /// How many keys a SCAN may look at, so that it keeps the server for a moment only. A value: measured times come in.
 struct ScanPace: Sendable {
-    /// What a step may take: whoever else asks the server waits as long.
+    /// What a step may take: all others that ask the server wait as long.
     private static let limit = Duration.microseconds(500)
     /// Larger steps make the whole no faster: the way there and back is a small part of it then.
     private static let largest = 1_000

@@ -5,8 +5,8 @@ import Tracing
 /// Makes a span of each request that is sent for somebody who has one, as OpenTelemetry's conventions for clients of
 /// Redis say.
 ///
-/// Renewals, and what is asked after a silence, are sent from the event loop and belong to nobody: a span of these would
-/// be the root of a trace that says nothing.
+/// Renewals, and what is asked after a silence, are sent from the event loop and belong to nobody: a span of these
+/// would be the root of a trace that says nothing.
 struct RequestSpans: Sendable {
     private let tracer: any Tracer
     private let server: SpanAttributes

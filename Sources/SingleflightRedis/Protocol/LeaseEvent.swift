@@ -86,7 +86,7 @@ extension LeaseEvent {
     /// Reads a published event; `nil` for whatever this version does not understand. The layout is in docs/protocol.md:
     ///
     /// ```
-    /// "2" kind token milliseconds " " attempt " " waiters " " group ":" key LF note LF detail
+    /// "2" kind token " " milliseconds " " attempt " " waiters " " group ":" key LF note LF detail
     /// ```
     init?(bytes: [UInt8]) {
         let lines = bytes.split(separator: UInt8(ascii: "\n"), maxSplits: 2, omittingEmptySubsequences: false)

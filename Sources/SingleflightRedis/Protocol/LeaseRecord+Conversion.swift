@@ -48,7 +48,7 @@ extension LeaseRecord.Note {
 extension LeaseInspection {
     /// Reads the answer of the `inspect` script.
     init(reply: RESPValue) throws(LeaseStoreError) {
-        _ = reply.array?.first?.string == "FOREIGN" ? try ScriptReply.checked(reply) : nil
+        if reply.array?.first?.string == "FOREIGN" { _ = try ScriptReply.checked(reply) }
         guard let fields = reply.array, fields.count == 3, let bytes = fields[0].bytes, let left = fields[1].integer,
             let members = fields[2].array
         else {

@@ -123,8 +123,8 @@ struct Fifo: Sendable {
         }
     }
 
-    /// Writes for one reader, which is waited for. A second reader takes a second FIFO: it may open this one before it is
-    /// closed here, and would find nothing but the end of what the first reader has read.
+    /// Writes for one reader, which is waited for. A second reader takes a second FIFO: it may open this one before it
+    /// is closed here, and would find nothing but the end of what the first reader has read.
     func write(_ text: String) async throws {
         try await onThread {
             guard let handle = FileHandle(forWritingAtPath: path) else { throw POSIXError(.ENOENT) }

@@ -121,8 +121,8 @@ struct ServerTrial: Sendable {
             gate.open()
             _ = await leader.value
         case .lasting:
-            // How long the state lasts, no less than a lease needs to end and to be forgotten. A leader that still leads
-            // then is done.
+            // How long the state lasts, no less than a lease needs to end and to be forgotten. A leader that still
+            // leads then is done.
             try await Task.sleep(for: .milliseconds(stage.milliseconds))
             gate.open()
             _ = (await leader.value, await follower.value)

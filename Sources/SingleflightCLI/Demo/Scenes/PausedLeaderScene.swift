@@ -1,7 +1,7 @@
 import Foundation
 
-/// Scene 4: the leader sleeps through the end of its lease and wakes up with a result that nobody may have, since another
-/// process leads by then.
+/// Scene 4: the leader sleeps through the end of its lease and wakes up with a result that nobody may have, since
+/// another process leads by then.
 struct PausedLeaderScene: DemoScene {
     let title = "a leader paused past its lease (SIGSTOP)"
 

@@ -1,5 +1,5 @@
--- `awaited(…)`: strikes the waiters that nobody listens for any more, up to the first that somebody does, and no more than 512 at
--- a time; how many were struck, and how many are left.
+-- `awaited(…)`: strikes the waiters that nobody listens for any more, up to the first that somebody does, and no more
+-- than 512 at a time; how many were struck, and how many are left.
 local function awaited(channels, token)
   local struck = 0
   for _, inbox in ipairs(redis.call('HKEYS', KEYS[2])) do

@@ -1,5 +1,5 @@
--- KEYS lease wait done last. ARGV token status payload reuse channels events. An event tells a value's kind only, and a failure
--- itself if it is short.
+-- KEYS lease wait done last. ARGV token status payload reuse channels events. An event tells a value's kind only, and a
+-- failure itself if it is short.
 local token, status, reuse = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local lease, foreign = read_lease()
 if foreign then return foreign end

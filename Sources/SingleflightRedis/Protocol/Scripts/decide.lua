@@ -1,6 +1,6 @@
--- `decide(…)`: the only place where an outcome comes about, under the key that is named for it. Stored first, then the flight's
--- other keys go, then it is announced: a user who may not store must not lose the flight by trying. A value that is no list of
--- waiters goes with them.
+-- `decide(…)`: the only place where an outcome comes about, under the key that is named for it. Stored first, then the
+-- flight's other keys go, then it is announced: a user who may not store must not lose the flight by trying. A value
+-- that is no list of waiters goes with them.
 local function decide(channels, key, lease, status, payload, retention, leader)
   local waiters = redis.pcall('HKEYS', KEYS[2])
   if waiters.err then waiters = {} end

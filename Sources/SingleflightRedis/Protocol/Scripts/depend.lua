@@ -1,5 +1,5 @@
--- KEYS lease. ARGV token awaited: `<P>:<group>:<key>`, a space, the token of its flight, a line feed. Notes that the flight waits
--- for another one. The latest eight are kept: of the others no circle is found.
+-- KEYS lease. ARGV token awaited: `<P>:<group>:<key>`, a space, the token of its flight, a line feed. Notes that the
+-- flight waits for another one. The latest eight are kept: of the others no circle is found.
 local lease, foreign = read_lease()
 if foreign then return foreign end
 local life = redis.call('PTTL', KEYS[1])

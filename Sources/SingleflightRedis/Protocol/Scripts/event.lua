@@ -1,5 +1,5 @@
--- `event(channel, kind, lease, waiters, detail)`: tells whoever watches. Nothing at all without a channel, which is the
--- script's last argument.
+-- `event(channel, kind, lease, waiters, detail)`: tells people who watch. Nothing at all without a channel, which is
+-- the script's last argument.
 local function event(channel, kind, lease, waiters, detail)
   if not channel or channel == '' then return end
   local time = redis.pcall('TIME')

@@ -1,6 +1,6 @@
--- KEYS lease fence. ARGV token seen: the greatest fence of the partition that the sender knows of, for a server that has lost its
--- counter and whose clock went back. Decimal strings only: a Lua number of this size loses digits in `tostring`. From 2^53 on
--- it cannot count any further.
+-- KEYS lease fence. ARGV token seen: the greatest fence of the partition that the sender knows of, for a server that
+-- has lost its counter and whose clock went back. Decimal strings only: a Lua number of this size loses digits in
+-- `tostring`. From 2^53 on it cannot count any further.
 local lease, foreign = read_lease()
 if foreign then return foreign end
 if not lease or lease.token ~= ARGV[1] or left(lease) <= 0 then return {'LOST'} end

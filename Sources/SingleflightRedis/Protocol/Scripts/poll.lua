@@ -1,5 +1,5 @@
--- KEYS lease wait done. ARGV token inbox end channels events. With `end` the asker has nothing to run, and has left others the
--- time to: a flight that could be taken over ends as well.
+-- KEYS lease wait done. ARGV token inbox end channels events. With `end` the asker has nothing to run, and has left
+-- others the time to: a flight that could be taken over ends as well.
 local token, inbox = ARGV[1], ARGV[2]
 local kept = redis.call('GET', KEYS[3])
 if kept then return {'DONE', string.sub(kept, 1, 1), string.sub(kept, 2)} end

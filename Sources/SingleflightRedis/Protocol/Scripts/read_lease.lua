@@ -1,5 +1,5 @@
--- `read_lease()`: the lease, or nil where there is none, and as a second value what to answer where the key holds something
--- else. The layout is ``LeaseRecord``'s.
+-- `read_lease()`: the lease, or nil where there is none, and as a second value what to answer where the key holds
+-- something else. The layout is ``LeaseRecord``'s.
 local function read_lease()
   local record = redis.pcall('GET', KEYS[1])
   if not record then return nil end

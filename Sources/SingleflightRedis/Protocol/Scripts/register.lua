@@ -1,6 +1,6 @@
--- `register(…)`: puts a process on the waiters' list, which lives as long as the lease's key. Whether it is new there. `by` is
--- the token of the request to lead that does it, if one does. Where the list is full, some of it are looked at: the dead make
--- room.
+-- `register(…)`: puts a process on the waiters' list, which lives as long as the lease's key. Whether it is new there.
+-- `by` is the token of the request to lead that does it, if one does. Where the list is full, some of it are looked at:
+-- the dead make room.
 local function register(channels, inbox, token, by)
   if redis.call('HLEN', KEYS[2]) >= 4096 then
     for _, other in ipairs(redis.pcall('HRANDFIELD', KEYS[2], 16)) do

@@ -1,5 +1,5 @@
--- KEYS lease wait done. ARGV token mode inbox-or-empty channels events. Mode `w` takes back a request to lead, whatever became of
--- it: also the registration that it made.
+-- KEYS lease wait done. ARGV token mode inbox-or-empty channels events. Mode `w` takes back a request to lead, whatever
+-- became of it: also the registration that it made.
 local token, mode, inbox = ARGV[1], ARGV[2], ARGV[3]
 local lease, foreign = read_lease()
 if foreign then return foreign end

@@ -1,6 +1,6 @@
--- KEYS lease wait done. ARGV token record probe news-or-empty channels events. What belongs to the flight and not to the leader
--- stays: its retention, its takeovers, and what it waits for. News go only to so many as they can go along with: a hint would
--- make each of the others poll.
+-- KEYS lease wait done. ARGV token record probe news-or-empty channels events. What belongs to the flight and not to
+-- the leader stays: its retention, its takeovers, and what it waits for. News go to the waiters as long as they fit for
+-- all of them: a hint would make each of them poll.
 local lease, foreign = read_lease()
 if foreign then return foreign end
 if not lease or lease.token ~= ARGV[1] then return {'LOST', canceled(redis.call('GET', KEYS[3]))} end

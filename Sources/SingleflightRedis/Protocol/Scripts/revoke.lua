@@ -1,5 +1,5 @@
--- KEYS lease wait [done]. ARGV token-or-empty reason channels events. Without a token it only says which flight there is, or
--- removes what is no lease.
+-- KEYS lease wait [done]. ARGV token-or-empty reason channels events. Without a token it only says which flight there
+-- is, or removes what is no lease.
 local lease, foreign = read_lease()
 if foreign then
   if ARGV[1] == '' then redis.call('DEL', KEYS[1], KEYS[2]) end

@@ -1,5 +1,5 @@
--- `strike(…)`: takes a process off the waiters' list if its registration has this token at this place: of the flight that it
--- waits for, or of the request that registered it. The number that is left.
+-- `strike(…)`: takes a process off the waiters' list if its registration has this token at this place: of the flight
+-- that it waits for, or of the request that registered it. The number that is left.
 local function strike(channels, events, lease, inbox, from, token)
   local registration = redis.call('HGET', KEYS[2], inbox)
   local is_meant = registration and string.sub(registration, from, from + 31) == token

@@ -1,4 +1,5 @@
--- In front of every script. KEYS[1] is the lease's key; where there are more, KEYS[2] holds the waiters, KEYS[3] the outcome.
+-- In front of every script. KEYS[1] is the lease's key; where there are more, KEYS[2] holds the waiters, KEYS[3] the
+-- outcome.
 local lease, wait, done = KEYS[1], KEYS[2], KEYS[3]
 local name = string.match(lease, '}:lease:(.*)$')
 local prefix, channel = '', ''
@@ -100,7 +101,8 @@ local function unregister(r, inbox)
     return waiters
 end
 
--- The flight ends: stored, deleted, announced. Returns how many waited. A value that is no list of waiters goes as well.
+-- The flight ends: stored, deleted, announced. Returns how many waited. A value that is no list of waiters goes as
+-- well.
 local function decide(r, outcome, letter, payload)
     local inboxes = redis.pcall('HKEYS', wait)
     if inboxes.err then inboxes = {} end
