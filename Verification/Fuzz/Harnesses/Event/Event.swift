@@ -27,7 +27,8 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         inbox: holder,
         duration: .zero,
         grace: .zero,
-        attempt: 0,
+        retention: .zero,
+        leaderLoss: .cancel,
         note: note
     )
     let detail =
@@ -36,8 +37,8 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         default: input.bytes
         }
     var bytes = [UInt8(ascii: "2"), kind]
-    bytes += Array("\(token)\(time) \(attempt) \(waiters) \(Keyspace.announcedName(of: key))\n".utf8)
-    bytes += Array(record.bytes.dropFirst(83)) + Array("\n".utf8) + detail
+    bytes += Array("\(token) \(time) \(attempt) \(waiters) \(Keyspace.announcedName(of: key))\n".utf8)
+    bytes += Array(record.bytes.dropFirst(98)) + Array("\n".utf8) + detail
 
     guard let event = LeaseEvent(bytes: bytes) else {
         expect(false, "not understood: \(String(decoding: bytes, as: UTF8.self))")

@@ -49,6 +49,9 @@ private func checkedName(_ bytes: [UInt8]) -> String {
     for (name, kind) in [(names.lease, "lease"), (names.wait, "wait"), (names.last, "last")] {
         expectEqual(name.description, "\(tag)\(kind):fuzz:\(text)", "another name")
     }
+    if let token = LeaseToken("0123456789abcdef0123456789abcdef") {
+        expectEqual(names.done(token).description, "\(tag)done:fuzz:\(text):\(token)", "another name")
+    }
     expectEqual(names.isDigest, isDigest, "the names do not agree")
     let announced = FlightName(Keyspace.announcedName(of: key)[...])
     expectEqual(announced?.group, "fuzz", "another group")
