@@ -4,15 +4,14 @@
 /// Verification/Mutants/bugs.txt; docs/reliability.md tells how each is caught.
 package enum Planted {
     #if PLANTED_BUGS
-        // Unsafe, as a lock would slow down each of the points, and safe: it is written between simulations only, by the
-        // one thread that runs them.
+        // Unsafe, as a lock would slow down each of the points, and safe: it is written once, before the first
+        // simulation begins, and only read from then on.
         nonisolated(unsafe) private static var name = ""
 
         /// Whether the bug of this name is on.
         package static func bug(_ name: String) -> Bool { self.name == name }
 
-        /// Turns on the bug of this name, and off the one before; none for an empty name. Answers whether this build has
-        /// bugs at all.
+        /// Turns on the bug of this name, and off the one before. Answers whether this build has bugs at all.
         package static func turnOn(_ name: String) -> Bool {
             self.name = name
             return true
