@@ -384,8 +384,9 @@ final class SimulationMonitor {
             self.require(state.holder?.token != token, "I6", "the result of the leader was refused")
             if case .stale(_, let reason) = reply {
                 if let reason { self.require(reason, ends: token) }
-                // Suspended where data was lost: a failover brings a lease back whose flight had ended.
-                let isWrong = self.led[token]?.isAccepted == true && !self.isDataLost
+                // Suspended where data was lost: a failover brings a lease back whose flight had ended. And nobody is
+                // told what is answered to a request that was given up: another sending of it was accepted before.
+                let isWrong = self.led[token]?.isAccepted == true && !self.isDataLost && !exchange.isLate
                 self.require(!isWrong, "I6", "told that its result is stale, which was accepted")
             }
         }
