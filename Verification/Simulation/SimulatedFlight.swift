@@ -195,6 +195,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             self.scheduler.schedule(after: .zero) { [process] in process.checkLoss(of: token) }
         case .replied(.success(.enter(.follow(let token, _))), _):
             self.runs.append(token.description)
+            self.soon { self.checkUnwantedWork() }
         case .replied(.success(.poll(.superseded(let token))), _):
             self.runs.append(token.description)
         case .replied(.success(.inspect(let inspection)), .look):
@@ -218,6 +219,18 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             }
         }
         if case .replied(.success(.poll(.expired)), _) = step.event { self.watch?.leftToOthers() }
+        if case .heard(.announced) = step.event {
+            // As a reader's task does, after what follows from it is done: what was told first is read first.
+            self.scheduler.schedule(after: .zero) { for caller in self.callers { caller.read(expecting: nil) } }
+        }
+    }
+
+    /// I12: work whose lease is gone does not go on beside the work of another leader.
+    private func checkUnwantedWork() {
+        guard let driver, !driver.isWorking, !self.isOver else { return }
+        if self.operations.contains(where: { $0.progress == .running }) {
+            self.monitor.violate("I12", "an operation goes on whose result nobody wants")
+        }
     }
 
     /// I14: somebody works under a lease that is held.

@@ -86,7 +86,7 @@ extension FlightDriver {
                 return .wait(raising: state.operation)
             case .undecoded(let end, let learnedAt):
                 guard state.seats.vacate(seat) != nil else { return .resume(Self.gone) }
-                if !Planted.bug("decoded-by-each-caller") { state.ending = .decoding(end, learnedAt: learnedAt) }
+                state.ending = .decoding(end, learnedAt: learnedAt)
                 return .resume(.decode)
             case .decoding:
                 return state.seats.suspend(seat, waiter) ? .wait(raising: nil) : .resume(Self.gone)
