@@ -177,8 +177,8 @@ static void follow(const char *path, int parent, int number, const char *enter_h
         snprintf(done, sizeof done, "sf2:{c:2}:done:c:key-%ld:%s", (long)round, token);
         snprintf(record, sizeof record, "%s%s", token, record_rest);
         const char *enter[] = {"EVALSHA", enter_hash, "4", lease, wait, done, last, token, record, id, "0", "0", "",
-            "sf2:in:c:0:"};
-        freeReplyObject(ask(commands, 14, enter));
+            "0", "sf2:in:c:0:"};
+        freeReplyObject(ask(commands, 15, enter));
         int64_t time = 0;
         if (write(parent, &time, sizeof time) != sizeof time) exit(1);
         void *announcement;

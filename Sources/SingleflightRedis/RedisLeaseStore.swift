@@ -265,6 +265,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let now = self.clock.now
         let entering = Entering(
             token: request.token,
+            key: request.key,
+            ownWaiters: request.ownWaiters,
             acceptsReuse: request.terms.acceptsReuse,
             names: names,
             record: record,
@@ -298,6 +300,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// A request to lead, on its way: no more of it than is still needed, since it is kept until it is answered.
     private struct Entering {
         var token: LeaseToken
+        var key: FlightKey
+        var ownWaiters: Int
         var acceptsReuse: Bool
         var names: Keyspace.Names
         var record: [UInt8]
@@ -310,6 +314,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
         var lapsed: LeaseToken?
         /// How many of them it has found so far.
         var lapses = 0
+
+        /// Whether another flight of this process waits for the key.
+        func isAwaited(_ router: InboxRouter<String>) -> Bool {
+            router.waitingCount(for: Keyspace.announcedName(of: self.key)) > self.ownWaiters
+        }
     }
 
     /// More leases than this do not expire one after the other while one request is under way.
@@ -331,7 +340,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             [
                 .token(token), .bytes(entering.record), .inbox(self.inbox),
                 entering.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil)),
-                .string(entering.lapsed?.description ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
+                .string(entering.lapsed?.description ?? ""), entering.isAwaited(self.router) ? "1" : "0",
+                .string(self.keyspace.inboxPrefix), self.eventChannel,
             ],
             timeout: remaining
         ) { (answer: Result<EnterAnswer, LeaseStoreError>) in

@@ -88,7 +88,8 @@ public final class InMemoryLeaseStore: LeaseStore {
     /// Carries out a request before it returns, unless ``onRequest(_:)`` has it go wrong.
     public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         // Registration is per process: as long as another flight of this process waits for the key, it stays.
-        let isAwaited = self.router.waitingCount(for: request.key) > 0
+        let ownWaiters = if case .enter(let request) = request { request.ownWaiters } else { 0 }
+        let isAwaited = self.router.waitingCount(for: request.key) > ownWaiters
         if case .leave = request, isAwaited {
             return reply(.success(.leave(LeaveReply(waiters: 1))))
         }

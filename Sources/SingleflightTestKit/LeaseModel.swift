@@ -221,7 +221,8 @@ public struct LeaseModel: Sendable {
     }
 
     /// Carries out a request of any kind for the process of `inbox`; a request to lead at `notAfter` at the latest,
-    /// `nil` for no limit. A process of which another flight waits for the key (`isAwaited`) stays registered.
+    /// `nil` for no limit. A process of which another flight waits for the key (`isAwaited`) stays registered when
+    /// this one leads, or is taken back.
     public mutating func perform(
         _ request: LeaseRequest,
         inbox: InboxID,
@@ -230,7 +231,8 @@ public struct LeaseModel: Sendable {
         isAwaited: Bool = false
     ) -> LeaseReply {
         switch request {
-        case .enter(let request): .enter(self.enter(request, inbox: inbox, now: now, notAfter: notAfter))
+        case .enter(let request):
+            .enter(self.enter(request, inbox: inbox, now: now, notAfter: notAfter, isAwaited: isAwaited))
         case .renew(let request): .renew(self.renew(request, now: now))
         case .complete(let request): .complete(self.complete(request, now: now))
         case .release(let request): .release(self.release(request, inbox: isAwaited ? nil : inbox, now: now))
@@ -249,19 +251,20 @@ public struct LeaseModel: Sendable {
         _ request: EnterRequest,
         inbox: InboxID,
         now: LeaseInstant,
-        notAfter: LeaseInstant? = nil
+        notAfter: LeaseInstant? = nil,
+        isAwaited: Bool = false
     ) -> EnterReply {
         if request.takesFreeLease, self.acquire(request, inbox: inbox, now: now) {
             return .lead(attempt: 0)
         }
-        return self.enterIfValid(request, inbox: inbox, now: now, notAfter: notAfter)
+        return self.enterIfValid(request, inbox: inbox, now: now, notAfter: notAfter, isAwaited: isAwaited)
     }
 
     /// Takes a free lease without looking at anything else, also at the time. Whether it did.
     public mutating func acquire(_ request: EnterRequest, inbox: InboxID, now: LeaseInstant) -> Bool {
         self.withEntry(request.key, now: now) { entry, _ in
             guard entry.lease == nil else { return false }
-            Self.lead(request, inbox, takingOverFrom: nil, &entry, now)
+            Self.lead(request, inbox, takingOverFrom: nil, isAwaited: false, &entry, now)
             return true
         }
     }
@@ -271,7 +274,8 @@ public struct LeaseModel: Sendable {
         _ request: EnterRequest,
         inbox: InboxID,
         now: LeaseInstant,
-        notAfter: LeaseInstant?
+        notAfter: LeaseInstant?,
+        isAwaited: Bool = false
     ) -> EnterReply {
         self.withEntry(request.key, now: now) { entry, announce in
             if let notAfter, now > notAfter, !Planted.bug("late-request-carried-out") {
@@ -304,7 +308,7 @@ public struct LeaseModel: Sendable {
             } else if request.terms.acceptsReuse, let last = entry.last {
                 return .reuse(last.token, last.outcome)
             }
-            Self.lead(request, inbox, takingOverFrom: lapsed, &entry, now)
+            Self.lead(request, inbox, takingOverFrom: lapsed, isAwaited: isAwaited, &entry, now)
             return .lead(attempt: entry.lease?.attempt ?? 0)
         }
     }
@@ -313,10 +317,12 @@ public struct LeaseModel: Sendable {
         _ request: EnterRequest,
         _ inbox: InboxID,
         takingOverFrom lapsed: Lease?,
+        isAwaited: Bool,
         _ entry: inout Entry,
         _ now: LeaseInstant
     ) {
-        entry.waiters.removeAll { $0.inbox == inbox || Planted.bug("takeover-drops-the-waiters") }
+        let stays = isAwaited && !Planted.bug("takeover-drops-its-own-onlooker")
+        entry.waiters.removeAll { ($0.inbox == inbox && !stays) || Planted.bug("takeover-drops-the-waiters") }
         entry.lease = Lease(
             token: request.token,
             inbox: inbox,

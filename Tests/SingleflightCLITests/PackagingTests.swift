@@ -29,9 +29,7 @@ struct PackagingTests {
             ("busybox", "exec \"$@\""),
             ("singleflight", #"printf '%s\n' "$SINGLEFLIGHT_URL" "$@" "${SINGLEFLIGHT_REDIS_PASSWORD-unset}""#),
         ] {
-            let file = "\(directory)/\(name)"
-            try "#!/bin/sh\n\(script)\n".write(toFile: file, atomically: true, encoding: .utf8)
-            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: file)
+            try await Tool.writeScript(script, to: "\(directory)/\(name)")
         }
         let run = try await Tool.run(
             program: "/bin/sh",

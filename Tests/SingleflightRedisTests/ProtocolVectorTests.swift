@@ -247,7 +247,7 @@ struct ProtocolVectorTests {
         func enter(_ token: LeaseToken, _ inbox: Int, reuse: Bool = false, lapsed: LeaseToken? = nil) -> [String] {
             [
                 "\(token)", record(token, inboxes[inbox], takeovers: "001"), inboxes[inbox], reuse ? "1" : "0", "0",
-                lapsed?.description ?? "", channels, "",
+                lapsed?.description ?? "", "0", channels, "",
             ]
         }
         let story: [(what: String, script: String, keys: [String], arguments: [String])] = [

@@ -72,11 +72,11 @@ struct HistoryState {
     }
 
     /// What a store knows of the processes that wait is not recorded. Those that died, or are not connected, are
-    /// struck, up to the first that is. And a request that is taken back leaves its process registered while another of
-    /// its flights waits.
+    /// struck, up to the first that is. And a request that takes over, or is taken back, leaves its process registered
+    /// while another of its flights waits.
     private func unheard(by operation: HistoryOperation) -> [HistoryState] {
         switch operation.record.request {
-        case .release(_, "withdraw"):
+        case .release(_, "withdraw"), .enter:
             var state = self
             state.isAwaited = true
             return [state]
@@ -230,7 +230,7 @@ struct HistoryState {
                 validity: .zero,
                 isRepetition: isRepetition
             )
-            return HistoryReply(self.model.enter(request, inbox: operation.inbox, now: now))
+            return HistoryReply(self.model.enter(request, inbox: operation.inbox, now: now, isAwaited: self.isAwaited))
         case .renew(_, let terms, let isAbandoned):
             let request = RenewRequest(
                 key: key,

@@ -12,7 +12,7 @@ final class SimulatedCaller {
         var isOnlooker: Bool
     }
 
-    private unowned let process: SimulatedProcess
+    unowned let process: SimulatedProcess
     private let key: Int
     private let wishes: Wishes
     private let feed: ProgressFeed?

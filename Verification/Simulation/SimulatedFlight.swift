@@ -220,7 +220,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         }
         if case .replied(.success(.poll(.expired)), _) = step.event { self.watch?.leftToOthers() }
         if case .heard(.announced) = step.event {
-            // As a reader's task does, after what follows from it is done: what was told first is read first.
+            // After what follows from it is done, in the same instant.
             self.scheduler.schedule(after: .zero) { for caller in self.callers { caller.read(expecting: nil) } }
         }
     }

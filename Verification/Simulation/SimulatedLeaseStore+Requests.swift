@@ -10,7 +10,12 @@ extension SimulatedLeaseStore {
             self.enter(request) { reply($0.map { .enter($0) }) }
         case .leave where self.isAwaited(request.key):
             reply(.success(.leave(LeaveReply(waiters: 1))))
-        case .renew, .complete, .release, .poll, .leave, .fence, .revoke, .depend, .inspect:
+        case .inspect:
+            self.perform(request) { answer in
+                reply(answer)
+                self.onInspection()
+            }
+        case .renew, .complete, .release, .poll, .leave, .fence, .revoke, .depend:
             self.perform(request, reply: reply)
         }
     }
@@ -45,6 +50,7 @@ extension SimulatedLeaseStore {
         let sentAt = self.clock.now
         let notAfter = self.latestServerTime(at: validUntil)
         let dueBy = self.latestTime(at: validUntil)
+        let isAwaited = self.isAwaited(request)
         self.perform("enter \(request.token.short)", request.key, answerBy: answerBy) { answer in
             guard case .success(let (outcome, time)) = answer else {
                 return reply(answer.map(\.0))
@@ -62,9 +68,9 @@ extension SimulatedLeaseStore {
                 reply: reply
             )
         } request: { model, now in
-            (model.enterIfValid(request, inbox: self.inbox, now: now, notAfter: notAfter), now)
+            (model.enterIfValid(request, inbox: self.inbox, now: now, notAfter: notAfter, isAwaited: isAwaited), now)
         } exchange: {
-            .enter(request, self.inbox, $0.0, dueBy: dueBy)
+            .enter(request, self.inbox, $0.0, isAwaited: isAwaited, dueBy: dueBy)
         }
     }
 

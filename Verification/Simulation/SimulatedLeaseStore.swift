@@ -62,6 +62,8 @@ package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
     private var isPartitioned = false
     /// The flights that this process asked to be taken off.
     var leftFlights: Set<LeaseToken> = []
+    /// Called when the process has made of a lease's record what it makes of it.
+    var onInspection: () -> Void = {}
     private var serverClock = ServerClock()
     /// How often this machine's clock had jumped when the server last told its time; `nil` before the first time.
     private var jumpsWhenLearned: Int?
@@ -160,6 +162,11 @@ package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
 
     /// Whether another flight of this process waits for the key.
     func isAwaited(_ key: FlightKey) -> Bool { self.router?.waitingCount(for: key) != 0 }
+
+    /// Whether another flight of this process than the one that asks waits for the key.
+    func isAwaited(_ request: EnterRequest) -> Bool {
+        (self.router?.waitingCount(for: request.key) ?? 0) > request.ownWaiters
+    }
 
     package var listeningKeyCount: Int { self.router?.keyCount ?? 0 }
 

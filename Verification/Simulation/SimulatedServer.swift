@@ -147,8 +147,10 @@ package struct SimulatedExchange {
     package enum Kind {
         /// A free lease was asked for, and taken or not.
         case acquire(EnterRequest, InboxID, Bool)
-        /// - Parameter dueBy: the true time after which it is certainly too late; `nil` if there is no such time.
-        case enter(EnterRequest, InboxID, EnterReply, dueBy: LeaseInstant?)
+        /// - Parameters:
+        ///   - isAwaited: whether another flight of that process waits for the key.
+        ///   - dueBy: the true time after which it is certainly too late; `nil` if there is no such time.
+        case enter(EnterRequest, InboxID, EnterReply, isAwaited: Bool, dueBy: LeaseInstant?)
         case renew(RenewRequest, RenewReply)
         case complete(CompleteRequest, CompleteReply)
         /// - Parameter inbox: of the process that asked; `nil` if another flight of it waits for the key.
@@ -165,7 +167,7 @@ package struct SimulatedExchange {
         /// - Parameters:
         ///   - inbox: of the process that asked.
         ///   - isAwaited: whether another flight of that process waits for the key.
-        ///   - dueBy: as of ``enter(_:_:_:dueBy:)``.
+        ///   - dueBy: as of ``enter(_:_:_:isAwaited:dueBy:)``.
         init?(
             _ request: LeaseRequest,
             _ reply: LeaseReply,
@@ -174,7 +176,8 @@ package struct SimulatedExchange {
             dueBy: LeaseInstant?
         ) {
             switch (request, reply) {
-            case (.enter(let request), .enter(let reply)): self = .enter(request, inbox, reply, dueBy: dueBy)
+            case (.enter(let request), .enter(let reply)):
+                self = .enter(request, inbox, reply, isAwaited: isAwaited, dueBy: dueBy)
             case (.renew(let request), .renew(let reply)): self = .renew(request, reply)
             case (.complete(let request), .complete(let reply)): self = .complete(request, reply)
             case (.release(let request), .release(let reply)):

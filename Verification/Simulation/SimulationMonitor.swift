@@ -168,9 +168,9 @@ final class SimulationMonitor {
             if isTaken {
                 self.entered(request, inbox, .lead(attempt: 0), &state, exchange)
             }
-        case .enter(let request, let inbox, let reply, let dueBy):
+        case .enter(let request, let inbox, let reply, let isAwaited, let dueBy):
             self.checkTime(request, reply, dueBy: dueBy)
-            self.entered(request, inbox, reply, &state, exchange)
+            self.entered(request, inbox, reply, isAwaited: isAwaited, &state, exchange)
         case .renew(let request, let reply):
             self.renewed(request, reply, &state, exchange)
         case .complete(let request, let reply):
@@ -241,6 +241,7 @@ final class SimulationMonitor {
         _ request: EnterRequest,
         _ inbox: InboxID,
         _ reply: EnterReply,
+        isAwaited: Bool = false,
         _ state: inout KeyState,
         _ exchange: SimulatedExchange
     ) {
@@ -296,7 +297,7 @@ final class SimulationMonitor {
                 )
             }
             self.led[request.token]?.endedAt = nil
-            state.waiters.removeAll { $0.inbox == inbox }
+            if !isAwaited { state.waiters.removeAll { $0.inbox == inbox } }
             let expiry = exchange.time.advanced(by: request.terms.duration)
             state.holder = Holder(
                 token: request.token,

@@ -25,6 +25,8 @@ struct SimulationPlan {
         case lateRequests
         /// Followers hear of something while they ask: they must ask again.
         case overtakenAnswers
+        /// The leader says often how far it is, and followers read the lease's record meanwhile.
+        case overtakenReports
     }
 
     var processes: Int
@@ -59,6 +61,8 @@ struct SimulationPlan {
     var failing: Double
     var limited: Double
     var listening: Double
+    /// How often an operation says how far it is, where somebody wants to hear of that.
+    var reports = 3
     var maximumWaiters: Int?
     /// How many processes only observe.
     var observing: Double
@@ -166,6 +170,12 @@ struct SimulationPlan {
             self.listening = 1
             self.faults = [.inboxReset, .revocation]
             self.faultInterval = lease / 8
+        case .overtakenReports:
+            self.network.latency = .milliseconds(1)...self.commandTimeout * 0.45
+            self.listening = 1
+            self.reports = 10
+            self.faults = [.inboxReset]
+            self.faultInterval = lease / 4
         }
     }
 

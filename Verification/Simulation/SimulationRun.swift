@@ -138,6 +138,9 @@ final class SimulationRun {
             network: self.isHealed ? SimulatedNetwork() : self.plan.network,
             sabotage: self.sabotage
         )
+        store.onInspection = { [unowned self] in
+            for caller in self.callers where caller.process === self.processes[index] { caller.read(expecting: nil) }
+        }
         var lease = self.plan.lease
         if self.plan.isMixed {
             lease.leaderLoss = SimulationPlan.leaderLoss(self.scheduler)
@@ -238,7 +241,7 @@ final class SimulationRun {
             }
         }
         if self.plan.listening > 0 {
-            for _ in 1...3 {
+            for _ in 0..<self.plan.reports {
                 self.scheduler.schedule(after: self.scheduler.duration(.zero...(duration ?? lease))) {
                     process.machine.execute {
                         guard operation.progress == .running else { return }

@@ -87,7 +87,7 @@ class Scripts(unittest.TestCase):
             match dice.choice(["enter"] * 6 + ["renew", "complete", "release", "poll", "poll", "leave", "fence", "revoke", "depend"]):
                 case "enter":
                     lapsed = dice.choice(["", *TOKENS])
-                    arguments = [token, raw, inbox, dice.choice("01"), dice.choice([0, 0, 0, 1, 9999999999999]), lapsed]
+                    arguments = [token, raw, inbox, dice.choice("01"), dice.choice([0, 0, 0, 1, 9999999999999]), lapsed, dice.choice("01")]
                     return "enter", [*keys, last, *([name.of("done", lapsed)] if lapsed else [])], arguments
                 case "renew":
                     return "renew", keys, [token, raw, dice.choice("01"), dice.choice(["", "0.5\nhalf"])]

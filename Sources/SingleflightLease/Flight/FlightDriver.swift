@@ -416,6 +416,24 @@ package final class FlightDriver: Sendable {
 
     // MARK: - Requests
 
+    private func enterRequest(
+        _ token: LeaseToken,
+        isRepetition: Bool,
+        validity: Duration,
+        _ now: LeaseInstant
+    ) -> EnterRequest {
+        let (note, hasLed) = self.state.withLock { (self.note(renewals: 0, now, $0), $0.token != nil) }
+        return EnterRequest(
+            key: self.key,
+            token: token,
+            terms: self.context.terms.lease,
+            note: note,
+            validity: validity,
+            isRepetition: isRepetition,
+            isRegaining: hasLed
+        )
+    }
+
     /// The request as the store takes it.
     private func leaseRequest(_ request: FlightRequest, at now: LeaseInstant) -> LeaseRequest {
         let (key, lease) = (self.key, self.context.terms.lease)
@@ -423,16 +441,7 @@ package final class FlightDriver: Sendable {
         case .look:
             return .inspect(InspectRequest(key: key))
         case .enter(let token, let isRepetition, let until):
-            return .enter(
-                EnterRequest(
-                    key: key,
-                    token: token,
-                    terms: lease,
-                    note: self.state.withLock { self.note(renewals: 0, now, $0) },
-                    validity: now.duration(to: until),
-                    isRepetition: isRepetition
-                )
-            )
+            return .enter(self.enterRequest(token, isRepetition: isRepetition, validity: now.duration(to: until), now))
         case .poll(let token, let mayEnd):
             return .poll(PollRequest(key: key, token: token, mayEnd: mayEnd))
         case .leave(let token):

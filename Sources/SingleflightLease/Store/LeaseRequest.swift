@@ -69,7 +69,8 @@ public enum LeaseRequest: Sendable {
 /// the request; of `.follow`: this process's inbox is registered on the flight that is named. An expired lease is,
 /// according to its own terms, taken over under the new token with its waiters, or ended as `canceled` for all of them;
 /// of several requests at once one leads. A flight's retention and what becomes of it if its leader is lost are those
-/// of its first leader: they stay with it through every takeover, whatever the terms of the others.
+/// of its first leader: they stay with it through every takeover, whatever the terms of the others. The
+/// process that takes over is no waiter any more, unless another flight of it waits for the key.
 ///
 /// A request that comes to the store later than its validity allows is answered `.late` and changes nothing, as far as
 /// the store can tell; one that is in time never is, however far clocks are apart. A free lease may be taken by a step
@@ -89,6 +90,9 @@ public struct EnterRequest: Sendable {
     /// Whether the request was sent before and may have been carried out: then the flight of its token may have begun,
     /// and even have ended, which the store must look up.
     public var isRepetition: Bool
+    /// Whether the flight led before, under a lease that is gone: such a flight is none of the process's listeners that
+    /// wait.
+    public var isRegaining: Bool
 
     /// Creates a request.
     public init(
@@ -97,7 +101,8 @@ public struct EnterRequest: Sendable {
         terms: LeaseTerms,
         note: LeaseNote,
         validity: Duration,
-        isRepetition: Bool = false
+        isRepetition: Bool = false,
+        isRegaining: Bool = false
     ) {
         self.key = key
         self.token = token
@@ -105,7 +110,12 @@ public struct EnterRequest: Sendable {
         self.note = note
         self.validity = validity
         self.isRepetition = isRepetition
+        self.isRegaining = isRegaining
     }
+
+    /// How many of its process's listeners that wait for the key are the flight that asks: a store finds out whether
+    /// others wait.
+    package var ownWaiters: Int { self.isRegaining ? 0 : 1 }
 
     /// Whether a free lease may be taken at once: no earlier flight can have an outcome that matters to the request.
     package var takesFreeLease: Bool { !self.isRepetition && !self.terms.acceptsReuse }

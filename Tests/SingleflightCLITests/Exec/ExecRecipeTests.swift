@@ -22,7 +22,7 @@ extension ProcessSuites {
             _ stage: ExecStage,
             programs: [String: String],
             variables: [String]
-        ) throws -> ToolProcess {
+        ) async throws -> ToolProcess {
             let folder = "\(stage.directory)/bin"
             if !FileManager.default.fileExists(atPath: folder) {
                 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
@@ -31,8 +31,7 @@ extension ProcessSuites {
                     withDestinationPath: Tool.path
                 )
                 for (program, script) in programs {
-                    try Data("#!/bin/sh\n\(script)\n".utf8).write(to: URL(fileURLWithPath: "\(folder)/\(program)"))
-                    chmod("\(folder)/\(program)", 0o755)
+                    try await Tool.writeScript(script, to: "\(folder)/\(program)")
                 }
             }
             let path = "PATH=\(folder):/usr/bin:/bin"
@@ -45,12 +44,15 @@ extension ProcessSuites {
                 let (up, go) = (try stage.fifo("up"), try stage.fifo("go"))
                 let runs = "\(stage.directory)/runs"
                 let migrate = "echo ran >> \(runs); echo up > \(up.path); read word < \(go.path); exit \(status)"
-                let instances = try (0..<3).map { _ in
-                    try start(
-                        "migrations",
-                        stage,
-                        programs: ["migrate": migrate, "serve": "echo serving"],
-                        variables: ["VERSION=7"]
+                var instances: [ToolProcess] = []
+                for _ in 0..<3 {
+                    instances.append(
+                        try await start(
+                            "migrations",
+                            stage,
+                            programs: ["migrate": migrate, "serve": "echo serving"],
+                            variables: ["VERSION=7"]
+                        )
                     )
                 }
                 #expect(try await up.read() == "up\n")

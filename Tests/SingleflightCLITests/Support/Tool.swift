@@ -25,6 +25,20 @@ enum Tool {
         try await run(program: path, arguments, environment: environment)
     }
 
+    /// Writes a shell script that can be executed at once.
+    ///
+    /// By another process: a file that this one has open to write is open, too, in each child that another test starts
+    /// at the same moment, until the child executes its program. Until then nobody can execute the file (`ETXTBSY`).
+    static func writeScript(_ text: String, to file: String) async throws {
+        let command = #"printf '%s' "$1" > "$2" && chmod 755 "$2""#
+        let run = try await self.run(program: "/bin/sh", ["-c", command, "sh", "#!/bin/sh\n\(text)\n", file])
+        guard run.status == 0 else { throw ScriptNotWritten(messages: run.messages) }
+    }
+
+    struct ScriptNotWritten: Error {
+        let messages: String
+    }
+
     /// Any other program, run likewise.
     static func run(program: String, _ arguments: [String], environment: [String: String] = [:]) async throws -> Run {
         let process = Process()

@@ -130,7 +130,11 @@ final class ModelComparison {
             let token = repeated ?? self.newToken(of: key)
             let note = LeaseNote(label: store.label)
             let request = EnterRequest(key: key, token: token, terms: terms, note: note, validity: .seconds(10))
-            let expected = self.model.enter(request, inbox: inbox, now: now)
+            // Now and then a flight of the process waits, beside the one that asks.
+            let isAwaited = self.pick(3) == 0
+            let waiting = (0..<(isAwaited ? 2 : 0)).map { _ in store.listen(for: key) { _ in } }
+            defer { for registration in waiting { registration.cancel() } }
+            let expected = self.model.enter(request, inbox: inbox, now: now, isAwaited: isAwaited)
             return ("enter", "\(expected.coarse)", "\(try await store.answer(to: request).get().coarse)")
         case 3, 4:
             let reuse: Duration = self.pick(4) == 0 ? Self.long : .zero

@@ -150,9 +150,10 @@ class Flight:
                 request.first_sent, request.last_sent = request.first_sent or sent, sent
                 request.sendings += 1
                 reuse = "1" if self.settings.reuse else "0"
+                # The last argument: a process has one flight of a key here, so that no other one of it waits.
                 try:
                     answer = await self.store.ask(
-                        "enter", keys, request.token, self._record(request.token), self.store.inbox, reuse, not_after, lapsed
+                        "enter", keys, request.token, self._record(request.token), self.store.inbox, reuse, not_after, lapsed, "0"
                     )
                 except Unknown:
                     request.unsure = True

@@ -1,5 +1,6 @@
--- KEYS lease wait done last [lapsed]. ARGV token record inbox reuse notAfter lapsed channels events. The second `done`
--- is that of an expired lease, whose token an answer before named. With a notAfter, the answers but DONE end with the
+-- KEYS lease wait done last [lapsed]. ARGV token record inbox reuse notAfter lapsed stays channels events. The second
+-- `done` is that of an expired lease, whose token an answer before named. With `stays` another flight of the process
+-- waits for the key: it stays among the waiters that a takeover keeps. With a notAfter, the answers but DONE end with the
 -- server's time, so that the next one can be right.
 local token, record, inbox = ARGV[1], ARGV[2], ARGV[3]
 local life = string.sub(record, 65, 72) + string.sub(record, 73, 80)
@@ -20,8 +21,8 @@ local attempt = 0
 if lease then
   local remaining = left(lease)
   if remaining > 0 then
-    if register(ARGV[7], inbox, lease.token, token) then
-      event(ARGV[8], 'j', lease, redis.call('HLEN', KEYS[2]), inbox)
+    if register(ARGV[8], inbox, lease.token, token) then
+      event(ARGV[9], 'j', lease, redis.call('HLEN', KEYS[2]), inbox)
     end
     return {'FOLLOW', lease.token, remaining, now}
   end
@@ -33,19 +34,19 @@ if lease then
     record = string.sub(record, 1, 80) .. string.sub(lease.record, 81, 91) .. string.format('%03d', attempt)
       .. string.sub(record, 95)
   else
-    local told = decide(ARGV[7], KEYS[5], lease, 'c', lapse(lease), lease.retention)
-    event(ARGV[8], 'c', lease, told, lapse(lease))
+    local told = decide(ARGV[8], KEYS[5], lease, 'c', lapse(lease), lease.retention)
+    event(ARGV[9], 'c', lease, told, lapse(lease))
   end
 elseif ARGV[4] == '1' then
   local last = redis.call('GET', KEYS[4])
   if last then return {'DONE', string.sub(last, 1, 32), string.sub(last, 33, 33), string.sub(last, 34)} end
 end
-redis.call('HDEL', KEYS[2], inbox)
+if ARGV[7] ~= '1' then redis.call('HDEL', KEYS[2], inbox) end
 redis.call('SET', KEYS[1], record, 'PX', life)
 local led = {token = token, attempt = attempt, record = record, note = 99}
 if attempt > 0 then
-  event(ARGV[8], 't', led, redis.call('HLEN', KEYS[2]), lease.token)
+  event(ARGV[9], 't', led, redis.call('HLEN', KEYS[2]), lease.token)
 else
-  event(ARGV[8], 'a', led, 0)
+  event(ARGV[9], 'a', led, 0)
 end
 return {'LEAD', attempt, now}

@@ -1,5 +1,6 @@
 local token, mine, inbox, wanted, latest, lapsed = ARGV[1], parse(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-prefix, channel = ARGV[7], ARGV[8] or ''
+local stays = ARGV[7] == '1'
+prefix, channel = ARGV[8], ARGV[9] or ''
 local time = now()
 local function answer(...)
     local words = {...}
@@ -25,7 +26,7 @@ if r then
         mine.retention, mine.permitted, mine.takeovers = r.retention, r.permitted, r.takeovers + 1
         redis.call('SET', KEYS[5], 's' .. token, 'PX', r.retention + mine.lease + mine.grace)
         write(mine, mine.lease + mine.grace)
-        redis.call('HDEL', wait, inbox)
+        if not stays then redis.call('HDEL', wait, inbox) end
         redis.call('PEXPIRE', wait, mine.lease + mine.grace)
         step('t', mine, redis.call('HLEN', wait), r.token)
         return answer('LEAD', decimal(mine.takeovers))
