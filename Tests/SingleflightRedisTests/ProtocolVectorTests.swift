@@ -136,6 +136,7 @@ struct ProtocolVectorTests {
             renewals: 7,
             fraction: 0.5,
             message: "half",
+            report: 2,
             trace: ["traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
             key: "a long key"
         )
@@ -162,8 +163,8 @@ struct ProtocolVectorTests {
             "2vi\(token)pages:front\nSF\u{1}\u{6}json/1\u{6}host:1\"value\"", "2vh\(token)pages:front\n",
             "2ei\(token)pages:front\nSF\u{1}\u{D}group-error/1\u{6}host:1storeFull\nno room",
             "2ci\(token)pages:front\nexpired", "2ci\(token)pages:front\nrevoked\nops\nwhy", "2hh\(token)pages:front\n",
-            "2wh\(token)pages:front\n", "2uh\(token)pages:front\n", "2pi\(token)pages:front\n0.5\nhalf",
-            "2pi\(token)pages:front\n\nno share",
+            "2wh\(token)pages:front\n", "2uh\(token)pages:front\n", "2pi\(token)pages:front\n2 0.5\nhalf",
+            "2pi\(token)pages:front\n3 \nno share",
         ]
         let vectors = try messages.map { text in
             let message = try #require(AnnouncementMessage(bytes: Array(text.utf8)))
@@ -175,7 +176,8 @@ struct ProtocolVectorTests {
                 case .hint: "ask"
                 case .unawaited: "nobody else waits"
                 case .progress(let progress):
-                    "the share done is \(progress.fraction.map { "\($0)" } ?? "not known"): \(progress.message)"
+                    "report \(progress.number), the share done is \(progress.fraction.map { "\($0)" } ?? "not known"): "
+                        + progress.message
                 }
             return Message(
                 message: text,
@@ -267,7 +269,7 @@ struct ProtocolVectorTests {
             ("the second follows again", "enter", [lease, wait, done(b), last], enter(b, 1)),
             (
                 "a renewal", "renew", [lease, wait, done(a)],
-                ["\(a)", record(a, inboxes[0]), "0", "0.5\nhalf", channels, ""]
+                ["\(a)", record(a, inboxes[0]), "0", "2 0.5\nhalf", channels, ""]
             ),
             (
                 "a renewal under another token", "renew", [lease, wait, done(c)],

@@ -90,7 +90,7 @@ class Scripts(unittest.TestCase):
                     arguments = [token, raw, inbox, dice.choice("01"), dice.choice([0, 0, 0, 1, 9999999999999]), lapsed, dice.choice("01")]
                     return "enter", [*keys, last, *([name.of("done", lapsed)] if lapsed else [])], arguments
                 case "renew":
-                    return "renew", keys, [token, raw, dice.choice("01"), dice.choice(["", "0.5\nhalf"])]
+                    return "renew", keys, [token, raw, dice.choice("01"), dice.choice(["", "2 0.5\nhalf"])]
                 case "complete":
                     payload = dice.choice(["", "value", "x" * 9000, "y" * 70000])
                     return "complete", [*keys, last], [token, dice.choice("ve"), payload, dice.choice([0, 0, 400000])]

@@ -8,8 +8,10 @@ extension FlightDriver: ProgressSource {
     /// Readers here are told at once. The next renewal, which comes earlier for it, tells the store and other
     /// processes.
     package func report(_ progress: FlightProgress) {
-        let progress = progress.shortened
+        var progress = progress.shortened
         self.step(.progressed) { state in
+            state.reports += 1
+            progress.number = state.reports
             state.progress = progress
             return true
         }
@@ -20,30 +22,33 @@ extension FlightDriver: ProgressSource {
     /// Reads how far the leader is from the lease's record, which tells what was announced before this process
     /// listened.
     func readProgress() {
-        let known = self.state.withLock { $0.latestReport?.serial }
         self.context.store.send(InspectRequest(key: self.key)) { reply in
             guard case .success(let inspection) = reply, let lease = inspection.lease,
                 let progress = lease.note.progress
             else { return }
-            // What was announced since is newer than the record, which was read before.
-            self.progressed(progress, of: lease.token, unlessAfter: known)
+            self.progressed(progress, of: lease.token)
         }
     }
 
-    /// - Parameter known: the latest report's serial when the question was asked that this is the answer to; `nil`
-    ///   inside for no report; `nil` for news, which need no question.
-    func progressed(_ progress: FlightProgress, of token: LeaseToken, unlessAfter known: UInt64?? = nil) {
+    /// The leader is so far, as was announced or is in the lease's record: these two can overtake one another, and a
+    /// renewal that was given up can be carried out late.
+    func progressed(_ progress: FlightProgress, of token: LeaseToken) {
         let isNews = self.state.withLock { state in
-            let isUnchanged = known.map { $0 == state.latestReport?.serial } ?? true
             let isFollowed = state.machine.followedToken == token || Planted.bug("progress-of-another-flight-told")
-            return isFollowed && (isUnchanged || Planted.bug("record-overrides-news"))
+            guard isFollowed else { return false }
+            let heard = state.heardReport.flatMap { $0.token == token ? $0.number : nil } ?? 0
+            guard progress.number == 0 || progress.number > heard || Planted.bug("older-report-told") else {
+                return false
+            }
+            state.heardReport = (token, progress.number)
+            return true
         }
         if isNews { self.tell(progress) }
     }
 
     private func tell(_ progress: FlightProgress) {
         let (serial, feeds) = self.state.withLock { state -> (UInt64, [ProgressFeed]) in
-            // The same can come twice, as an announcement and from the lease's record.
+            // The same can come twice where reports have no number.
             guard state.latestReport?.report != progress else { return (0, []) }
             let serial = (state.latestReport?.serial ?? 0) + 1
             state.latestReport = (serial, progress)

@@ -76,11 +76,15 @@ package final class FlightDriver: Sendable {
 
         // Progress.
         var progress: FlightProgress?
+        /// How many reports the work has made.
+        var reports: UInt64 = 0
         /// What the renewal that is under way tells the store, and what the store last acknowledged.
         var sentProgress: FlightProgress?
         var storedProgress: FlightProgress?
-        /// The leader's latest report.
+        /// The latest report that readers here were told, counted for them.
         var latestReport: (serial: UInt64, report: FlightProgress)?
+        /// The number of the latest report of another process's flight.
+        var heardReport: (token: LeaseToken, number: UInt64)?
         var feeds: [ObjectIdentifier: ProgressFeed] = [:]
 
         /// The effects to carry out now, unless another thread is at it.

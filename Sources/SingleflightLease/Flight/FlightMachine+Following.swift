@@ -367,6 +367,14 @@ package struct Following: Sendable {
         return debt.handBack
     }
 
+    /// The flight that this process is told to wait for leads under a request of its own, which was carried out after
+    /// the process had followed another leader: nothing runs under that lease. It is taken back, for all who wait for
+    /// it; the store then says so.
+    private func handBack(ownLease token: LeaseToken) -> FlightAction? {
+        guard let debt, debt.token == token, !Planted.bug("own-lease-waited-for") else { return nil }
+        return debt.handBack
+    }
+
     // MARK: - Confirming
 
     private mutating func confirm(_ confirming: Confirming) -> FlightActions {
@@ -446,6 +454,7 @@ package struct Following: Sendable {
             return self.poll(Waiting(token: expired, later: token, leaseEnd: leaseEnd, backoff: backoff), now: now)
         }
         let waiting = Waiting(token: token, leaseEnd: leaseEnd, backoff: backoff)
+        if let handBack = self.handBack(ownLease: token) { return [handBack] + self.poll(waiting, now: now) }
         self.state = .waiting(waiting)
         for announcement in entering.early where announcement.token == token {
             let actions = self.announced(announcement, now: now, using: &generator)
@@ -598,6 +607,7 @@ package struct Following: Sendable {
             if token == waiting.later { waiting.later = nil }
             waiting.leftToOthersUntil = nil
             waiting.pointers += 1
+            if let handBack = self.handBack(ownLease: token) { return [handBack] + self.poll(waiting, now: now) }
             guard waiting.pointers > Self.pointersAtOnce else { return self.poll(waiting, now: now) }
             guard waiting.pointers <= Self.maximumPointers else { return self.end(with: .gone(token)) }
             let pause = waiting.backoff.next(using: &generator)

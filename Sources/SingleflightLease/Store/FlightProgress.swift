@@ -6,11 +6,25 @@ public struct FlightProgress: Hashable, Sendable, CustomStringConvertible {
     public var fraction: Double?
     /// What is being done; at most 1024 bytes of UTF-8 reach other processes, longer ones are cut.
     public var message: String
+    /// Counts the reports of a flight's operation from 1, so that an older one that comes late is known as such; 0 if
+    /// nothing tells. Two reports that say the same are equal whatever their numbers.
+    package var number: UInt64 = 0
 
     /// Creates a report; a fraction outside 0 to 1 is clamped, one that is not a number is dropped.
     public init(fraction: Double? = nil, message: String = "") {
         self.fraction = fraction.flatMap { $0.isNaN ? nil : min(max($0, 0), 1) }
         self.message = message
+    }
+
+    /// Whether both say the same.
+    public static func == (left: FlightProgress, right: FlightProgress) -> Bool {
+        left.fraction == right.fraction && left.message == right.message
+    }
+
+    /// Hashes what the report says.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(self.fraction)
+        hasher.combine(self.message)
     }
 
     /// The share and the message, of which 200 characters; on one line.

@@ -43,19 +43,22 @@ struct AnnouncementMessage: Hashable {
 }
 
 extension FlightProgress {
-    /// The fraction in decimal, or nothing; a line feed; the message.
+    /// The report's number, a space, the fraction in decimal, or nothing; a line feed; the message.
     var wireForm: String {
-        "\(self.fraction.map { String($0) } ?? "")\n\(self.message)"
+        "\(self.number) \(self.fraction.map { String($0) } ?? "")\n\(self.message)"
     }
 
     /// `nil` for bytes that are no progress.
     init?(wireForm: some Collection<UInt8>) {
         let text = String(decoding: wireForm, as: UTF8.self)
         guard let end = text.unicodeScalars.firstIndex(of: "\n") else { return nil }
+        let head = text[..<end].split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+        guard head.count == 2, let number = UInt64(head[0]) else { return nil }
         self.init(
-            fraction: Double(text[..<end]),
+            fraction: Double(head[1]),
             message: String(text.unicodeScalars[text.unicodeScalars.index(after: end)...])
         )
+        self.number = number
     }
 }
 

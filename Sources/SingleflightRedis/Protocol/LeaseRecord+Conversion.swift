@@ -16,6 +16,7 @@ extension LeaseRecord.Note {
             renewals: note.renewals,
             fraction: note.progress?.fraction,
             message: note.progress?.message,
+            report: note.progress.flatMap { $0.number == 0 ? nil : $0.number },
             trace: note.trace?.fields,
             key: key.map { String(decoding: $0.bytes.prefix(1024), as: UTF8.self) }
         )
@@ -30,7 +31,9 @@ extension LeaseRecord.Note {
 
     /// The note as of `time`, in milliseconds since 1970.
     func leaseNote(at time: Int64) -> LeaseNote {
-        let progress = self.fraction != nil || self.message != nil
+        var progress = FlightProgress(fraction: self.fraction, message: self.message ?? "")
+        progress.number = self.report ?? 0
+        let hasProgress = self.fraction != nil || self.message != nil
         // What others wrote is taken no more on trust than what a tracer here writes.
         var trace = TraceContext()
         for (name, value) in (self.trace ?? [:]).sorted(by: { $0.key < $1.key }) { trace.set(name, to: value) }
@@ -39,7 +42,7 @@ extension LeaseRecord.Note {
             // Both come from elsewhere: the difference of two positive numbers is all that is safe to take.
             age: .milliseconds(self.startedAt > 0 && time > self.startedAt ? time - self.startedAt : 0),
             renewals: self.renewals,
-            progress: progress ? FlightProgress(fraction: self.fraction, message: self.message ?? "") : nil,
+            progress: hasProgress ? progress : nil,
             trace: trace.isEmpty ? nil : trace
         )
     }

@@ -25,6 +25,8 @@ struct LeaseRecord {
         var renewals: Int
         var fraction: Double?
         var message: String?
+        /// The number of the report that the two are of.
+        var report: UInt64?
         /// The fields of the leader's span.
         var trace: [String: String]?
         /// The key as text, where the key's name holds only its digest.
@@ -36,6 +38,7 @@ struct LeaseRecord {
             renewals: Int,
             fraction: Double? = nil,
             message: String? = nil,
+            report: UInt64? = nil,
             trace: [String: String]? = nil,
             key: String? = nil
         ) {
@@ -44,6 +47,7 @@ struct LeaseRecord {
             self.renewals = renewals
             self.fraction = fraction
             self.message = message
+            self.report = report
             self.trace = trace
             self.key = key
         }
@@ -64,6 +68,7 @@ struct LeaseRecord {
             bytes.append(text: String(self.renewals))
             if let fraction { bytes.append(text: ",\"fraction\":\(fraction)") }
             if let message { bytes.append(text: ",\"message\":\(message.jsonQuoted)") }
+            if let report { bytes.append(text: ",\"report\":\(report)") }
             if let trace {
                 let fields = trace.sorted { $0.key < $1.key }.map { "\($0.key.jsonQuoted):\($0.value.jsonQuoted)" }
                 bytes.append(text: ",\"trace\":{\(fields.joined(separator: ","))}")
