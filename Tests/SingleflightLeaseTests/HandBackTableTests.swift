@@ -156,51 +156,90 @@ struct HandBackTableTests {
         #expect(machine.isFinal)
     }
 
+    /// A flight and its store, one answer after the other.
+    private struct Conversation {
+        var random = CountingGenerator()
+        var machine = FlightMachine(terms: .table(), outcomes: .init(tooLong: .failure([]), storeFull: .failure([])))
+        let leader: LeaseToken
+        var now = LeaseInstant.at(0)
+        var actions: FlightActions = []
+
+        /// The flight has asked to lead, its connection broke, and its second request was told to follow.
+        init() throws {
+            self.leader = LeaseToken(using: &self.random)
+            self.handle(.start)
+            self.earlier = try self.token()
+            try self.answer(.failure(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true)))
+            try self.wake()
+            try self.answer(.success(.enter(.follow(self.leader, remaining: .seconds(3)))))
+        }
+
+        /// Of its first request, which may be carried out yet.
+        private(set) var earlier: LeaseToken?
+
+        /// Of the request to lead that it sends now.
+        func token() throws -> LeaseToken {
+            try #require(
+                self.actions.compactMap { if case .send(.enter(let token, _, _)) = $0 { token } else { nil } }.first
+            )
+        }
+
+        mutating func handle(_ event: FlightEvent) {
+            self.actions = self.machine.handle(event, now: self.now, using: &self.random)
+        }
+
+        /// The answer to what was sent last.
+        mutating func answer(_ reply: Result<LeaseReply, LeaseStoreError>) throws {
+            let request = try #require(
+                self.actions.compactMap { if case .send(let request) = $0 { request } else { nil } }.last
+            )
+            self.now = self.now.advanced(by: .milliseconds(1))
+            self.handle(.replied(reply, to: request))
+        }
+
+        mutating func wake() throws {
+            self.now = try #require(self.actions.compactMap { if case .wake(let time) = $0 { time } else { nil } }.last)
+            self.handle(.timer)
+        }
+
+        mutating func hint() {
+            self.handle(.heard(.announced(Announcement(token: self.leader, news: .hint))))
+        }
+
+        func releases(_ token: LeaseToken?) -> Bool {
+            self.actions.contains { if case .send(.release(token, _)) = $0 { true } else { false } }
+        }
+    }
+
     /// A request whose connection broke may be carried out later, also when the process asked anew because a leader
     /// handed over, and led: nobody would work under the lease that the first request is granted then.
     @Test("of an earlier request is handed back by a flight that led under a later one")
     func earlierRequest() throws {
-        var random = CountingGenerator()
-        var machine = FlightMachine(terms: .table(), outcomes: .init(tooLong: .failure([]), storeFull: .failure([])))
-        let leader = LeaseToken(using: &random)
-        var now = LeaseInstant.at(0)
-        var actions = machine.handle(.start, now: now, using: &random)
-        func tokens() -> [LeaseToken] {
-            actions.compactMap { if case .send(.enter(let token, _, _)) = $0 { token } else { nil } }
-        }
-        /// The answer to what was sent last.
-        func answer(_ reply: Result<LeaseReply, LeaseStoreError>) throws {
-            let request = try #require(
-                actions.compactMap { if case .send(let request) = $0 { request } else { nil } }.last
-            )
-            now = now.advanced(by: .milliseconds(1))
-            actions = machine.handle(.replied(reply, to: request), now: now, using: &random)
-        }
-        func wake() throws {
-            now = try #require(actions.compactMap { if case .wake(let time) = $0 { time } else { nil } }.last)
-            actions = machine.handle(.timer, now: now, using: &random)
-        }
-        let earlier = try #require(tokens().first)
-        try answer(.failure(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true)))
-        try wake()
-        try answer(.success(.enter(.follow(leader, remaining: .seconds(3)))))
-        actions = machine.handle(
-            .heard(.announced(Announcement(token: leader, news: .hint))),
-            now: now,
-            using: &random
-        )
-        try answer(.success(.poll(.expired)))
-        let later = try #require(tokens().first)
-        try answer(.success(.enter(.lead(attempt: 1))))
-        try answer(.success(.poll(.superseded(by: later))))
-        #expect(actions.contains { if case .startOperation(later) = $0 { true } else { false } })
-        actions = machine.handle(.operationEnded(.value([])), now: now, using: &random)
-        try answer(.success(.complete(.accepted(waiters: 0))))
-        #expect(!actions.contains { if case .finish = $0 { true } else { false } })
-        try wake()
-        #expect(
-            actions.contains { if case .send(.release(earlier, _)) = $0 { true } else { false } },
-            "\(actions)"
-        )
+        var flight = try Conversation()
+        flight.hint()
+        try flight.answer(.success(.poll(.expired)))
+        let later = try flight.token()
+        try flight.answer(.success(.enter(.lead(attempt: 1))))
+        try flight.answer(.success(.poll(.superseded(by: later))))
+        #expect(flight.actions.contains { if case .startOperation(later) = $0 { true } else { false } })
+        flight.handle(.operationEnded(.value([])))
+        try flight.answer(.success(.complete(.accepted(waiters: 0))))
+        #expect(!flight.actions.contains { if case .finish = $0 { true } else { false } })
+        try flight.wake()
+        #expect(flight.releases(flight.earlier), "\(flight.actions)")
+    }
+
+    /// The first request may also take over from the leader that its process follows: the process would wait for itself.
+    @Test(
+        "of an earlier request is taken back at once where the process is told to wait for it, and the flight begins anew"
+    )
+    func ownLease() throws {
+        var flight = try Conversation()
+        flight.hint()
+        let earlier = try #require(flight.earlier)
+        try flight.answer(.success(.poll(.superseded(by: earlier))))
+        #expect(flight.releases(earlier), "\(flight.actions)")
+        try flight.answer(.success(.poll(.withdrawn)))
+        #expect(try flight.token() != earlier)
     }
 }
