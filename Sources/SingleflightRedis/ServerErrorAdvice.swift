@@ -60,9 +60,10 @@ extension RedisServerError {
             || self.isUnknownCommand
     }
 
-    /// Redis 7.0 has no code of its own for what a script may not do.
+    /// Servers have no code of their own for what a script may not do: Redis 7.0 says the first, later ones and Valkey
+    /// the second.
     var isMissingRightInScript: Bool {
-        self.message.hasPrefix("ERR The user executing the script can't")
+        ["ERR The user executing the script can't", "ERR ACL failure in script"].contains { self.message.hasPrefix($0) }
     }
 
     /// The server has no such command: it is too old, or somebody has renamed the command away.

@@ -12,7 +12,7 @@ struct DoctorTests {
     /// The rules of docs/protocol.md, "Least privilege".
     private static let worker = """
         resetchannels &sf2:* ~sf2:* -@all +set +get +del +hset +hget +hdel +hlen +hkeys +hrandfield +pexpire +pttl +strlen \
-        +publish +evalsha +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select +quit
+        +publish +evalsha +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select
         """
 
     private static func findings(

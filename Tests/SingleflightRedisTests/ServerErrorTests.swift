@@ -39,6 +39,11 @@ struct ServerErrorTests {
             Sample("WRONGPASS invalid username-password pair or user is disabled.", .refused, "password"),
             Sample("NOPERM this user has no permissions to run the 'set' command", .refused, "doctor"),
             Sample("ERR The user executing the script can't access the keys", .refused, "doctor"),
+            Sample(
+                "ERR ACL failure in script: User u has no permissions to run the 'hset' command script",
+                .refused,
+                "doctor"
+            ),
             Sample("DENIED Redis is running in protected mode", .refused, "set a password"),
             Sample("ERR unknown command 'EVALSHA', with args beginning with: ", .refused, "renamed"),
             Sample("ERR Protocol error: invalid bulk length", .invalidRequest, "proto-max-bulk-len"),
