@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install uninstall docs examples python bench plots bench-tools plain inspection test simulate matrix mutants model \
-	servers hostile fuzz fuzzers sanitize storm chaos soak lint format clean swift dependencies
+	servers servers-matrix hostile fuzz fuzzers sanitize storm chaos soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks Examples/Package.swift Examples/Quickstart \
 	Examples/Service/Package.swift Examples/Service/Sources Examples/Worker
@@ -21,6 +21,8 @@ FIRST ?= 1
 SEED ?=
 # Of `make hostile`: how many sessions; SEED is the first one's.
 SESSIONS ?= 20000
+# Of `make servers-matrix`: which version, instead of all.
+SERVER ?=
 # Of `make matrix`: the cells to play instead of all, by their names.
 CELLS ?=
 # Of `make examples`: which, instead of all.
@@ -40,7 +42,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: dependencies ## build the tool and show it at work, on a private Redis (ARGS="..." for its options)
 	$(BUILD) singleflight
@@ -113,6 +115,9 @@ servers: dependencies ## put a Redis into every bad state, and print what caller
 	rm -f .build/reports/servers.md
 	SINGLEFLIGHT_SERVER_TABLE=.build/reports/servers.md swift test --filter 'ServerStateTests|HerdTests'
 	@cat .build/reports/servers.md
+
+servers-matrix: dependencies ## play a short pass against Redis 6.2 to 8.2 and Valkey 8 and 9 (SERVER="valkey-9.1": one of them)
+	SWIFTFLAGS="$(SWIFTFLAGS)" scripts/servers-matrix $(SERVER)
 
 hostile: dependencies ## 20 000 sessions with servers that answer with anything but what they should (SESSIONS=1 SEED=42)
 	@mkdir -p .build/reports && rm -f .build/reports/hostile.*
