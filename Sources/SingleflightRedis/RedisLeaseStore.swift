@@ -44,8 +44,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private let spans: RequestSpans?
     private let life = Mutex(Life.new)
     private let warnings: StoreWarnings
-    /// The URL as it may be shown.
-    private let shownURL: String
+    /// What it connects to, as it may be shown.
+    private let shownTarget: String
     private let logger: Logger
 
     private enum Life {
@@ -57,28 +57,19 @@ public final class RedisLeaseStore: LeaseStore, Service {
         case over
     }
 
-    /// Sets a store up; nothing is connected before ``run()``.
-    ///
-    /// - Parameters:
-    ///   - url: `redis://[user[:password]@]host[:port][/database]` or
-    ///     `redis+unix://[user[:password]@]/path[?db=database]`.
-    ///   - configuration: names and limits.
-    ///   - eventLoopGroup: where the connections live; the process-wide group unless chosen otherwise.
-    ///   - logger: where the life of the connections is told; docs/observability.md says what at which level. Unless
-    ///     chosen otherwise, warnings go where swift-log sends them.
-    /// - Throws: `LeaseStoreError` of the code `invalidRequest` for a URL or a configuration that cannot be used.
-    public init(
-        url: String,
-        configuration: RedisLeaseStoreConfiguration = .init(),
-        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
-        logger: Logger = RedisLeaseStore.defaultLogger
+    /// What the public ways of setting a store up come down to.
+    init(
+        _ target: RedisTarget,
+        configuration: RedisLeaseStoreConfiguration,
+        eventLoopGroup: any EventLoopGroup,
+        logger: Logger
     ) throws(LeaseStoreError) {
         try configuration.check()
         var generator = SystemRandomNumberGenerator()
         let inbox = InboxID(using: &generator)
         let metrics = StoreMetrics(configuration.metrics)
-        var clientConfiguration = try configuration.client(url: url, inbox: inbox)
-        let keyspace = Keyspace(namespace: configuration.namespace, database: clientConfiguration.url.database)
+        var clientConfiguration = try configuration.client(target, inbox: inbox)
+        let keyspace = Keyspace(namespace: configuration.namespace, database: target.database)
         if let metrics {
             clientConfiguration.onConnectionEvent = { metrics.connection($0) }
         }
@@ -90,13 +81,13 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.inbox = inbox
         self.keyspace = keyspace
         self.client = client
-        self.shownURL = clientConfiguration.url.description
-        self.payloads = PayloadConnection(clientConfiguration, configuration, on: client.eventLoop, logger: logger)
+        self.shownTarget = target.description
+        self.payloads = PayloadConnection(client.configuration, configuration, on: client.eventLoop, logger: logger)
         self.router = router
         self.lastListener = lastListener
         self.logger = logger
         self.warnings = StoreWarnings(logger: logger)
-        self.spans = RequestSpans(configuration, clientConfiguration.url)
+        self.spans = RequestSpans(configuration, target)
         let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop, end: client.eventLoopEnd)
         let serverTime = ServerTime(client: client, clock: eventLoopClock)
         self.eventLoopClock = eventLoopClock
@@ -187,7 +178,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         do {
             try await self.client.connected(within: self.configuration.commandTimeout)
         } catch let error as RedisClientError where error.code == .protocolViolation {
-            let message = "\(self.shownURL) is no Redis: \(error.message)"
+            let message = "\(self.shownTarget) is no Redis: \(error.message)"
             throw LeaseStoreError(.protocolViolation, message, underlying: error)
         } catch let error as RedisClientError {
             throw self.failure(error)

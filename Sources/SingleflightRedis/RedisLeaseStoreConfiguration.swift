@@ -104,14 +104,19 @@ public struct RedisLeaseStoreConfiguration: Sendable {
     /// A result as Redis keeps it: with what the group and the protocol put in front.
     var maximumStoredBytes: Int { self.maximumPayloadBytes + 64 << 10 }
 
-    func client(url: String, inbox: InboxID) throws(LeaseStoreError) -> RedisClientConfiguration {
-        let parsed: RedisURL
+    static func target(url: String) throws(LeaseStoreError) -> RedisTarget {
         do {
-            parsed = try RedisURL(url)
+            return try RedisTarget(url)
         } catch {
             throw LeaseStoreError(.invalidRequest, "\(error)", underlying: error)
         }
-        var client = RedisClientConfiguration(url: parsed)
+    }
+
+    func client(_ target: RedisTarget, inbox: InboxID) throws(LeaseStoreError) -> RedisClientConfiguration {
+        if let fault = target.fault {
+            throw LeaseStoreError(.invalidRequest, "\(fault)", underlying: fault)
+        }
+        var client = RedisClientConfiguration(target)
         client.clientName = "sf:\(inbox)"
         client.commandTimeout = self.commandTimeout
         client.limits.maximumBulkBytes = self.maximumStoredBytes

@@ -57,6 +57,7 @@ let package = Package(
                 "RESP/RedisCommand.swift",
                 "RESP/RedisServerError.swift",
                 "Client/RedisTLS.swift",
+                "Client/RedisAddress.swift",
                 "Client/RedisURL.swift",
             ],
             // Addresses only: what the trait stands for is not compiled here.

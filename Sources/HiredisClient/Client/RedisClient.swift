@@ -60,6 +60,8 @@ package final class RedisClient: Sendable {
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger
     ) {
+        var configuration = configuration
+        if configuration.finder == nil { configuration.finder = configuration.target.makeFinder() }
         self.configuration = configuration
         self.logger = logger
         eventLoop = group.next()
@@ -287,7 +289,7 @@ package final class RedisClient: Sendable {
         answerExpired(keeper, now)
         if let connection = keeper.connection {
             if connection.canWrite { return write(to: connection) }
-        } else if let error = keeper.lastError, error.code == .authenticationFailed {
+        } else if let error = keeper.lastError, error.isLasting {
             return answerAll(error)
         } else if loopState.value.outage.isKnown(now: now) {
             return answerAll(RedisClientError(.outage, "the server is out of reach", underlying: keeper.reason))

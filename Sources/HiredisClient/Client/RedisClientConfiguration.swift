@@ -1,6 +1,9 @@
 /// How a client connects and what it puts up with.
 package struct RedisClientConfiguration: Sendable {
-    package var url: RedisURL
+    /// What to connect to, and as whom.
+    package var target: RedisTarget
+    /// Finds the server for each connection; `nil` for what fits the target: see ``RedisTarget/makeFinder()``.
+    package var finder: (any RedisFinder)?
     /// What `CLIENT LIST` shows for the connections; `nil` for nothing. Redis allows printable ASCII without spaces.
     package var clientName: String?
     /// Refuse a server that is not a primary.
@@ -38,7 +41,11 @@ package struct RedisClientConfiguration: Sendable {
     /// Hears what becomes of the connections, on the event loop.
     package var onConnectionEvent: (@Sendable (ConnectionEvent) -> Void)?
 
+    package init(_ target: RedisTarget) {
+        self.target = target
+    }
+
     package init(url: RedisURL) {
-        self.url = url
+        self.init(RedisTarget(url))
     }
 }

@@ -5,7 +5,7 @@ package struct RedisClientError: Error, Sendable {
     /// What kind of failure it is.
     package struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String {
-            case connectionFailed, authenticationFailed, replica, protocolViolation
+            case connectionFailed, authenticationFailed, misconfigured, replica, protocolViolation
             case notSent, outage, unknownOutcome, timedOut, replyTooLong, overloaded, shutDown, server
         }
 
@@ -21,6 +21,8 @@ package struct RedisClientError: Error, Sendable {
         package static var connectionFailed: Code { Code(.connectionFailed) }
         /// The server did not accept the credentials, or they lack a permission that the connection itself needs.
         package static var authenticationFailed: Code { Code(.authenticationFailed) }
+        /// What the client was told cannot be right, such as a name that no sentinel knows.
+        package static var misconfigured: Code { Code(.misconfigured) }
         /// The server is not a primary.
         package static var replica: Code { Code(.replica) }
         /// The server sent what is not RESP, nobody asked for, or is beyond the limits.
@@ -46,6 +48,8 @@ package struct RedisClientError: Error, Sendable {
     package let code: Code
     package let message: String
     package let underlying: (any Error)?
+    /// The server does not tell its role by the command for it. There is another way to ask.
+    var refusesRole = false
 
     package init(_ code: Code, _ message: String, underlying: (any Error)? = nil) {
         self.code = code
@@ -62,6 +66,9 @@ package struct RedisClientError: Error, Sendable {
     package static func server(_ error: RedisServerError) -> RedisClientError {
         RedisClientError(.server, "the server answered with an error", underlying: error)
     }
+
+    /// Time alone will not heal it: whoever waits is told at once.
+    var isLasting: Bool { code == .authenticationFailed || code == .misconfigured }
 
     /// The error reply at the root of this failure, if there was one.
     package var serverError: RedisServerError? {

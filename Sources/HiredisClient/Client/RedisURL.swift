@@ -7,10 +7,7 @@
 ///
 /// User, password and path may be percent-encoded.
 package struct RedisURL: Sendable, Hashable {
-    package enum Endpoint: Sendable, Hashable {
-        case tcp(host: String, port: Int)
-        case unixSocket(path: String)
-    }
+    package typealias Endpoint = RedisAddress
 
     /// A text that never shows in a description, a dump or a log.
     package struct Secret: Sendable, Hashable {
@@ -69,13 +66,21 @@ package enum RedisURLError: Error, Hashable, Sendable {
     case missingSocketPath
     case unexpectedQuery
     case incompleteCertificate
+    case unencodedLogin
+    case twoPasswords
+    case severalServers
+    case unknownTopology
+    case databaseOfCluster
+    case missingSentinels
+    case missingPrimaryName
 }
 
 extension RedisURLError: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .missingScheme: "a Redis URL starts with redis://, rediss:// or redis+unix://"
-        case .unknownScheme: "the scheme of a Redis URL is redis, rediss or redis+unix"
+        case .missingScheme: "a Redis URL starts with redis://, rediss://, redis-sentinel:// or redis+unix://"
+        case .unknownScheme:
+            "the scheme of a Redis URL is redis, rediss, redis+unix, redis-sentinel or rediss-sentinel"
         case .builtWithoutTLS: "rediss:// is not available: this program was built without the trait TLS"
         case .missingHost: "the Redis URL names no host"
         case .invalidHost: "the host of the Redis URL is malformed"
@@ -83,8 +88,22 @@ extension RedisURLError: CustomStringConvertible {
         case .invalidDatabase: "the database of the Redis URL is not a number from 0"
         case .invalidPercentEncoding: "the Redis URL is not percent-encoded properly"
         case .missingSocketPath: "the Redis URL names no socket: redis+unix:///path/to.sock"
-        case .unexpectedQuery: "the Redis URL has a query or fragment that means nothing here"
+        case .unexpectedQuery:
+            """
+            the Redis URL has a query or fragment that means nothing here; known are password-file and \
+            topology=cluster, for rediss ca, cert, key and server-name, for sentinels those of docs/deploy.md
+            """
         case .incompleteCertificate: "the Redis URL names a certificate or a key, but not both: ?cert=file&key=file"
+        case .unencodedLogin:
+            "user and password of a Redis URL are percent-encoded: / as %2F, ? as %3F, # as %23, @ as %40"
+        case .twoPasswords: "the Redis URL has a password and a password file: leave one of them out"
+        case .severalServers:
+            "the Redis URL names several servers: add ?topology=cluster, or use redis-sentinel:// for sentinels"
+        case .unknownTopology: "the topology of a Redis URL is server or cluster"
+        case .databaseOfCluster: "a cluster has database 0 only: leave the database out of the URL"
+        case .missingSentinels: "the URL names no sentinel: redis-sentinel://host:26379,host:26379/primary-name"
+        case .missingPrimaryName:
+            "the URL does not name the primary: redis-sentinel://host:26379/primary-name, as in `sentinel monitor`"
         }
     }
 }
@@ -174,22 +193,28 @@ extension RedisURL {
     }
 
     private mutating func logIn(_ login: Substring?) throws(RedisURLError) {
-        guard let login else { return }
+        (user, password) = try RedisURL.parts(ofLogin: login)
+    }
+
+    static func parts(ofLogin login: Substring?) throws(RedisURLError) -> (user: String?, password: Secret?) {
+        guard let login else { return (nil, nil) }
         let parts = RedisURL.split(login, at: ":")
         let name = try RedisURL.percentDecoded(parts?.before ?? login)
-        user = name.isEmpty ? nil : name
-        if let text = parts?.after {
-            password = Secret(try RedisURL.percentDecoded(text))
-        }
+        var password: Secret?
+        if let text = parts?.after { password = Secret(try RedisURL.percentDecoded(text)) }
+        return (name.isEmpty ? nil : name, password)
     }
 
     /// A password may hold an unescaped `@`, a host may not: the last one counts.
-    private static func splitLogin(_ authority: Substring) -> (login: Substring?, address: Substring) {
+    static func splitLogin(_ authority: Substring) -> (login: Substring?, address: Substring) {
         guard let at = authority.utf8.lastIndex(of: UInt8(ascii: "@")) else { return (nil, authority) }
         return (authority[..<at], authority[authority.utf8.index(after: at)...])
     }
 
-    private static func hostAndPort(_ address: Substring) throws(RedisURLError) -> (String, Int) {
+    static func hostAndPort(
+        _ address: Substring,
+        defaultPort: Int = 6379
+    ) throws(RedisURLError) -> (String, Int) {
         var host = address
         var port: Substring?
         if address.hasPrefix("[") {
@@ -203,12 +228,12 @@ extension RedisURL {
             port = parts.after
         }
         guard !host.isEmpty else { throw .missingHost }
-        guard let port else { return (String(host), 6379) }
+        guard let port else { return (String(host), defaultPort) }
         guard let number = decimal(port), (1...65_535).contains(number) else { throw .invalidPort }
         return (String(host), number)
     }
 
-    private static func database(_ text: Substring, allowsEmpty: Bool) throws(RedisURLError) -> Int {
+    static func database(_ text: Substring, allowsEmpty: Bool) throws(RedisURLError) -> Int {
         if text.isEmpty, allowsEmpty { return 0 }
         guard let number = decimal(text) else { throw .invalidDatabase }
         return number
@@ -222,12 +247,12 @@ extension RedisURL {
 
     /// Looks at bytes: to Swift a separator and a combining character behind it are one character, which separates
     /// nothing.
-    private static func split(_ text: Substring, at separator: String) -> (before: Substring, after: Substring)? {
+    static func split(_ text: Substring, at separator: String) -> (before: Substring, after: Substring)? {
         guard let range = text.utf8.firstRange(of: separator.utf8) else { return nil }
         return (text[..<range.lowerBound], text[range.upperBound...])
     }
 
-    private static func percentDecoded(_ text: Substring) throws(RedisURLError) -> String {
+    static func percentDecoded(_ text: Substring) throws(RedisURLError) -> String {
         var bytes: [UInt8] = []
         var rest = text.utf8[...]
         while let byte = rest.popFirst() {

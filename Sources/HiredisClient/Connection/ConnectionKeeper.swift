@@ -15,6 +15,7 @@ protocol ConnectionKeeperDelegate: AnyObject {
 /// Lives on its event loop and is used from nowhere else. It keeps its delegate alive until it is shut down.
 final class ConnectionKeeper {
     private let configuration: RedisClientConfiguration
+    private let finder: any RedisFinder
     private let eventLoop: any EventLoop
     private let channel: String?
     private var reporter: ConnectionReporter
@@ -32,9 +33,12 @@ final class ConnectionKeeper {
     private(set) var silentSince = NIODeadline.distantFuture
     /// Whether a command was not answered since there was a connection that could be used.
     private var wasSilent = false
+    /// Whether the server is asked for its role by the command for that.
+    private var knowsRole = true
 
     init(configuration: RedisClientConfiguration, channel: String?, eventLoop: any EventLoop, logger: Logger) {
         self.configuration = configuration
+        self.finder = configuration.finder ?? configuration.target.makeFinder()
         self.channel = channel
         self.eventLoop = eventLoop
         reporter = ConnectionReporter(
@@ -79,8 +83,8 @@ final class ConnectionKeeper {
     var reason: RedisClientError {
         if let lastError { return lastError }
         guard machine.isStarted else { return RedisClientError(.connectionFailed, "the client was never started") }
-        let hint = configuration.url.tls == nil ? "" : "; is TLS spoken on this port?"
-        return RedisClientError(.connectionFailed, "no connection to \(configuration.url) in time\(hint)")
+        let hint = configuration.target.tls == nil ? "" : "; is TLS spoken on this port?"
+        return RedisClientError(.connectionFailed, "no connection to \(configuration.target) in time\(hint)")
     }
 
     // MARK: Waiting for the connection
@@ -93,7 +97,7 @@ final class ConnectionKeeper {
         if machine.isConnected {
             return waiter.resume(.success(()))
         }
-        if let lastError, lastError.code == .authenticationFailed || machine.isShutDown {
+        if let lastError, lastError.isLasting || machine.isShutDown {
             return waiter.resume(.failure(lastError))
         }
         let timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(limit)) { [weak self] in
@@ -121,25 +125,60 @@ final class ConnectionKeeper {
     private func connect(_ attempt: ReconnectMachine.Attempt) {
         self.attempt = attempt
         reporter.connecting(attempt: attempt)
-        RedisConnector(configuration: configuration, eventLoop: eventLoop).connect().assumeIsolated()
+        finder.find(on: eventLoop).assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let place): self.found(place, attempt)
+            case .failure(let error): self.failed(attempt, .finding(self.configuration.target, failedWith: error))
+            }
+        }
+    }
+
+    private func found(_ place: RedisPlace, _ attempt: ReconnectMachine.Attempt) {
+        guard !machine.isShutDown else { return }
+        guard let credentials = place.credentials else { return open(place, login: nil, attempt) }
+        let limit = TimeAmount(configuration.connectTimeout)
+        credentials.login(on: eventLoop, within: limit).assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let login): self.open(place, login: login, attempt)
+            case .failure(let error): self.failed(attempt, .finding(self.configuration.target, failedWith: error))
+            }
+        }
+    }
+
+    private func open(_ place: RedisPlace, login: RedisCredentials.Login?, _ attempt: ReconnectMachine.Attempt) {
+        guard !machine.isShutDown else { return }
+        let limit = TimeAmount(configuration.connectTimeout)
+        RedisConnector(place: place, timeout: limit, eventLoop: eventLoop).connect().assumeIsolated()
             .whenComplete { result in
                 switch result {
                 case .success(let channel):
-                    self.opened(channel, attempt)
+                    self.opened(channel, place, login: login, attempt)
                 case .failure(let error):
-                    self.failed(attempt, .connecting(to: self.configuration.url, failedWith: error))
+                    self.failed(attempt, .connecting(to: place, failedWith: error))
                 }
             }
     }
 
-    private func opened(_ channel: any Channel, _ attempt: ReconnectMachine.Attempt) {
+    private func opened(
+        _ channel: any Channel,
+        _ place: RedisPlace,
+        login: RedisCredentials.Login?,
+        _ attempt: ReconnectMachine.Attempt
+    ) {
         guard !machine.isShutDown else {
             return channel.close(mode: .all, promise: nil)
         }
         let connection = RedisConnection(
             channel: channel,
             machine: ConnectionMachine(
-                handshake: Handshake(configuration, channel: self.channel, afterSilence: wasSilent),
+                handshake: Handshake(
+                    configuration,
+                    login: login,
+                    database: place.database,
+                    channel: self.channel,
+                    knowsRole: knowsRole,
+                    afterSilence: wasSilent
+                ),
                 channel: self.channel,
                 times: .init(
                     handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
@@ -158,7 +197,7 @@ final class ConnectionKeeper {
             try channel.pipeline.syncOperations.addHandler(connection)
         } catch {
             // The channel closed before it could be used.
-            connection.close(.connecting(to: configuration.url, failedWith: error))
+            connection.close(.connecting(to: place, failedWith: error))
         }
     }
 
@@ -172,7 +211,7 @@ final class ConnectionKeeper {
             guard let self, let attempt = machine.waited() else { return }
             connect(attempt)
         }
-        if reason.code == .authenticationFailed {
+        if reason.isLasting {
             resumeWaiters(.failure(reason))
         }
         delegate?.keeper(self, failed: reason, wasConnected: wasConnected)
@@ -201,6 +240,10 @@ extension ConnectionKeeper: RedisConnectionDelegate {
         current = nil
         silentSince = connection.silentSince
         if reason.code == .timedOut { wasSilent = true }
+        if reason.refusesRole, knowsRole, let next = machine.again(attempt) {
+            knowsRole = false
+            return connect(next)
+        }
         failed(attempt, reason)
     }
 }

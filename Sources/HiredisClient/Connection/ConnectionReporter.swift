@@ -24,7 +24,7 @@ package struct ConnectionEvent: Sendable {
 /// docs/observability.md: what a person should look at is a warning, and there is one for each outage, not for each
 /// attempt.
 struct ConnectionReporter {
-    private let url: RedisURL
+    private let target: RedisTarget
     private let purpose: ConnectionEvent.Purpose
     private let logger: Logger
     private let onEvent: (@Sendable (ConnectionEvent) -> Void)?
@@ -33,7 +33,7 @@ struct ConnectionReporter {
     private var warned: RedisClientError.Code?
 
     init(configuration: RedisClientConfiguration, purpose: ConnectionEvent.Purpose, logger: Logger) {
-        self.url = configuration.url
+        self.target = configuration.target
         self.purpose = purpose
         self.logger = logger
         self.onEvent = configuration.onConnectionEvent
@@ -66,6 +66,6 @@ struct ConnectionReporter {
     }
 
     private func metadata(_ more: Logger.Metadata) -> Logger.Metadata {
-        more.merging(["sf_url": "\(url)", "sf_connection": "\(purpose.rawValue)"]) { _, new in new }
+        more.merging(["sf_url": "\(target)", "sf_connection": "\(purpose.rawValue)"]) { _, new in new }
     }
 }

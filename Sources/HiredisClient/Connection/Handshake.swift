@@ -7,6 +7,8 @@ struct Handshake: Sendable, Hashable {
         case selectDatabase(Int)
         case setName(String)
         case role
+        /// What tells the role where the user may not ask for it, or the server knows no ROLE.
+        case replication
         /// Before anything is sent that is to be carried out: a script that the server did not know would have to be
         /// sent again, behind what was sent after it. A user without the right to load scripts has that happen.
         case loadScript(RedisScript.Body)
@@ -22,24 +24,34 @@ struct Handshake: Sendable, Hashable {
     /// A connection to a server that is, or becomes, a replica is of no use.
     let requiresPrimary: Bool
 
-    /// - Parameter afterSilence: whether a command was not answered on the connection before, though the server may
-    ///   answer others.
-    init(_ configuration: RedisClientConfiguration, channel: String? = nil, afterSilence: Bool = false) {
+    /// - Parameters:
+    ///   - login: as whom; `nil` for whom the server takes anybody for.
+    ///   - database: the number of the database.
+    ///   - knowsRole: whether the server is asked for its role by the command for that.
+    ///   - afterSilence: whether a command was not answered on the connection before, though the server may answer
+    ///     others.
+    init(
+        _ configuration: RedisClientConfiguration,
+        login: RedisCredentials.Login? = nil,
+        database: Int = 0,
+        channel: String? = nil,
+        knowsRole: Bool = true,
+        afterSilence: Bool = false
+    ) {
         requiresPrimary = configuration.requiresPrimary
-        let url = configuration.url
-        if url.user != nil || url.password != nil {
+        if let login {
             // A user without a password is one that needs none; AUTH wants some password all the same.
-            steps.append(.authenticate(user: url.user, password: url.password ?? RedisURL.Secret("")))
+            steps.append(.authenticate(user: login.user, password: login.secret ?? RedisURL.Secret("")))
         }
-        if url.database != 0 {
-            steps.append(.selectDatabase(url.database))
+        if database != 0 {
+            steps.append(.selectDatabase(database))
         }
         if let name = configuration.clientName {
             steps.append(.setName(name))
         }
         // A client that accepts a replica accepts any server, and finds out later what the server is like.
         if configuration.requiresPrimary {
-            steps.append(.role)
+            steps.append(knowsRole ? .role : .replication)
         }
         if channel == nil {
             steps += configuration.scripts.map { script in
@@ -71,6 +83,7 @@ extension Handshake.Step {
         case .selectDatabase(let index): RedisCommand("SELECT", .integer(Int64(index)))
         case .setName(let name): RedisCommand("CLIENT", "SETNAME", .string(name))
         case .role: RedisCommand("ROLE")
+        case .replication: RedisCommand("INFO", "replication")
         case .loadScript(let script): RedisCommand("SCRIPT", "LOAD", .string(script.source))
         case .ping: RedisCommand("PING")
         case .evaluateNothing: RedisCommand("EVAL", "return 1", "0")
@@ -92,7 +105,13 @@ extension Handshake.Step {
             guard let role = reply.array?.first?.string else {
                 return RedisClientError(.protocolViolation, "the answer to ROLE is malformed")
             }
-            return role == "master" ? nil : RedisClientError(.replica, "the server is no primary, its role is \(role)")
+            return Self.verdict(onRole: role)
+        case .replication:
+            let lines = reply.string?.split(whereSeparator: \.isNewline) ?? []
+            guard let line = lines.first(where: { $0.hasPrefix("role:") }) else {
+                return RedisClientError(.protocolViolation, "the answer to INFO replication tells no role")
+            }
+            return Self.verdict(onRole: line.dropFirst("role:".count))
         case .subscribe(let channel):
             guard SubscriptionPush(reply) == .subscribed(channel: channel) else {
                 return RedisClientError(.protocolViolation, "the answer to SUBSCRIBE is malformed")
@@ -101,13 +120,21 @@ extension Handshake.Step {
         }
     }
 
+    private static func verdict(onRole role: some StringProtocol) -> RedisClientError? {
+        role == "master" ? nil : RedisClientError(.replica, "the server is no primary, its role is \(role)")
+    }
+
     private func verdict(onError error: RedisServerError) -> RedisClientError? {
         switch self {
         // The name is a convenience; a server that does not do it is good enough. So is one that reads scripts in their
         // older form only, which it is sent with the first evaluation; and whatever it says of a script, it answers.
         case .setName, .loadScript, .evaluateNothing:
             if !isFatal(error) { return nil }
-        case .authenticate, .selectDatabase, .role, .ping, .subscribe:
+        case .role where error.code == "NOPERM" || error.message.hasPrefix("ERR unknown command"):
+            var refusal = RedisClientError(.connectionFailed, "ROLE was refused", underlying: error)
+            refusal.refusesRole = true
+            return refusal
+        case .authenticate, .selectDatabase, .role, .replication, .ping, .subscribe:
             break
         }
         if error.isAuthentication || isRefusedLogin(error) {
@@ -133,6 +160,7 @@ extension Handshake.Step {
         case .selectDatabase: "SELECT"
         case .setName: "CLIENT SETNAME"
         case .role: "ROLE"
+        case .replication: "ROLE, and INFO replication in its place,"
         case .loadScript: "SCRIPT LOAD"
         case .ping: "PING"
         case .evaluateNothing: "EVAL"

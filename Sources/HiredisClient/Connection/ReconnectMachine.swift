@@ -88,10 +88,17 @@ struct ReconnectMachine {
         state = .waiting
         failures += 1
         let delay =
-            error.code == .authenticationFailed
+            error.isLasting
             ? backoff.patientDelay(random: random)
             : backoff.delay(afterFailures: failures, random: random)
         return TimeAmount(delay)
+    }
+
+    /// The attempt failed for what is done otherwise next time: the attempt to make now, or `nil` if it is not the
+    /// current one.
+    mutating func again(_ attempt: Attempt) -> Attempt? {
+        guard case .connecting(attempt) = state else { return nil }
+        return connect()
     }
 
     /// Terminal. `false` if it was shut down already.

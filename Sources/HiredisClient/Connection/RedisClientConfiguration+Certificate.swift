@@ -11,10 +11,11 @@ extension RedisClientConfiguration {
     /// It takes a connection of its own, on which nothing is sent.
     package func certificateEnd() async -> Duration? {
         #if TLS
-            guard url.tls != nil else { return nil }
+            guard target.tls != nil else { return nil }
             let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
-            guard let channel = try? await RedisConnector(configuration: self, eventLoop: eventLoop).connect().get()
-            else { return nil }
+            guard let place = try? await (finder ?? target.makeFinder()).find(on: eventLoop).get() else { return nil }
+            let connector = RedisConnector(place: place, timeout: TimeAmount(connectTimeout), eventLoop: eventLoop)
+            guard let channel = try? await connector.connect().get() else { return nil }
             let end = eventLoop.makePromise(of: Duration?.self)
             do {
                 try await eventLoop.submit {

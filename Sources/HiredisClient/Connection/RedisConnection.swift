@@ -30,6 +30,8 @@ final class RedisConnection: ChannelInboundHandler {
     private var timer: Scheduled<Void>?
     private var timerDeadline = NIODeadline.distantFuture
     private let silence: TimeAmount
+    /// The first byte of all that were heard.
+    private var firstByte: UInt8?
     /// What was still to be taken by the other side when that was last looked at.
     private var untaken = 0
 
@@ -129,15 +131,24 @@ final class RedisConnection: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         machine.heard(now: eventLoop.now)
-        unwrapInboundIn(data).withUnsafeReadableBytes { reader.feed($0) }
+        let bytes = unwrapInboundIn(data)
+        if firstByte == nil { firstByte = bytes.getInteger(at: bytes.readerIndex) }
+        bytes.withUnsafeReadableBytes { reader.feed($0) }
         do throws(RESPViolation) {
             while !machine.isClosed, let reply = try reader.next() {
                 act(on: machine.received(reply))
             }
         } catch {
-            close(RedisClientError(.protocolViolation, "the server's answer cannot be read", underlying: error))
+            close(
+                firstByte == Self.alertOfTLS
+                    ? RedisClientError(.connectionFailed, "the server speaks TLS on this port: use rediss://")
+                    : RedisClientError(.protocolViolation, "the server's answer cannot be read", underlying: error)
+            )
         }
     }
+
+    /// How TLS begins to say that something is wrong; no answer of a Redis begins so.
+    private static let alertOfTLS: UInt8 = 0x15
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if canWrite {

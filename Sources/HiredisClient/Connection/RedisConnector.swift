@@ -9,13 +9,15 @@ import NIOPosix
     import Darwin
 #endif
 
-/// Opens channels to the server of a configuration. Resolves the name anew every time.
+/// Opens channels to a server. Resolves the name anew every time.
 struct RedisConnector {
-    let configuration: RedisClientConfiguration
+    let place: RedisPlace
+    /// How long name resolution and connecting may take together.
+    let timeout: TimeAmount
     let eventLoop: any EventLoop
 
     func connect() -> EventLoopFuture<any Channel> {
-        guard let tls = configuration.url.tls, case .tcp(let host, _) = configuration.url.endpoint else {
+        guard let tls = place.tls, case .tcp(let host, _) = place.address else {
             return open(bootstrap)
         }
         return NIOThreadPool.singleton.runIfActive(eventLoop: eventLoop) { try tls.makeContext() }.flatMap { context in
@@ -23,7 +25,7 @@ struct RedisConnector {
                 bootstrap.channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try Self.keepFromChildren(channel)
-                        try RedisTLS.encrypt(channel, with: context, host: host)
+                        try RedisTLS.encrypt(channel, with: context, host: tls.serverName ?? host)
                     }
                 }
             )
@@ -35,7 +37,7 @@ struct RedisConnector {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try Self.keepFromChildren(channel) }
             }
-            .connectTimeout(TimeAmount(configuration.connectTimeout))
+            .connectTimeout(timeout)
             // Large reads for large replies, small ones as long as small ones do.
             .channelOption(
                 .recvAllocator,
@@ -53,7 +55,7 @@ struct RedisConnector {
     }
 
     private func open(_ bootstrap: ClientBootstrap) -> EventLoopFuture<any Channel> {
-        switch configuration.url.endpoint {
+        switch place.address {
         case .tcp(let host, let port):
             return withTCPOptions(bootstrap).connect(host: host, port: port)
         case .unixSocket(let path):
@@ -83,7 +85,7 @@ struct RedisConnector {
 
 extension RedisClientError {
     /// Why no connection came about, in words for the person who runs the program.
-    static func connecting(to url: RedisURL, failedWith error: any Error) -> RedisClientError {
+    static func connecting(to place: RedisPlace, failedWith error: any Error) -> RedisClientError {
         let cause: String
         switch error {
         case let error as NIOConnectionError where error.connectionErrors.isEmpty:
@@ -93,7 +95,7 @@ extension RedisClientError {
         default:
             cause = RedisTLS.explanation(of: error) ?? description(of: error)
         }
-        return RedisClientError(.connectionFailed, "cannot connect to \(url): \(cause)", underlying: error)
+        return RedisClientError(.connectionFailed, "cannot connect to \(place): \(cause)", underlying: error)
     }
 
     private static func description(of error: any Error) -> String {

@@ -1,5 +1,13 @@
 import NIOCore
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 #if TLS
     import NIOSSL
 
@@ -9,6 +17,12 @@ import NIOCore
 
         /// Reads the files: not for an event loop.
         func makeContext() throws -> Context {
+            // What the library says of a file that is not there does not name it.
+            for file in [authorities, identity?.certificate, identity?.key].compactMap(\.self) {
+                guard access(file, R_OK) == 0 else {
+                    throw RedisFileError(path: file, reason: String(cString: strerror(errno)))
+                }
+            }
             var configuration = TLSConfiguration.makeClientConfiguration()
             configuration.minimumTLSVersion = .tlsv12
             // A server that froze does not say goodbye either.
@@ -37,6 +51,8 @@ import NIOCore
         /// What went wrong, in words for the person who runs the program; `nil` if it has nothing to do with TLS.
         static func explanation(of error: any Error) -> String? {
             switch error {
+            case let error as RedisFileError:
+                error.description
             case is NIOSSLExtraError:
                 "the server's certificate is not for its name: \(error)"
             case let error as NIOSSLError where error == .unableToValidateCertificate:
@@ -56,6 +72,10 @@ import NIOCore
                 ),
                 ("CERTIFICATE_REQUIRED", "the server wants a certificate: ?cert=file&key=file in the URL"),
                 ("UNKNOWN_CA", "the server does not trust this client's certificate"),
+                (
+                    "WRONG_VERSION_NUMBER",
+                    "the server does not speak TLS on this port: use its port for TLS, or redis://"
+                ),
             ]
             for (mark, reason) in reasons where text.contains(mark) {
                 return reason
@@ -77,3 +97,11 @@ import NIOCore
         static func explanation(of error: any Error) -> String? { nil }
     }
 #endif
+
+/// A file that was named cannot be used.
+struct RedisFileError: Error, CustomStringConvertible {
+    let path: String
+    let reason: String
+
+    var description: String { "the file \(path) cannot be read: \(reason)" }
+}

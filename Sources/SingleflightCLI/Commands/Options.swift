@@ -108,7 +108,7 @@ package struct ConnectionOptions: ParsableArguments {
     /// - Parameter name: the option or variable that the URL is from.
     static func check(url: String, of name: String) throws {
         do {
-            _ = try RedisURL(url)
+            _ = try RedisTarget(url)
         } catch {
             // Never quotes the URL: in a malformed one, a password can stand anywhere.
             throw ValidationError("\(name): \(error)")

@@ -5,7 +5,7 @@ import Synchronization
 
 /// The password of a URL, put in and taken out.
 enum URLPassword {
-    static func isIn(_ url: String) -> Bool { (try? RedisURL(url))?.password != nil }
+    static func isIn(_ url: String) -> Bool { (try? RedisTarget(url))?.credentials?.hasPassword ?? false }
 
     /// The URL without its password; as it is, if it has none.
     static func removed(from url: String) -> String {

@@ -42,13 +42,14 @@ package struct RedisProbe: Sendable {
         try configuration.check()
         var generator = SystemRandomNumberGenerator()
         let inbox = InboxID(using: &generator)
-        var clientConfiguration = try configuration.client(url: url, inbox: inbox)
+        let target = try RedisLeaseStoreConfiguration.target(url: url)
+        var clientConfiguration = try configuration.client(target, inbox: inbox)
         clientConfiguration.requiresPrimary = false
         let client = RedisClient(
             configuration: clientConfiguration,
             logger: Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
         )
-        let keyspace = Keyspace(namespace: configuration.namespace, database: clientConfiguration.url.database)
+        let keyspace = Keyspace(namespace: configuration.namespace, database: target.database)
         let inboxPrefix = keyspace.inboxPrefix
         let prefix = String(inboxPrefix.prefix { $0 != ":" })
         let probe = RedisProbe(
@@ -62,7 +63,7 @@ package struct RedisProbe: Sendable {
         client.start()
         var facts = RedisFacts()
         facts.prefix = prefix
-        facts.user = clientConfiguration.url.user
+        facts.user = target.credentials?.user
         do {
             try await probe.find(&facts)
         } catch let error as LeaseStoreError {
@@ -73,7 +74,7 @@ package struct RedisProbe: Sendable {
             facts.failure = LeaseStoreError(.unavailable, "\(error)", underlying: error)
         }
         await client.shutdown()
-        facts.certificateEnd = await clientConfiguration.certificateEnd()
+        facts.certificateEnd = await client.configuration.certificateEnd()
         return facts
     }
 

@@ -13,18 +13,21 @@ struct RequestSpans: Sendable {
     private let publishesEvents: Bool
 
     /// `nil` if the spans would be thrown away.
-    init?(_ configuration: RedisLeaseStoreConfiguration, _ url: RedisURL) {
+    init?(_ configuration: RedisLeaseStoreConfiguration, _ target: RedisTarget) {
         let tracer = configuration.tracer ?? InstrumentationSystem.tracer
         guard !(tracer is NoOpTracer) else { return nil }
         self.tracer = tracer
         self.publishesEvents = configuration.publishesEvents
-        var server: SpanAttributes = ["db.system.name": "redis", "db.namespace": "\(url.database)"]
-        switch url.endpoint {
-        case .tcp(let host, let port):
+        var server: SpanAttributes = ["db.system.name": "redis", "db.namespace": "\(target.database)"]
+        // Of several servers it is not known beforehand which one it will be.
+        switch target.deployment {
+        case .server(.tcp(let host, let port)):
             server["server.address"] = host
             server["server.port"] = port
-        case .unixSocket(let path):
+        case .server(.unixSocket(let path)):
             server["server.address"] = path
+        case .sentinel, .cluster:
+            break
         }
         self.server = server
     }

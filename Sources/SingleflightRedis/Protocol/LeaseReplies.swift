@@ -241,6 +241,7 @@ extension LeaseStoreError {
             case .outage: .down
             case .replyTooLong: .tooLarge
             case .authenticationFailed: .refused
+            case .misconfigured: .invalidRequest
             case .shutDown: .shutDown
             case .protocolViolation: .protocolViolation
             case .server: Self.code(of: error.serverError)

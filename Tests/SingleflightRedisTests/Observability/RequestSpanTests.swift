@@ -21,7 +21,7 @@ struct RequestSpanTests {
         answer: Result<LeaseReply, LeaseStoreError>
     ) throws -> FinishedInMemorySpan {
         let configuration = RedisLeaseStoreConfiguration(publishesEvents: publishesEvents, tracer: self.tracer)
-        let spans = try #require(RequestSpans(configuration, try RedisURL(url)))
+        let spans = try #require(RequestSpans(configuration, try RedisTarget(url)))
         let call = self.tracer.startSpan("call", context: .topLevel)
         ServiceContext.$current.withValue(call.context) {
             spans.observing(request) { _ in }(answer)
