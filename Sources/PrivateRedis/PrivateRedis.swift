@@ -45,6 +45,8 @@ package final class PrivateRedis: Sendable {
         /// Words in front of the server's command: a program that turns into the server, as `/usr/bin/env` does, and
         /// its arguments.
         package var launcher: [String]
+        /// Whether it is a sentinel; it says what it watches in ``extraLines``.
+        package var isSentinel: Bool
 
         /// Describes a server; by default one that listens on a Unix socket and asks for no password.
         package init(
@@ -53,7 +55,8 @@ package final class PrivateRedis: Sendable {
             users: [String] = [],
             extraLines: [String] = [],
             searchPath: String? = nil,
-            launcher: [String] = []
+            launcher: [String] = [],
+            isSentinel: Bool = false
         ) {
             self.listening = listening
             self.password = password
@@ -61,6 +64,7 @@ package final class PrivateRedis: Sendable {
             self.extraLines = extraLines
             self.searchPath = searchPath
             self.launcher = launcher
+            self.isSentinel = isSentinel
         }
     }
 
@@ -169,7 +173,7 @@ package final class PrivateRedis: Sendable {
         let configurationFile = try setup.writeDirectory()
         let server: GuardedServer
         do {
-            server = try GuardedServer(command: setup.command + [configurationFile], directory: setup.directory)
+            server = try GuardedServer(command: setup.command(reading: configurationFile), directory: setup.directory)
         } catch {
             setup.removeDirectory()
             throw error

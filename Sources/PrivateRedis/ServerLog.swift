@@ -31,7 +31,9 @@ struct ServerLog {
             return
         }
         // The sentence begins differently on a Unix socket and on a port, and from one version to the next.
-        if line.contains("eady to accept connections") { isAcceptingConnections = true }
+        if line.contains("eady to accept connections") || line.contains("Sentinel ID is") {
+            isAcceptingConnections = true
+        }
         if line.contains("Address already in use") { addressWasInUse = true }
         if lines.count == Self.linesKept { lines.removeFirst() }
         lines.append(line)

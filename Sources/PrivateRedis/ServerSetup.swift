@@ -6,8 +6,9 @@
 
 /// A configuration with every choice made, so that a restarted server comes up at the same address.
 struct ServerSetup: Sendable {
-    /// The program and what stands in front of it; the configuration file comes behind.
-    let command: [String]
+    /// The program and what stands in front of it.
+    private let program: [String]
+    private let isSentinel: Bool
     let directory: String
     let socketPath: String?
     let port: UInt16?
@@ -26,7 +27,8 @@ struct ServerSetup: Sendable {
         }
         let directory = temporaryDirectory + "/singleflight-" + String(UInt64.random(in: .min ... .max), radix: 36)
         let setup = ServerSetup(
-            command: configuration.launcher + [program],
+            program: configuration.launcher + [program],
+            isSentinel: configuration.isSentinel,
             directory: directory,
             socketPath: hasUnixSocket ? directory + "/redis.sock" : nil,
             port: port.map(number),
@@ -51,6 +53,10 @@ struct ServerSetup: Sendable {
         case .free: .random(in: 20_000..<32_000)
         case .fixed(let number): number
         }
+    }
+
+    func command(reading configurationFile: String) -> [String] {
+        program + [configurationFile] + (isSentinel ? ["--sentinel"] : [])
     }
 
     var address: RedisSocket.Address {
@@ -90,7 +96,8 @@ struct ServerSetup: Sendable {
 
     /// The last line of a kind wins: the caller's lines can change the defaults, but not what we rely on.
     private var configurationText: String {
-        var lines = [#"save """#, "appendonly no"]
+        // A sentinel keeps no data, and knows nothing of how to.
+        var lines = isSentinel ? [] : [#"save """#, "appendonly no"]
         if let password { lines.append("requirepass \(quoted(password))") }
         lines += users.map { "user \($0)" }
         lines += extraLines

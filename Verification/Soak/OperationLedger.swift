@@ -21,6 +21,13 @@ struct OperationLedger {
     private var runs: [String: (run: String, time: MonotonicTime)] = [:]
     private var troubles: [Trouble] = []
 
+    /// Whether a failover may lose a lease that was granted: then two may lead at the same time, under different ones.
+    private let survivesLostWrites: Bool
+
+    init(survivesLostWrites: Bool = false) {
+        self.survivesLostWrites = survivesLostWrites
+    }
+
     /// How long records are kept for comparison: longer than anything that compares with them takes.
     private static let memory = Duration.seconds(30)
     /// How long a trouble may be the cause of what happens after it: two leases, and a reconnection.
@@ -78,6 +85,10 @@ struct OperationLedger {
             reason = "ran without a lease while the store could not be asked"
         } else if !first.isCurrent || !second.isCurrent {
             reason = "went on for a moment after its lease was lost or given up"
+        } else if self.survivesLostWrites, first.token != second.token,
+            self.troubles.contains(where: { $0.start <= second.end && $0.start.duration(to: second.end) <= Self.memory })
+        {
+            reason = "led under another lease, of which the new primary knew nothing"
         } else {
             // I15: both believed in their leases to the end.
             self.violations.append("key \(first.key): \(first.run) led until its end, and \(second.run) began before")

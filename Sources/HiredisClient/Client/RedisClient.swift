@@ -30,6 +30,8 @@ package final class RedisClient: Sendable {
     package let eventLoopEnd: EventLoopEnd
 
     private let logger: Logger
+    /// What finds the server, if it was made here.
+    private let ownFinder: (any RedisFinder)?
     private let connection: KeptConnection
     private let queue: Mutex<SubmissionQueue<Kept>>
     private let loopState: NIOLoopBoundBox<LoopState>
@@ -60,13 +62,16 @@ package final class RedisClient: Sendable {
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger
     ) {
-        var configuration = configuration
-        if configuration.finder == nil { configuration.finder = configuration.target.makeFinder() }
-        self.configuration = configuration
         self.logger = logger
         eventLoop = group.next()
         let end = EventLoopEnd(of: eventLoop)
         eventLoopEnd = end
+        var configuration = configuration
+        let ownFinder = configuration.finder == nil
+            ? configuration.makeFinder(on: eventLoop, end: end, logger: logger) : nil
+        configuration.finder = configuration.finder ?? ownFinder
+        self.configuration = configuration
+        self.ownFinder = ownFinder
         usesLegacyScripts = Atomic(configuration.usesLegacyScripts)
         connection = KeptConnection(
             configuration: configuration,
@@ -105,6 +110,7 @@ package final class RedisClient: Sendable {
             eventLoop.execute { self.loopState.value.timer?.cancel() }
         }
         await connection.shutDown()
+        await ownFinder?.shutDown()
     }
 
     private func end(_ reason: RedisClientError) {

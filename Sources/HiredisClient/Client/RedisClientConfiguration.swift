@@ -2,7 +2,7 @@
 package struct RedisClientConfiguration: Sendable {
     /// What to connect to, and as whom.
     package var target: RedisTarget
-    /// Finds the server for each connection; `nil` for what fits the target: see ``RedisTarget/makeFinder()``.
+    /// Finds the server for each connection, and is its maker's to shut down; `nil` for what fits the target.
     package var finder: (any RedisFinder)?
     /// What `CLIENT LIST` shows for the connections; `nil` for nothing. Redis allows printable ASCII without spaces.
     package var clientName: String?
@@ -27,6 +27,9 @@ package struct RedisClientConfiguration: Sendable {
     package var pingInterval = Duration.seconds(5)
     /// How long nothing may be heard after a `PING` before the connection is given up.
     package var pingTimeout = Duration.seconds(3)
+
+    /// How long after their last answers sentinels are asked again, give or take a tenth.
+    package var sentinelInterval = Duration.seconds(10)
 
     package var backoff = Backoff()
     package var limits = RESPLimits()

@@ -27,6 +27,11 @@ final class ConnectionKeeper {
 
     /// The connection being opened or in use.
     private var current: RedisConnection?
+    /// Where it leads, or is to lead.
+    private var place: RedisPlace?
+    /// Where the server has gone since that was found.
+    private var elsewhere: RedisAddress?
+    private var watcher: UInt64?
     /// Why the last attempt failed or the last connection was lost; `nil` while connected.
     private(set) var lastError: RedisClientError?
     /// Since when nothing had been heard of the last connection while something was to be answered.
@@ -36,14 +41,20 @@ final class ConnectionKeeper {
     /// Whether the server is asked for its role by the command for that.
     private var knowsRole = true
 
-    init(configuration: RedisClientConfiguration, channel: String?, eventLoop: any EventLoop, logger: Logger) {
+    init(
+        configuration: RedisClientConfiguration,
+        finder: any RedisFinder,
+        channel: String?,
+        eventLoop: any EventLoop,
+        logger: Logger
+    ) {
         self.configuration = configuration
-        self.finder = configuration.finder ?? configuration.target.makeFinder()
+        self.finder = finder
         self.channel = channel
         self.eventLoop = eventLoop
         reporter = ConnectionReporter(
             configuration: configuration,
-            purpose: channel == nil ? configuration.purpose : .inbox,
+            purpose: channel == nil || configuration.purpose == .sentinel ? configuration.purpose : .inbox,
             logger: logger
         )
         machine = ReconnectMachine(backoff: configuration.backoff)
@@ -58,7 +69,23 @@ final class ConnectionKeeper {
     func start(_ delegate: any ConnectionKeeperDelegate) {
         guard let attempt = machine.start() else { return }
         self.delegate = delegate
+        let bound = NIOLoopBound(WeakReference(self), eventLoop: eventLoop)
+        watcher = finder.watch { [eventLoop] address in
+            eventLoop.execute { bound.value.keeper?.moved(to: address) }
+        }
         connect(attempt)
+    }
+
+    /// The server is elsewhere from now on.
+    private func moved(to address: RedisAddress) {
+        guard let place else { return }
+        elsewhere = place.address == address ? nil : address
+        if let reason = departure { current?.close(reason) }
+    }
+
+    /// Why a connection to what was found is of no use any more.
+    private var departure: RedisClientError? {
+        elsewhere.map { RedisClientError(.connectionFailed, "the primary is elsewhere now: \($0)") }
     }
 
     /// Closes the connection and never opens another; idempotent. The future completes when the socket is closed.
@@ -66,6 +93,7 @@ final class ConnectionKeeper {
         let closed = current?.closed ?? eventLoop.makeSucceededVoidFuture()
         guard machine.shutDown() else { return closed }
         timer?.cancel()
+        if let watcher { finder.forget(watcher) }
         let reason = RedisClientError(.shutDown, "the client is shut down")
         lastError = reason
         resumeWaiters(.failure(reason))
@@ -135,6 +163,8 @@ final class ConnectionKeeper {
 
     private func found(_ place: RedisPlace, _ attempt: ReconnectMachine.Attempt) {
         guard !machine.isShutDown else { return }
+        self.place = place
+        elsewhere = nil
         guard let credentials = place.credentials else { return open(place, login: nil, attempt) }
         let limit = TimeAmount(configuration.connectTimeout)
         credentials.login(on: eventLoop, within: limit).assumeIsolated().whenComplete { result in
@@ -167,6 +197,10 @@ final class ConnectionKeeper {
     ) {
         guard !machine.isShutDown else {
             return channel.close(mode: .all, promise: nil)
+        }
+        if let departure {
+            channel.close(mode: .all, promise: nil)
+            return failed(attempt, departure)
         }
         let connection = RedisConnection(
             channel: channel,
@@ -205,6 +239,8 @@ final class ConnectionKeeper {
         let wasConnected = machine.isConnected
         let delay = machine.failed(attempt, with: reason, now: eventLoop.now, random: configuration.random())
         guard let delay else { return }
+        if let place { finder.failed(place, reason) }
+        place = nil
         reporter.failed(reason, wasConnected: wasConnected, retryIn: Duration(delay))
         lastError = reason
         timer = eventLoop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
@@ -245,5 +281,14 @@ extension ConnectionKeeper: RedisConnectionDelegate {
             return connect(next)
         }
         failed(attempt, reason)
+    }
+}
+
+/// What a closure for other threads holds on to, without keeping it alive.
+private struct WeakReference {
+    weak var keeper: ConnectionKeeper?
+
+    init(_ keeper: ConnectionKeeper) {
+        self.keeper = keeper
     }
 }

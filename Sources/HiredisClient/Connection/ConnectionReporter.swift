@@ -13,7 +13,7 @@ package struct ConnectionEvent: Sendable {
 
     /// Which of a client's connections it is.
     package enum Purpose: String, CaseIterable, Sendable {
-        case commands, payloads, inbox
+        case commands, payloads, inbox, sentinel
     }
 
     package var purpose: Purpose

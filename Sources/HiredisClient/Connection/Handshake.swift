@@ -105,7 +105,7 @@ extension Handshake.Step {
             guard let role = reply.array?.first?.string else {
                 return RedisClientError(.protocolViolation, "the answer to ROLE is malformed")
             }
-            return Self.verdict(onRole: role)
+            return Self.verdict(onRole: role, reply.array ?? [])
         case .replication:
             let lines = reply.string?.split(whereSeparator: \.isNewline) ?? []
             guard let line = lines.first(where: { $0.hasPrefix("role:") }) else {
@@ -120,8 +120,21 @@ extension Handshake.Step {
         }
     }
 
-    private static func verdict(onRole role: some StringProtocol) -> RedisClientError? {
-        role == "master" ? nil : RedisClientError(.replica, "the server is no primary, its role is \(role)")
+    /// - Parameter details: the answer to ROLE: of a replica, the second and third are its primary's host and port.
+    private static func verdict(onRole role: some StringProtocol, _ details: [RESPValue] = []) -> RedisClientError? {
+        switch role {
+        case "master":
+            return nil
+        case "sentinel":
+            let advice = "ask it by redis-sentinel://host:port/primary-name"
+            return RedisClientError(.misconfigured, "the server is a sentinel, which keeps no leases: \(advice)")
+        default:
+            var of = ""
+            if details.count > 2, let host = details[1].string, let port = details[2].integer {
+                of = " (of \(RedisAddress.tcp(host: host, port: Int(clamping: port))))"
+            }
+            return RedisClientError(.replica, "the server is no primary, its role is \(role)\(of)")
+        }
     }
 
     private func verdict(onError error: RedisServerError) -> RedisClientError? {

@@ -17,7 +17,14 @@ struct KeptConnection: Sendable {
     ) {
         self.end = end
         keeper = .makeBoxSendingValue(
-            ConnectionKeeper(configuration: configuration, channel: channel, eventLoop: eventLoop, logger: logger),
+            ConnectionKeeper(
+                configuration: configuration,
+                finder: configuration.finder
+                    ?? configuration.makeFinder(on: eventLoop, end: end, logger: logger),
+                channel: channel,
+                eventLoop: eventLoop,
+                logger: logger
+            ),
             eventLoop: eventLoop
         )
     }

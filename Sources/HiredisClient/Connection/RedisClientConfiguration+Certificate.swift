@@ -8,12 +8,13 @@ import NIOPosix
 extension RedisClientConfiguration {
     /// When the certificate that the server shows ends, since 1970; `nil` where there is no TLS, or no connection.
     ///
-    /// It takes a connection of its own, on which nothing is sent.
+    /// It takes a connection of its own, on which nothing is sent. For the configuration of a client that is not shut
+    /// down yet: its finder says where the server is.
     package func certificateEnd() async -> Duration? {
         #if TLS
             guard target.tls != nil else { return nil }
             let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
-            guard let place = try? await (finder ?? target.makeFinder()).find(on: eventLoop).get() else { return nil }
+            guard let place = try? await finder?.find(on: eventLoop).get() else { return nil }
             let connector = RedisConnector(place: place, timeout: TimeAmount(connectTimeout), eventLoop: eventLoop)
             guard let channel = try? await connector.connect().get() else { return nil }
             let end = eventLoop.makePromise(of: Duration?.self)

@@ -1,3 +1,4 @@
+import Logging
 package import NIOCore
 
 /// Finds the server that a connection is to be made to, anew for each attempt.
@@ -7,6 +8,21 @@ package import NIOCore
 package protocol RedisFinder: AnyObject, Sendable {
     /// Where the server is now. Completes on `eventLoop`, and in bounded time; fails with a ``RedisClientError``.
     func find(on eventLoop: any EventLoop) -> EventLoopFuture<RedisPlace>
+    /// A connection to what was found was not made, or was lost.
+    func failed(_ place: RedisPlace, _ reason: RedisClientError)
+    /// Calls `handler`, on any thread, when the server is known to be elsewhere from now on: a connection that leads
+    /// to another address is of no use any more. Until ``forget(_:)``.
+    func watch(_ handler: @escaping @Sendable (RedisAddress) -> Void) -> UInt64
+    func forget(_ watcher: UInt64)
+    /// Finds nothing any more. Idempotent and terminal; for the owner alone.
+    func shutDown() async
+}
+
+extension RedisFinder {
+    package func failed(_ place: RedisPlace, _ reason: RedisClientError) {}
+    package func watch(_ handler: @escaping @Sendable (RedisAddress) -> Void) -> UInt64 { 0 }
+    package func forget(_ watcher: UInt64) {}
+    package func shutDown() async {}
 }
 
 /// Always the same server.
@@ -22,20 +38,17 @@ package final class FixedFinder: RedisFinder {
     }
 }
 
-extension RedisTarget {
+extension RedisClientConfiguration {
     /// What finds the server for each connection; of a cluster the first seed.
-    package func makeFinder() -> any RedisFinder {
-        switch deployment {
-        case .server(let address): FixedFinder(place(at: address))
-        case .cluster(let seeds): FixedFinder(place(at: seeds.first ?? .unixSocket(path: "")))
-        case .sentinel: NoFinder()
+    func makeFinder(on eventLoop: any EventLoop, end: EventLoopEnd, logger: Logger) -> any RedisFinder {
+        switch target.deployment {
+        case .server(let address):
+            FixedFinder(target.place(at: address))
+        case .cluster(let seeds):
+            FixedFinder(target.place(at: seeds.first ?? .unixSocket(path: "")))
+        case .sentinel(let sentinels):
+            SentinelFinder(sentinels, self, eventLoop: eventLoop, end: end, logger: logger)
         }
-    }
-}
-
-private final class NoFinder: RedisFinder {
-    func find(on eventLoop: any EventLoop) -> EventLoopFuture<RedisPlace> {
-        eventLoop.makeFailedFuture(RedisClientError(.misconfigured, "sentinels cannot be asked yet"))
     }
 }
 

@@ -8,9 +8,11 @@ package enum DoctorRules {
     package static func findings(of facts: RedisFacts, at now: Duration) -> [Finding] {
         let connection = connection(facts, at: now)
         // Nobody was let in: what else there is to say of the server is not known, and takes no list of skipped checks.
-        if facts.failure != nil, facts.info.isEmpty, facts.refusedCommands == nil { return [connection] }
-        return [
-            connection, version(facts), role(facts), cluster(facts), commands(facts), rights(facts), listing(facts),
+        if facts.failure != nil, facts.info.isEmpty, facts.refusedCommands == nil {
+            return [connection] + sentinels(facts)
+        }
+        return [connection] + sentinels(facts) + [
+            version(facts), role(facts), cluster(facts), commands(facts), rights(facts), listing(facts),
             writes(facts), scripts(facts), inbox(facts), latency(facts), clock(facts), eviction(facts), memory(facts),
             persistence(facts), inboxBuffer(facts), replicas(facts), clients(facts), idleTimeout(facts),
             keepalive(facts),
@@ -54,7 +56,12 @@ package enum DoctorRules {
                 do: "Use the URL of its primary" + (facts.primary.map { ": redis://\(address($0))" } ?? ".")
             )
         case "sentinel":
-            .fail("role", "sentinel", "A sentinel keeps no data.", do: "Use the URL of the primary that it watches.")
+            .fail(
+                "role",
+                "sentinel",
+                "A sentinel keeps no data, but knows who does.",
+                do: "Use redis-sentinel://host:port/primary-name, with the name as in `sentinel monitor`."
+            )
         case let other?: .fail("role", other, "Only a primary can grant leases.", do: "Use the URL of a primary.")
         }
     }

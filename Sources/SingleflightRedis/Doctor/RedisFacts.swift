@@ -1,3 +1,4 @@
+package import HiredisClient
 package import SingleflightLease
 
 /// What ``RedisProbe`` found out about a server, as the user it logged in as. Judging it is somebody else's business.
@@ -64,6 +65,8 @@ package struct RedisFacts: Sendable {
     package var role: String?
     /// Where a replica's primary is.
     package var primary: (host: String, port: Int)?
+    /// What the sentinels say; nil where the URL names none.
+    package var sentinels: [SentinelReport]?
     /// When the server's certificate ends, since 1970; nil where there is none.
     package var certificateEnd: Duration?
     /// What the names of keys and channels begin with, for the rules of a user.

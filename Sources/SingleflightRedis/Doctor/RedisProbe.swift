@@ -64,6 +64,7 @@ package struct RedisProbe: Sendable {
         var facts = RedisFacts()
         facts.prefix = prefix
         facts.user = target.credentials?.user
+        facts.sentinels = await client.surveySentinels()
         do {
             try await probe.find(&facts)
         } catch let error as LeaseStoreError {
@@ -73,8 +74,8 @@ package struct RedisProbe: Sendable {
         } catch {
             facts.failure = LeaseStoreError(.unavailable, "\(error)", underlying: error)
         }
-        await client.shutdown()
         facts.certificateEnd = await client.configuration.certificateEnd()
+        await client.shutdown()
         return facts
     }
 

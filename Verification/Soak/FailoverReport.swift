@@ -1,0 +1,47 @@
+import SingleflightCLI
+
+/// What some failovers found: printed at the end.
+struct FailoverReport {
+    var seed: UInt64
+    var settings: SoakSettings
+    var failovers: [String: Int] = [:]
+    var calls = 0
+    var ends: [String: Int] = [:]
+    var operations = 0
+    var leasedOperations = 0
+    var overlaps: [String: Int] = [:]
+    /// In seconds.
+    var oldestCall = 0.0
+    /// How long after the sentinels had named a new primary every worker had a coordinated result again, in seconds.
+    var recoveries: [Double] = []
+    /// Broken promises.
+    var violations: [String] = []
+
+    var markdown: String {
+        let count = self.failovers.values.reduce(0, +)
+        let sorted = self.recoveries.sorted()
+        let middle = sorted.isEmpty ? 0 : sorted[sorted.count / 2]
+        var lines = [
+            "# \(count) failovers, seed \(self.seed)", "",
+            "\(self.violations.isEmpty ? "No promise was broken" : "BROKEN PROMISES: \(self.violations.count)"), with "
+                + "\(self.settings.workers) workers, \(self.settings.callers) callers each, \(self.settings.keys) keys.",
+            "", "| | |", "|---|---|",
+            "| calls | \(self.calls); the oldest was \(SoakReport.text(self.oldestCall)) s old |",
+            "| coordinated results in every worker again, after the sentinels had named the new primary | "
+                + "half of the times within \(SoakReport.text(middle)) s, always within "
+                + "\(SoakReport.text(sorted.last ?? 0)) s |",
+            "| operations | \(self.operations), of them \(self.leasedOperations) under a lease, each under one of its own |",
+        ]
+        func table(_ title: String, _ counts: [String: Int]) {
+            lines += ["", "| \(title) | times |", "|---|---|"]
+            for (name, count) in counts.sorted(by: { ($1.value, $0.key) < ($0.value, $1.key) }) {
+                lines.append("| \(name) | \(count) |")
+            }
+        }
+        table("failovers", self.failovers)
+        table("calls ended as", self.ends)
+        table("operations that ran at the same time as another of their key", self.overlaps)
+        if !self.violations.isEmpty { lines += [""] + self.violations.prefix(50).map { "- \($0)" } }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}
