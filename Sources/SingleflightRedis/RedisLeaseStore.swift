@@ -231,7 +231,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let reply = self.spans?.observing(request, reply) ?? reply
         switch request {
-        case .enter(let request): self.enter(request, reply: reply)
+        case .enter(let request): self.enter(request, reply: self.confirming(reply))
         case .renew(let request): self.renew(request, reply: reply)
         case .complete(let request): self.complete(request, reply: reply)
         case .release(let request): self.release(request, reply: reply)

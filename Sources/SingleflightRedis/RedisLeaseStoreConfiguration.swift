@@ -34,6 +34,8 @@ public struct RedisLeaseStoreConfiguration: Sendable {
     /// flight that nobody shares begins with a script instead of a native command: some 10 µs of the server's time more
     /// in all.
     public var publishesEvents: Bool
+    /// Whether a lease counts before replicas have it; for a primary with replicas only.
+    public var confirm: LeaseConfirmation
     /// Whether scripts are sent in the form for servers before 7.0 from the start; for tests of that form.
     package var usesLegacyScripts = false
     /// The factory of the counters of reconnects and the like; `nil` for the factory that `MetricsSystem` has when the
@@ -53,6 +55,7 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         maximumPayloadBytes: Int = 16 * 1024 * 1024,
         payloadTimeout: Duration = .seconds(60),
         publishesEvents: Bool = false,
+        confirm: LeaseConfirmation = .none,
         metrics: (any MetricsFactory)? = nil,
         tracer: (any Tracer)? = nil
     ) {
@@ -62,6 +65,7 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         self.maximumPayloadBytes = maximumPayloadBytes
         self.payloadTimeout = payloadTimeout
         self.publishesEvents = publishesEvents
+        self.confirm = confirm
         self.metrics = metrics
         self.tracer = tracer
     }
@@ -95,6 +99,15 @@ public struct RedisLeaseStoreConfiguration: Sendable {
                 .invalidRequest,
                 "payloadTimeout is \(self.payloadTimeout), not commandTimeout (\(self.commandTimeout)) to 1 h"
             )
+        }
+        if case .replicas(let count, let limit) = self.confirm {
+            // The server answers nothing else meanwhile: a longer wait would be taken for silence.
+            guard count > 0, limit >= .milliseconds(1), limit <= self.commandTimeout / 2 else {
+                throw LeaseStoreError(
+                    .invalidRequest,
+                    "confirm wants one replica at least, and 1 ms to half the command timeout"
+                )
+            }
         }
         guard self.label.utf8.count <= 200 else {
             throw LeaseStoreError(.invalidRequest, "the label has \(self.label.utf8.count) bytes, more than 200")

@@ -54,6 +54,26 @@ import Testing
         }
     }
 
+    @Test("a certificate for a name is taken from an address, if that name is given, and no other")
+    func serverName() async throws {
+        try await withTLSServer(certificate: "elsewhere") { server in
+            let url = server.url("127.0.0.1", trusting: "ca")
+            try await withClient(try configuration(url + "&server-name=elsewhere.invalid")) { client in
+                try await client.connected(within: .seconds(20))
+            }
+            let error = try await failure(of: url + "&server-name=localhost", telling: "certificate")
+            #expect(error.code == .connectionFailed)
+        }
+    }
+
+    @Test("a plain connection to a port for TLS is told what it met")
+    func plainClient() async throws {
+        try await withTLSServer { server in
+            let error = try await failure(of: "redis://127.0.0.1:\(server.port)", telling: "rediss://")
+            #expect(error.message.contains("the server speaks TLS on this port"))
+        }
+    }
+
     @Test("a server that wants a certificate takes ours, and refuses who has none or a stranger's")
     func mutual() async throws {
         try await withTLSServer(wantsCertificate: true) { server in
@@ -94,6 +114,7 @@ import Testing
         let error = try await failure(of: "rediss://127.0.0.1:1?ca=/nonexistent/ca.pem", telling: "cannot connect to")
         #expect(error.code == .connectionFailed)
         #expect(error.description.contains("cannot connect to rediss://127.0.0.1:1/0"))
+        #expect(error.message.contains("the file /nonexistent/ca.pem cannot be read: No such file or directory"))
     }
 
     // MARK: Stage
@@ -113,7 +134,7 @@ import Testing
     }
 
     private func configuration(_ url: String) throws -> RedisClientConfiguration {
-        var configuration = RedisClientConfiguration(url: try RedisURL(url))
+        var configuration = RedisClientConfiguration(try RedisTarget(url))
         configuration.commandTimeout = .seconds(20)
         configuration.connectTimeout = .seconds(20)
         configuration.handshakeTimeout = .seconds(20)

@@ -44,6 +44,33 @@ struct PackagingTests {
         #expect(url.endpoint == .tcp(host: "redis", port: 6_379))
     }
 
+    @Test("a container that is given sentinels finds the primary by them, and logs in to both")
+    func sentinels() async throws {
+        let directory = NSTemporaryDirectory() + "sentinels-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        for (name, script) in [("busybox", "exec \"$@\""), ("singleflight", #"printf '%s' "$SINGLEFLIGHT_URL""#)] {
+            let file = "\(directory)/\(name)"
+            try "#!/bin/sh\n\(script)\n".write(toFile: file, atomically: true, encoding: .utf8)
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: file)
+        }
+        let run = try await Tool.run(
+            program: "/bin/sh",
+            [Self.root.appending(path: "docker/with-password").path(percentEncoded: false), "doctor"],
+            environment: [
+                "PATH": "\(directory):/usr/bin:/bin", "SINGLEFLIGHT_REDIS_PASSWORD": "p&w",
+                "SINGLEFLIGHT_SENTINEL_PASSWORD": "a&b", "SINGLEFLIGHT_SENTINELS": "s1,s2:1",
+            ]
+        )
+        let target = try RedisTarget(run.output)
+        #expect("\(target)" == "redis-sentinel://singleflight:***@s1:26379,s2:1/main")
+        guard case .sentinel(let sentinel) = target.deployment else {
+            Issue.record("\(run.output) names no sentinels")
+            return
+        }
+        #expect(sentinel.credentials?.hasPassword == true)
+    }
+
     @Test("without a password a container says so, and does not start")
     func withoutPassword() async throws {
         let script = Self.root.appending(path: "docker/with-password").path(percentEncoded: false)
@@ -54,7 +81,7 @@ struct PackagingTests {
 
     @Test(
         "every place in compose files that needs the password says what to do without it",
-        arguments: ["", ".workers"]
+        arguments: ["", ".workers", ".sentinel"]
     )
     func compose(_ name: String) throws {
         let lines = try Self.text("docker/compose\(name).yaml").split(separator: "\n")

@@ -20,17 +20,19 @@ struct FailoverReport {
     var markdown: String {
         let count = self.failovers.values.reduce(0, +)
         let sorted = self.recoveries.sorted()
+        let broken = self.violations.isEmpty ? "No promise was broken" : "BROKEN PROMISES: \(self.violations.count)"
         let middle = sorted.isEmpty ? 0 : sorted[sorted.count / 2]
         var lines = [
             "# \(count) failovers, seed \(self.seed)", "",
-            "\(self.violations.isEmpty ? "No promise was broken" : "BROKEN PROMISES: \(self.violations.count)"), with "
-                + "\(self.settings.workers) workers, \(self.settings.callers) callers each, \(self.settings.keys) keys.",
+            "\(broken), with \(self.settings.workers) workers, \(self.settings.callers) callers each, "
+                + "\(self.settings.keys) keys.",
             "", "| | |", "|---|---|",
             "| calls | \(self.calls); the oldest was \(SoakReport.text(self.oldestCall)) s old |",
             "| coordinated results in every worker again, after the sentinels had named the new primary | "
                 + "half of the times within \(SoakReport.text(middle)) s, always within "
                 + "\(SoakReport.text(sorted.last ?? 0)) s |",
-            "| operations | \(self.operations), of them \(self.leasedOperations) under a lease, each under one of its own |",
+            "| operations | \(self.operations), of them \(self.leasedOperations) under a lease, each under one of its "
+                + "own |",
         ]
         func table(_ title: String, _ counts: [String: Int]) {
             lines += ["", "| \(title) | times |", "|---|---|"]

@@ -86,7 +86,7 @@ struct OperationLedger {
         } else if !first.isCurrent || !second.isCurrent {
             reason = "went on for a moment after its lease was lost or given up"
         } else if self.survivesLostWrites, first.token != second.token,
-            self.troubles.contains(where: { $0.start <= second.end && $0.start.duration(to: second.end) <= Self.memory })
+            self.troubles.contains(where: { $0.start <= second.end })
         {
             reason = "led under another lease, of which the new primary knew nothing"
         } else {

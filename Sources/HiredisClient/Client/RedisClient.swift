@@ -41,6 +41,7 @@ package final class RedisClient: Sendable {
     private let usesLegacyScripts: Atomic<Bool>
     /// Numbers what is submitted.
     private let sequences = Atomic<UInt64>(0)
+    private let connections = Atomic<UInt64>(0)
 
     /// A subscription that was made here, as long as there is one.
     private struct Subscribed {
@@ -67,7 +68,8 @@ package final class RedisClient: Sendable {
         let end = EventLoopEnd(of: eventLoop)
         eventLoopEnd = end
         var configuration = configuration
-        let ownFinder = configuration.finder == nil
+        let ownFinder =
+            configuration.finder == nil
             ? configuration.makeFinder(on: eventLoop, end: end, logger: logger) : nil
         configuration.finder = configuration.finder ?? ownFinder
         self.configuration = configuration
@@ -129,6 +131,10 @@ package final class RedisClient: Sendable {
     package var lastError: RedisClientError? {
         connectionError.withLock { $0 }
     }
+
+    /// How many connections there have been. It changes on the event loop only: as long as it stays the same, all that
+    /// is sent there goes by one connection.
+    package var connectionNumber: UInt64 { connections.load(ordering: .relaxed) }
 
     /// A subscription to `channel` on a second connection to the same server, on the same event loop. Not yet started.
     ///
@@ -359,6 +365,7 @@ package final class RedisClient: Sendable {
 extension RedisClient: ConnectionKeeperDelegate {
     func keeperConnected(_ keeper: ConnectionKeeper) {
         connectionError.withLock { $0 = nil }
+        connections.add(1, ordering: .relaxed)
         loopState.value.outage.connected()
         // A server may have been upgraded while it was away.
         usesLegacyScripts.store(configuration.usesLegacyScripts, ordering: .relaxed)

@@ -68,6 +68,11 @@ public struct RedisCredentials: Sendable {
         if case .fixed(let login) = source { login.secret != nil } else { true }
     }
 
+    /// Whether the password itself is in here.
+    package var showsPassword: Bool {
+        if case .fixed(let login) = source { login.secret != nil } else { false }
+    }
+
     /// In front of an `@`, as it may be shown.
     package var shown: String {
         switch source {
@@ -81,13 +86,17 @@ public struct RedisCredentials: Sendable {
 extension RedisCredentials: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The user; never the password.
     public var description: String { shown }
+    /// The same.
     public var debugDescription: String { shown }
+    /// Shows nothing.
     public var customMirror: Mirror { Mirror(self, children: EmptyCollection()) }
 }
 
 extension RedisCredentials.Login: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The user; never the password.
     public var description: String { RedisCredentials(source: .fixed(self)).shown }
+    /// The same.
     public var debugDescription: String { description }
+    /// Shows nothing.
     public var customMirror: Mirror { Mirror(self, children: EmptyCollection()) }
 }

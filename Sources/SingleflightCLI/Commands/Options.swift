@@ -7,7 +7,7 @@ import SingleflightRedis
 package struct ConnectionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Redis to talk to: redis://, rediss:// or redis+unix://. (env: SINGLEFLIGHT_URL, else \(Self.defaultURL))",
+            "Redis to talk to: redis://, rediss://, redis+unix:// or redis-sentinel://. (env: SINGLEFLIGHT_URL, else \(Self.defaultURL))",
             valueName: "url"
         )
     )
@@ -92,7 +92,7 @@ package struct ConnectionOptions: ParsableArguments {
         let variable = environment["SINGLEFLIGHT_PASSWORD_FILE"].nonEmpty
         if let file = passwordFile ?? variable { _ = try PasswordFile.password(in: file) }
         try Self.check(url: url(in: environment), of: url == nil ? "SINGLEFLIGHT_URL" : "--url")
-        if let url, URLPassword.isIn(url) {
+        if let url, URLPassword.shows(url) {
             ErrorLine.note(
                 "warning: --url shows its password to everybody on this machine; use SINGLEFLIGHT_URL or --password-file"
             )

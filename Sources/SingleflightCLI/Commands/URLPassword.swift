@@ -5,16 +5,33 @@ import Synchronization
 
 /// The password of a URL, put in and taken out.
 enum URLPassword {
+    /// Whether the servers' password stands in the URL, or the file that holds it.
     static func isIn(_ url: String) -> Bool { (try? RedisTarget(url))?.credentials?.hasPassword ?? false }
 
-    /// The URL without its password; as it is, if it has none.
+    /// Whether a password stands in the URL that nobody else should see: that of the servers, or of the sentinels.
+    static func shows(_ url: String) -> Bool {
+        guard let target = try? RedisTarget(url) else { return false }
+        if target.credentials?.showsPassword ?? false { return true }
+        guard case .sentinel(let sentinel) = target.deployment else { return false }
+        return sentinel.credentials?.showsPassword ?? false
+    }
+
+    /// The URL without its passwords; as it is, if it has none.
     static func removed(from url: String) -> String {
-        guard isIn(url), let parts = Parts(url), let colon = parts.login.firstIndex(of: UInt8(ascii: ":")) else {
-            return url
+        guard shows(url), var parts = Parts(url) else { return url }
+        if let colon = parts.login.firstIndex(of: UInt8(ascii: ":")) {
+            parts.login = Array(parts.login[..<colon])
         }
-        let user = parts.login[..<colon]
-        let login = user.isEmpty ? [] : user + [UInt8(ascii: "@")]
-        return String(decoding: parts.scheme + login + parts.rest, as: UTF8.self)
+        let login = parts.login.isEmpty ? [] : parts.login + [UInt8(ascii: "@")]
+        return String(decoding: parts.scheme + login + withoutSentinelPassword(parts.rest), as: UTF8.self)
+    }
+
+    private static func withoutSentinelPassword(_ rest: [UInt8]) -> [UInt8] {
+        guard let mark = rest.firstIndex(of: UInt8(ascii: "?")) else { return rest }
+        let items = rest[(mark + 1)...].split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: false)
+            .filter { !$0.starts(with: Array("sentinel-password=".utf8)) }
+        let query = items.joined(separator: [UInt8(ascii: "&")])
+        return Array(rest[..<mark]) + (query.isEmpty ? [] : [UInt8(ascii: "?")] + query)
     }
 
     /// The URL, which has no password, with `password`.

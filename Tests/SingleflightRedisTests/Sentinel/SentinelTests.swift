@@ -197,3 +197,49 @@ struct SentinelTests {
         #expect(error.message.contains("127.0.0.1:3"))
     }
 }
+
+/// Leases that count once replicas have them.
+@Suite("A lease that is to be confirmed", .usesServer, .timeLimit(.minutes(4)))
+struct ConfirmationTests {
+    private static func configuration(_ confirm: LeaseConfirmation) -> RedisLeaseStoreConfiguration {
+        .init(namespace: "test", commandTimeout: .seconds(4), confirm: confirm)
+    }
+
+    @Test("counts when replicas have it, and not where there are too few", arguments: [(1, true), (2, false)])
+    func replicas(count: Int, isConfirmed: Bool) async throws {
+        var configuration = PrivateSentinels.Configuration()
+        (configuration.replicas, configuration.sentinels) = (1, 1)
+        try await PrivateSentinels.with(configuration) { deployment in
+            let confirm = LeaseConfirmation.replicas(count, within: isConfirmed ? .seconds(2) : .milliseconds(50))
+            try await RedisLeaseStore.withConnection(
+                to: deployment.url,
+                configuration: Self.configuration(confirm)
+            ) { store in
+                let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
+                let request = EnterRequest.make(key)
+                switch await store.answer(to: request) {
+                case .success(.lead):
+                    #expect(isConfirmed)
+                    let names = try await deployment.servers[1].command("KEYS", "*front*")
+                    #expect(names.contains("front"))
+                case .success(let reply):
+                    Issue.record("\(reply)")
+                case .failure(let error):
+                    #expect(!isConfirmed)
+                    #expect(error.code == .unavailable && error.mayHaveExecuted)
+                    #expect(error.message.contains("1 of 2 replicas confirmed it"))
+                }
+            }
+        }
+    }
+
+    @Test("for longer than half the command timeout, or by nobody, is refused")
+    func limits() {
+        for confirm in [LeaseConfirmation.replicas(0, within: .seconds(1)), .replicas(1, within: .seconds(3))] {
+            let error = #expect(throws: LeaseStoreError.self) {
+                try RedisLeaseStore(url: "redis://h", configuration: Self.configuration(confirm))
+            }
+            #expect(error?.code == .invalidRequest)
+        }
+    }
+}
