@@ -1,5 +1,5 @@
 import HiredisClient
-public import SingleflightLease
+import SingleflightLease
 
 /// Whether a lease that the primary granted counts before replicas have it.
 public enum LeaseConfirmation: Sendable, Hashable {

@@ -1,7 +1,6 @@
 import HiredisClient
 public import Logging
-public import NIOCore
-public import NIOPosix
+import NIOCore
 public import ServiceLifecycle
 public import SingleflightLease
 import Synchronization

@@ -31,7 +31,7 @@ struct SentinelToolTests {
                 try await deployment.failOver()
                 await flight.complete()
                 // The watcher has moved with the primary.
-                try await pty.until("lost", "connected")
+                try await pty.until("connection to Redis is lost", "events may have been missed")
                 try await HeldFlight(store, key: "later").complete()
                 try await pty.until("later")
                 pty.type("\u{3}")
