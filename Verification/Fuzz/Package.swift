@@ -58,6 +58,10 @@ let package = Package(
                 "RESP/RedisServerError.swift",
                 "Client/RedisTLS.swift",
                 "Client/RedisAddress.swift",
+                "Client/RedisCredentials.swift",
+                "Client/RedisDeployment.swift",
+                "Client/RedisTarget.swift",
+                "Client/RedisTarget+URL.swift",
                 "Client/RedisURL.swift",
             ],
             // Addresses only: what the trait stands for is not compiled here.

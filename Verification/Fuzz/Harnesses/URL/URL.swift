@@ -13,6 +13,10 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
             checkUsable(url)
             checkRoundTrip(url)
             checkLogin(url, Array(text.utf8))
+            checkTarget(url, text)
+        } else {
+            // A deployment of several servers, or nothing: it must not trap.
+            _ = try? RedisTarget(text)
         }
     } else {
         var url = RedisURL(endpoint: .tcp(host: "localhost", port: input.number(1...65_535)))
@@ -47,6 +51,19 @@ private func checkUsable(_ url: RedisURL) {
         expect((1...65_535).contains(port), "port \(port)")
     case .unixSocket(let path):
         expect(path.utf8.first == UInt8(ascii: "/") && path != "/", "path \(path)")
+    }
+}
+
+/// The URL of one server means the same where it could be one of several, unless it names several.
+private func checkTarget(_ url: RedisURL, _ text: String) {
+    if case .tcp(let host, _) = url.endpoint, host.utf8.contains(UInt8(ascii: ",")) { return }
+    do {
+        let target = try RedisTarget(text)
+        expectEqual("\(target)", "\(url)", "\(text) is another deployment")
+        expectEqual(target.tls, url.tls, "TLS differs")
+        expectEqual(target.credentials?.user, url.user, "the user differs")
+    } catch {
+        expect(false, "\(text) is refused: \(error)")
     }
 }
 
