@@ -142,9 +142,8 @@ import Testing
     @Test("user, password and database of the URL are used")
     func loginAndDatabase() async throws {
         try await withServer(.init(users: ["worker on >pass ~* +@all"])) {
-            $0.url.user = "worker"
-            $0.url.password = .init("pass")
-            $0.url.database = 3
+            $0.target.credentials = RedisCredentials(user: "worker", password: "pass")
+            $0.target.database = 3
             $0.clientName = "sf:test"
         } _: { _, client in
             let user = try await client.send(RedisCommand("ACL", "WHOAMI"))

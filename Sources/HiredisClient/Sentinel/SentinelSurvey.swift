@@ -1,4 +1,4 @@
-package import NIOCore
+import NIOCore
 
 /// What one sentinel says of a primary.
 package struct SentinelReport: Sendable {
