@@ -160,6 +160,7 @@ let package = Package(
             dependencies: [
                 "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],

@@ -142,8 +142,8 @@ package final class PrivateSentinels: Sendable {
         for sentinel in sentinels {
             let replicas = try await sentinel.command("SENTINEL", "REPLICAS", Self.primary)
             guard replicas.components(inLines: "master-link-status") == configuration.replicas,
-                replicas.components(inLines: "ok") >= configuration.replicas, !replicas.contains("down"),
-                !replicas.contains("disconnected")
+                replicas.components(inLines: "ok") >= configuration.replicas,
+                ["s_down", "o_down", "disconnected"].allSatisfy({ replicas.components(inLines: $0) == 0 })
             else { return false }
             let others = try await sentinel.command("SENTINEL", "SENTINELS", Self.primary)
             guard others.components(inLines: "runid") == sentinels.count - 1 else { return false }

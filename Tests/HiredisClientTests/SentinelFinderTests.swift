@@ -68,7 +68,11 @@ struct SentinelFinderTests {
     @Test("a subscription is made anew at the new primary, too")
     func subscription() async throws {
         let told = Told()
-        let (old, new) = (try await FakeServer { _, _ in nil }, try await FakeServer { _, _ in nil })
+        // As a server answers on a subscribed connection: what it must not do is to end it.
+        let old = try await FakeServer { _, command in
+            command.first == "PING" ? .reply("*2\r\n$4\r\npong\r\n$0\r\n\r\n") : nil
+        }
+        let new = try await FakeServer { _, _ in nil }
         let sentinel = try await FakeServer { _, command in told.reply(command) }
         told.port.withLock { $0 = Self.port(old) }
         var configuration = Self.configuration([sentinel])

@@ -70,7 +70,7 @@ import Testing
     func plainClient() async throws {
         try await withTLSServer { server in
             let error = try await failure(of: "redis://127.0.0.1:\(server.port)", telling: "rediss://")
-            #expect(error.message.contains("the server speaks TLS on this port"))
+            #expect(error.message.contains("is TLS spoken on this port (rediss://)?"))
         }
     }
 

@@ -12,7 +12,7 @@ struct SentinelToolTests {
             let url = deployment.url
             let configuration = RedisLeaseStoreConfiguration(
                 label: "worker-1",
-                commandTimeout: .seconds(10),
+                commandTimeout: .seconds(3),
                 publishesEvents: true
             )
             try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in

@@ -27,10 +27,44 @@ final class FailoverStage {
         var isEnding = false
     }
 
+    /// The account, for the tasks that read what the workers say.
+    private final class Told: Sendable {
+        let account: Mutex<Account>
+
+        init(_ report: FailoverReport) {
+            self.account = Mutex(Account(report: report))
+        }
+
+        func note(_ said: WorkerReport, of process: Int32) {
+            let now = MonotonicTime.now
+            self.account.withLock { account in
+                switch said {
+                case .ready: account.ready.insert(process)
+                case .drained: account.drained.insert(process)
+                case .period(let period):
+                    for (end, count) in period.ends {
+                        account.report.calls += count
+                        account.report.ends[end, default: 0] += count
+                    }
+                    account.report.violations += period.wrong
+                    for record in period.operations { account.ledger.add(record) }
+                    for result in period.results { account.ledger.add(result, at: now) }
+                    if !period.results.isEmpty { account.coordinated[process] = now }
+                    guard let oldest = period.oldestCall else { return }
+                    let age = oldest.duration(to: now) / .seconds(1)
+                    account.report.oldestCall = max(account.report.oldestCall, age)
+                    if age > SoakSettings.longestCall / .seconds(1), account.overdue.insert(oldest).inserted {
+                        account.report.violations.append("a call was under way for \(SoakReport.text(age)) s")
+                    }
+                }
+            }
+        }
+    }
+
     private let deployment: PrivateSentinels
     private let settings: SoakSettings
     private let seed: UInt64
-    private let account: Mutex<Account>
+    private let told: Told
     private let directory: String
     private var workers: [ChildProcess] = []
 
@@ -38,7 +72,7 @@ final class FailoverStage {
         self.deployment = deployment
         self.settings = settings
         self.seed = seed
-        self.account = Mutex(Account(report: FailoverReport(seed: seed, settings: settings)))
+        self.told = Told(FailoverReport(seed: seed, settings: settings))
         self.directory = NSTemporaryDirectory() + "/singleflight-failovers-\(UUID().uuidString)"
     }
 
@@ -57,17 +91,18 @@ final class FailoverStage {
                 try await self.load(for: .milliseconds(Int.random(in: 300...1_000, using: &random)))
                 StandardStream.error.note("failover \(number) of \(failovers): \(kind.rawValue)")
                 try await self.failOver(kind)
-                guard self.account.withLock({ $0.report.violations.isEmpty && $0.ledger.violations.isEmpty }) else {
+                guard self.told.account.withLock({ $0.report.violations.isEmpty && $0.ledger.violations.isEmpty })
+                else {
                     break
                 }
             }
             try await self.load(for: .seconds(1))
             try await self.end()
         } catch {
-            self.account.withLock { $0.report.violations.append("\(error)") }
+            self.told.account.withLock { $0.report.violations.append("\(error)") }
         }
         await self.stopAll()
-        return self.account.withLock { account in
+        return self.told.account.withLock { account in
             var report = account.report
             report.operations = account.ledger.operations
             report.leasedOperations = account.ledger.leasedOperations
@@ -81,7 +116,7 @@ final class FailoverStage {
 
     private func failOver(_ kind: Kind) async throws {
         guard let old = await self.deployment.current() else { throw CommandFailure("no sentinel knows the primary") }
-        self.account.withLock { account in
+        self.told.account.withLock { account in
             account.ledger.add(Trouble(kind: "a failover, \(kind.rawValue)", start: .now))
             account.report.failovers[kind.rawValue, default: 0] += 1
         }
@@ -99,7 +134,7 @@ final class FailoverStage {
         try await self.until("coordinated results of all workers", atMost: .seconds(20)) { account in
             account.coordinated.values.count { moved < $0 } == self.settings.workers
         }
-        self.account.withLock { $0.report.recoveries.append(moved.duration(to: .now) / .seconds(1)) }
+        self.told.account.withLock { $0.report.recoveries.append(moved.duration(to: .now) / .seconds(1)) }
         switch kind {
         case .ordered: break
         case .killed: try await old.restart()
@@ -111,12 +146,12 @@ final class FailoverStage {
     /// Lets the workers go on for a while: the load is what a failover is tried under.
     private func load(for duration: Duration) async throws {
         try await Task.sleep(for: duration)
-        self.account.withLock { $0.ledger.forget(before: .now) }
+        self.told.account.withLock { $0.ledger.forget(before: .now) }
     }
 
     private func until(_ what: String, atMost limit: Duration, _ condition: (Account) -> Bool) async throws {
         let end = ContinuousClock.now + limit
-        while !self.account.withLock({ condition($0) }) {
+        while !self.told.account.withLock({ condition($0) }) {
             guard ContinuousClock.now < end else { throw CommandFailure("waited \(limit) in vain for \(what)") }
             try await Task.sleep(for: .milliseconds(20))
         }
@@ -127,48 +162,23 @@ final class FailoverStage {
     private func start(_ index: Int) async throws -> ChildProcess {
         let worker = [
             "chaos-worker", "--seed", "\((self.seed &+ UInt64(index)) >> 1)", "--callers", "\(self.settings.callers)",
-            "--keys", "\(self.settings.keys)", "--history", "\(self.directory)/\(index)",
+            "--keys", "\(self.settings.keys)", "--history", "\(self.directory)/\(index)", "--quiet",
         ]
         let environment = [
             "SINGLEFLIGHT_URL": self.deployment.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace,
         ]
         let process = try await ChildProcess(ChildProcess.ownExecutable(), worker, environment: environment)
-        Task {
+        Task { [told] in
             for await line in process.lines {
                 guard let report = try? JSONText.decode(WorkerReport.self, from: line) else { continue }
-                self.note(report, of: process.id)
+                told.note(report, of: process.id)
             }
             let exit = await process.exit()
-            self.account.withLock { account in
+            told.account.withLock { account in
                 if !account.isEnding { account.report.violations.append("a worker ended by itself with \(exit)") }
             }
         }
         return process
-    }
-
-    private func note(_ said: WorkerReport, of process: Int32) {
-        let now = MonotonicTime.now
-        self.account.withLock { account in
-            switch said {
-            case .ready: account.ready.insert(process)
-            case .drained: account.drained.insert(process)
-            case .period(let period):
-                for (end, count) in period.ends {
-                    account.report.calls += count
-                    account.report.ends[end, default: 0] += count
-                }
-                account.report.violations += period.wrong
-                for record in period.operations { account.ledger.add(record) }
-                for result in period.results { account.ledger.add(result, at: now) }
-                if !period.results.isEmpty { account.coordinated[process] = now }
-                guard let oldest = period.oldestCall else { return }
-                let age = oldest.duration(to: now) / .seconds(1)
-                account.report.oldestCall = max(account.report.oldestCall, age)
-                if age > SoakSettings.longestCall / .seconds(1), account.overdue.insert(oldest).inserted {
-                    account.report.violations.append("a call was under way for \(SoakReport.text(age)) s")
-                }
-            }
-        }
     }
 
     private func end() async throws {
@@ -176,12 +186,12 @@ final class FailoverStage {
         try await self.until("the last calls to end", atMost: .seconds(20)) { account in
             account.drained.count == self.settings.workers
         }
-        self.account.withLock { $0.isEnding = true }
+        self.told.account.withLock { $0.isEnding = true }
         for worker in self.workers {
             await worker.stop(grace: .seconds(20))
             let exit = await worker.exit()
             guard exit != .code(0) else { continue }
-            self.account.withLock { account in
+            self.told.account.withLock { account in
                 account.report.violations.append("a worker that was to shut down ended with \(exit)")
             }
         }
@@ -189,7 +199,7 @@ final class FailoverStage {
     }
 
     private func stopAll() async {
-        self.account.withLock { $0.isEnding = true }
+        self.told.account.withLock { $0.isEnding = true }
         for worker in self.workers {
             worker.signal(SIGKILL)
             _ = await worker.exit()

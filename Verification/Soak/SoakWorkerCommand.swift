@@ -1,6 +1,7 @@
 package import ArgumentParser
 import Foundation
 import History
+import Logging
 import NIOCore
 import NIOPosix
 import SingleflightCLI
@@ -14,6 +15,8 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
     @Option var callers: Int
     @Option var keys: Int
     @Option(help: "Where to write what is asked about some of the keys.") var history: String
+
+    @Flag(help: "Write no log: its warnings are what is meant to happen.") var quiet = false
 
     package init() {}
 
@@ -30,7 +33,13 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
         )
         var settings = SoakSettings()
         (settings.callers, settings.keys) = (self.callers, self.keys)
-        let store = try RedisLeaseStore(url: environment["SINGLEFLIGHT_URL"] ?? "", configuration: configuration)
+        var logger = RedisLeaseStore.defaultLogger
+        if self.quiet { logger.logLevel = .critical }
+        let store = try RedisLeaseStore(
+            url: environment["SINGLEFLIGHT_URL"] ?? "",
+            configuration: configuration,
+            logger: logger
+        )
         let life = Task { try await store.run() }
         let recorded = RecordingLeaseStore(
             store,

@@ -89,6 +89,14 @@ package struct RedisPlace: Sendable {
     }
 }
 
+extension RedisPlace {
+    /// What may be the matter if a connection to it ends before anything was heard.
+    var hintOnSilence: String {
+        guard tls == nil, case .tcp = address else { return "" }
+        return " without a word: is TLS spoken on this port (rediss://)?"
+    }
+}
+
 extension RedisPlace: CustomStringConvertible, CustomDebugStringConvertible {
     /// As a URL, without the password.
     package var description: String {

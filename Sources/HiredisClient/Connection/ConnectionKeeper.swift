@@ -224,6 +224,7 @@ final class ConnectionKeeper {
             ),
             limits: configuration.limits,
             silence: TimeAmount(configuration.commandTimeout),
+            hintOnSilence: place.hintOnSilence,
             delegate: self
         )
         current = connection

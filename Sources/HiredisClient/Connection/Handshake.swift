@@ -66,6 +66,8 @@ struct Handshake: Sendable, Hashable {
         if let channel {
             steps.append(.subscribe(channel: channel))
         }
+        // Without an answer a connection is never taken for ready.
+        if steps.isEmpty { steps.append(.ping) }
     }
 
     func encode(into buffer: inout ByteBuffer) {

@@ -32,6 +32,8 @@ final class RedisConnection: ChannelInboundHandler {
     private let silence: TimeAmount
     /// The first byte of all that were heard.
     private var firstByte: UInt8?
+    /// What may be the matter if the connection ends before anything was heard.
+    private let hintOnSilence: String
     /// What was still to be taken by the other side when that was last looked at.
     private var untaken = 0
 
@@ -40,9 +42,11 @@ final class RedisConnection: ChannelInboundHandler {
         machine: ConnectionMachine<RedisClient.Kept>,
         limits: RESPLimits,
         silence: TimeAmount,
+        hintOnSilence: String = "",
         delegate: any RedisConnectionDelegate
     ) {
         self.channel = channel
+        self.hintOnSilence = hintOnSilence
         self.machine = machine
         reader = RESPReader(limits: limits)
         self.silence = silence
@@ -157,11 +161,13 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        close(RedisClientError(.connectionFailed, "the server closed the connection"))
+        close(RedisClientError(.connectionFailed, "the server closed the connection" + hint))
     }
 
+    private var hint: String { firstByte == nil ? hintOnSilence : "" }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        let message = RedisTLS.explanation(of: error) ?? "the connection failed"
+        let message = RedisTLS.explanation(of: error) ?? "the connection failed" + hint
         close(RedisClientError(.connectionFailed, message, underlying: error))
     }
 

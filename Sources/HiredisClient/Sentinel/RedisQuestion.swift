@@ -81,6 +81,7 @@ final class RedisQuestion {
             ),
             limits: RESPLimits(),
             silence: limit,
+            hintOnSilence: place.hintOnSilence,
             delegate: self
         )
         self.connection = connection

@@ -18,6 +18,8 @@ struct SentinelQuestion: Sendable {
         own.requiresPrimary = false
         own.scripts = []
         own.purpose = .sentinel
+        // A user for sentinels may be without the right to PING; that a name is refused does no harm.
+        own.clientName = own.clientName ?? "singleflight"
         self.configuration = own
     }
 
@@ -31,7 +33,7 @@ struct SentinelQuestion: Sendable {
 
     /// How long one sentinel may take: it is not the last one that can be asked within the time of a command.
     var limit: TimeAmount {
-        TimeAmount(min(max(configuration.commandTimeout / 2, .milliseconds(100)), .seconds(1)))
+        TimeAmount(min(max(configuration.commandTimeout / 2, .milliseconds(250)), .seconds(1)))
     }
 
     /// Asks one sentinel where the primary is. On the event loop only.

@@ -30,7 +30,7 @@ enum URLPassword {
         guard let mark = rest.firstIndex(of: UInt8(ascii: "?")) else { return rest }
         let items = rest[(mark + 1)...].split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: false)
             .filter { !$0.starts(with: Array("sentinel-password=".utf8)) }
-        let query = items.joined(separator: [UInt8(ascii: "&")])
+        let query = Array(items.joined(separator: [UInt8(ascii: "&")]))
         return Array(rest[..<mark]) + (query.isEmpty ? [] : [UInt8(ascii: "?")] + query)
     }
 
