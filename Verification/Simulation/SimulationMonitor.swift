@@ -124,6 +124,14 @@ final class SimulationMonitor {
     /// The operation that runs under a token is named for the first token that it ran under.
     func run(of token: String) -> String { self.origins[token] ?? token }
 
+    /// Whether an operation may go on under the token: both are of one process and one key.
+    func mayGoOn(_ run: Substring, under token: String) -> Bool {
+        guard let earlier = LeaseToken(String(run)).flatMap({ self.led[$0] }),
+            let later = LeaseToken(token).flatMap({ self.led[$0] })
+        else { return false }
+        return earlier.inbox == later.inbox && earlier.key == later.key
+    }
+
     /// The server lost data: what it says now is what holds now.
     func dataLost(_ server: SimulatedServer, keys: [FlightKey]) {
         self.isDataLost = true
@@ -528,6 +536,9 @@ final class SimulationMonitor {
         for waiter in state.waiters where !left.contains(waiter.inbox) {
             self.require(!self.isHeard(waiter.inbox), "I29", "a waiter that is connected was struck")
         }
+        // Looked at up to the first that somebody listens for: that one is waited for.
+        let isAwaited = exchange.after.waiters.first.map { self.isHeard($0) } ?? true
+        self.require(isAwaited, "I29", "work goes on for a waiter that is not connected")
         state.waiters.removeAll { !left.contains($0.inbox) }
     }
 
