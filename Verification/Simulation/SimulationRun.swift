@@ -336,6 +336,7 @@ final class SimulationRun {
             }
         case .serverClockJump:
             self.serverClockJumps += 1
+            self.monitor.hasServerClockJumped = true
             self.server.jump(by: self.scheduler.duration(.zero...lease))
         case .serverErrors:
             let duration = self.scheduler.duration(.zero...lease * 2)
