@@ -158,7 +158,7 @@ let package = Package(
         .target(
             name: "Soak",
             dependencies: [
-                "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "FaultProxy", "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -253,8 +253,8 @@ let package = Package(
         .testTarget(
             name: "SingleflightRedisTests",
             dependencies: [
-                "HiredisClient", "History", "ObservabilityTestSupport", "PrivateRedis", "SingleflightLease",
-                "SingleflightRedis", "SingleflightTestKit", "TestSupport",
+                "FaultProxy", "HiredisClient", "History", "ObservabilityTestSupport", "PrivateRedis",
+                "SingleflightLease", "SingleflightRedis", "SingleflightTestKit", "TestSupport",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),

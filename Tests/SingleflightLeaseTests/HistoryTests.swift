@@ -205,7 +205,7 @@ enum Forgery: String, CaseIterable, CustomTestStringConvertible {
 
 /// Something that a store can lose, told by what is answered afterwards.
 enum Loss: CaseIterable {
-    case lease, waiters, outcome, everything
+    case lease, waiters, outcome, fences, everything
 
     /// - Parameter isTold: whether it is known that the store may have lost data just then; else it is said of another
     ///   time.
@@ -225,6 +225,10 @@ enum Loss: CaseIterable {
             story.add("a", story.complete("t1", "v1"), .accepted(waiters: 1))
             loses()
             story.add("b", story.poll("t1"), .gone)
+        case .fences:
+            story.add("a", .fence(token: Story.name("t1")), .drawn(1000))
+            loses()
+            story.add("a", .fence(token: Story.name("t1")), .drawn(1))
         case .everything:
             loses()
             story.add("c", story.enter("t2"), .lead(attempt: 0))

@@ -111,7 +111,7 @@ struct HistoryState {
         if !held.waiters.isEmpty { losses.append { $0.loseWaiters(of: Self.key) } }
         if held.last != nil { losses.append { $0.forgetReuse(of: Self.key) } }
         for token in held.kept.keys { losses.append { $0.forgetOutcome(of: Self.key, token: token) } }
-        return losses.map { lose in
+        var all = losses.map { lose in
             var next = self
             lose(&next.model)
             next.clock = max(self.clock, time)
@@ -121,6 +121,14 @@ struct HistoryState {
             next.keptUntil = self.keptUntil.filter { left.kept[$0.key] != nil }
             return next
         }
+        // The fences begin anew.
+        if self.lastFence > 0 {
+            var next = self
+            next.lastFence = 0
+            next.clock = max(self.clock, time)
+            all.append(next)
+        }
+        return all
     }
 
     // MARK: - The passing of time

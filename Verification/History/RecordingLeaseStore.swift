@@ -25,6 +25,8 @@ public final class RecordingLeaseStore: LeaseStore {
     public var clock: any LeaseClock { self.store.clock }
     /// The store's command timeout.
     public var commandTimeout: Duration { self.store.commandTimeout }
+    /// The store's longest payload.
+    public var maximumPayloadBytes: Int { self.store.maximumPayloadBytes }
     /// The store's inbox.
     public var inbox: InboxID { self.store.inbox }
     /// The store's label.

@@ -20,11 +20,14 @@ package struct SoakCommand: AsyncParsableCommand {
     @Option(help: "Worker processes.") var workers = 8
     @Option(help: "Callers in each worker.") var callers = 12
     @Option var keys = 2000
+    @Option(help: "This trouble and no other; more than once for several.") var only: [Chaos] = []
+    @Option(help: "Seconds for which the server stays away when it is away for long.") var outage = 60
 
     package init() {}
 
     package func validate() throws {
-        guard self.minutes > 0, self.chunk > 0, self.callers > 0, self.keys > 0, (3...64).contains(self.workers) else {
+        guard self.minutes > 0, self.chunk > 0, self.callers > 0, self.keys > 0, self.outage > 0, (3...64).contains(self.workers)
+        else {
             throw ValidationError("3 to 64 workers, and everything else more than zero")
         }
     }
@@ -51,7 +54,13 @@ package struct SoakCommand: AsyncParsableCommand {
 
     /// The report of a run that was interrupted, or a new one.
     private func begin() -> SoakReport {
-        let settings = SoakSettings(workers: self.workers, callers: self.callers, keys: self.keys)
+        let settings = SoakSettings(
+            workers: self.workers,
+            callers: self.callers,
+            keys: self.keys,
+            troubles: self.only.isEmpty ? Chaos.allCases : self.only,
+            outage: self.outage
+        )
         if let data = FileManager.default.contents(atPath: self.path("report.json")),
             let report = try? JSONDecoder().decode(SoakReport.self, from: data), !report.isComplete,
             report.violations.isEmpty, report.commit == self.commit, report.minutes == self.minutes,

@@ -8,6 +8,7 @@ import SingleflightRedis
 /// worker has written is there.
 struct SoakHistory {
     let directory: String
+    private let history = LeaseHistory()
 
     /// What came of it.
     struct Verdict {
@@ -24,13 +25,12 @@ struct SoakHistory {
     }
 
     /// Every twenty-first of the keys that are not hot, of both groups: an order is searched for among all requests for
-    /// a key, and for a hot one there are thousands.
+    /// a key, and for a hot one there are thousands. Their values are never big, for a history has all of a value.
     static func isRecorded(_ key: FlightKey) -> Bool {
-        guard let number = Int(String(decoding: key.bytes.dropFirst("key:".utf8.count), as: UTF8.self)) else {
-            return false
-        }
-        return number >= 20 && number.isMultiple(of: 21)
+        Int(String(decoding: key.bytes.dropFirst("key:".utf8.count), as: UTF8.self)).map(isRecorded) ?? false
     }
+
+    static func isRecorded(number: Int) -> Bool { number >= 20 && number.isMultiple(of: 21) }
 
     /// For a worker: a history that is written to `path`, and not kept.
     static func writing(to path: String) throws -> LeaseHistory {
@@ -43,20 +43,26 @@ struct SoakHistory {
         }
     }
 
+    /// The server loses all that it knows, at some time within `body`.
+    func losing(_ body: () async throws -> Void) async rethrows {
+        self.history.beginLoss()
+        defer { self.history.endLoss() }
+        try await body()
+    }
+
     /// Reads what all workers wrote; to be called when they are gone.
     func judge() throws -> Verdict {
-        let history = LeaseHistory()
         for name in try FileManager.default.contentsOfDirectory(atPath: self.directory) {
             let data = FileManager.default.contents(atPath: "\(self.directory)/\(name)") ?? Data()
             for line in data.split(separator: UInt8(ascii: "\n")) {
-                history.read(String(decoding: line, as: UTF8.self))
+                self.history.read(String(decoding: line, as: UTF8.self))
             }
         }
-        let records = history.records
+        let records = self.history.records
         return Verdict(
             keys: Set(records.map(\.key)).count,
             requests: records.count,
-            violations: history.violations()
+            violations: self.history.violations()
         )
     }
 }

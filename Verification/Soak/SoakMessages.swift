@@ -6,6 +6,10 @@ struct SoakSettings: Codable, Equatable {
     /// Callers in each worker.
     var callers = 12
     var keys = 2000
+    /// The troubles that are drawn from.
+    var troubles = Chaos.allCases
+    /// How long the server stays away, in seconds, when it is away for long.
+    var outage = 60
 
     /// Fifty times shorter than the default: what takes ten seconds in production takes a fifth of one here.
     static let lease = Duration.milliseconds(200)
@@ -13,6 +17,10 @@ struct SoakSettings: Codable, Equatable {
     static let retention = Duration.milliseconds(400)
     static let commandTimeout = Duration.milliseconds(60)
     static let maximumFlight = Duration.seconds(2)
+    /// For how long a big value may be on its way.
+    static let payloadTimeout = Duration.seconds(3)
+    /// How many operations return a big value when they are asked of a worker.
+    static let bigValues = 3
     /// How old the oldest call may become: what the parts allow is 10 s, the rest is for a machine that is busy.
     static let longestCall = Duration.seconds(15)
     static let namespace = "soak"
@@ -23,13 +31,19 @@ enum WorkerReport: Codable {
     case ready
     /// What happened in the last fraction of a second.
     case period(WorkerPeriod)
-    /// No call is under way any more, and none will be made.
-    case drained
+    /// No call is under way any more, and none will be made; for so many keys flights still listen, and these leases
+    /// the server may hold because a request about them had no answer.
+    case drained(listening: Int, excused: [String])
 }
 
 /// What a worker is told, a line each. The end of its input means: shut down.
 enum WorkerOrder: String, Codable {
+    /// Make no more calls.
     case drain
+    /// Shut the store down, and go on with calls for a moment.
+    case shutDown
+    /// The next few operations are to return big values.
+    case bigValues
 }
 
 struct WorkerPeriod: Codable {
@@ -52,6 +66,8 @@ struct OperationRecord: Codable, Equatable {
     var run: String
     /// The lease under which it ran; nil where the store could not be asked.
     var token: String?
+    /// The lease under which it ended: another one where the first was lost, and it went on.
+    var lastToken: String?
     var start: MonotonicTime
     var end: MonotonicTime
     /// Whether its process still led at the end.
@@ -70,6 +86,8 @@ struct SoakValue: Codable, Equatable {
     var key: Int
     var run: String
     var token: String?
+    /// Whether the operation goes on if its lease is lost, and `token` may be the first of several.
+    var leadsAgain: Bool
     /// Makes some results too long for an announcement.
     var filler: String
 }
@@ -78,4 +96,5 @@ struct SoakFailure: Error, Codable, Equatable {
     var key: Int
     var run: String
     var token: String?
+    var leadsAgain: Bool
 }

@@ -1,3 +1,4 @@
+import FaultProxy
 import Foundation
 import NIOCore
 import NIOPosix
@@ -15,26 +16,39 @@ final class SoakStage {
         case second
     }
 
-    private struct Member {
+    struct Member {
         var process: ChildProcess
         var isReady = false
-        var isDrained = false
+        /// For how many keys flights listened when no call was under way any more.
+        var listening: Int?
         /// Until when it need not have said anything.
         var silentUntil: MonotonicTime
     }
 
     /// The workers that no trouble ends: their size is watched.
-    private static let steady = 0..<2
+    static let steady = 0..<2
     private static let endLimit = Duration.seconds(20)
 
-    private let redis: PrivateRedis
-    private let history: SoakHistory
-    private var report: SoakReport
-    private var random: FlightRandom
-    private var ledger = OperationLedger()
-    private var workers: [Member] = []
+    let redis: PrivateRedis
+    let history: SoakHistory
+    var report: SoakReport
+    var random: FlightRandom
+    var ledger = OperationLedger()
+    var workers: [Member] = []
+    /// The ways to the server of those workers that have one that can be slow.
+    private(set) var links: [Int: SlowLink] = [:]
+    /// Until which second each of the links is slow.
+    var slowUntil: [Int: Int] = [:]
+    /// Until which second the server is away, if it is, and what the trouble is.
+    var away: (until: Int, chaos: Chaos)?
+    /// From which second on a trouble may be made again.
+    var notBefore: [Chaos: Int] = [:]
+    /// The leases of processes that had shut down which the server may hold.
+    var excused: [Int32: Set<String>] = [:]
+    /// The processes that have said their last.
+    private var ended: Set<Int32> = []
     /// Processes whose end is part of the plan.
-    private var dismissed: Set<Int32> = []
+    var dismissed: Set<Int32> = []
     /// When the calls were made that took too long.
     private var overdue: Set<MonotonicTime> = []
     private var sizes: [String: (memory: [Double], descriptors: [Double])] = [:]
@@ -57,13 +71,14 @@ final class SoakStage {
             .scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { [events] _ in events.yield(.second) }
         defer { clock.cancel() }
         do {
-            for _ in 0..<self.report.settings.workers { self.workers.append(try await self.start()) }
+            try await self.startWorkers()
             try await self.read(atMost: 30, "the workers to connect") { $0.workers.allSatisfy(\.isReady) }
             for second in 1...seconds {
                 try await self.nextSecond()
-                try await self.makeTrouble()
+                try await self.endTrouble(in: second)
+                try await self.makeTrouble(in: second, of: seconds)
                 self.measure()
-                if second % 2 == 0 { try await self.scanKeys() }
+                if second % 2 == 0, self.away == nil { try await self.scanKeys() }
                 self.ledger.forget(before: .now)
                 self.report.secondsDone += 1
                 progress(self.report)
@@ -74,6 +89,7 @@ final class SoakStage {
             await self.stopAll()
             self.report.violations.append("\(error)")
         }
+        for link in self.links.values { await link.close() }
         self.judgeSizes()
         self.report.add(self.ledger)
         self.report.add(try self.history.judge())
@@ -83,13 +99,26 @@ final class SoakStage {
 
     // MARK: Workers
 
-    private func start() async throws -> Member {
+    private func startWorkers() async throws {
+        guard let socket = self.redis.socketPath else { throw CommandFailure("the server has no socket") }
+        let count = self.report.settings.workers
+        for index in 0..<count {
+            // Every other of those that trouble may end.
+            if index >= Self.steady.upperBound, index % 2 == 1 || index == count - 1 {
+                self.links[index] = try await SlowLink.start(to: socket, bytesPerSecond: nil)
+            }
+            self.workers.append(try await self.start(index, seed: self.random.next() >> 1, settings: 0))
+        }
+    }
+
+    private func start(_ index: Int, seed: UInt64, settings number: UInt64) async throws -> Member {
         let settings = self.report.settings
         let worker = [
-            "chaos-worker", "--seed", "\(self.random.next() >> 1)", "--callers", "\(settings.callers)",
-            "--keys", "\(settings.keys)", "--history", "\(self.history.directory)/\(self.report.processes)",
+            "chaos-worker", "--seed", "\(seed)", "--callers", "\(settings.callers)", "--keys", "\(settings.keys)",
+            "--settings", "\(number)", "--history", "\(self.history.directory)/\(self.report.processes)",
         ]
-        let environment = ["SINGLEFLIGHT_URL": self.redis.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace]
+        let url = self.links[index].map { "redis://127.0.0.1:\($0.port)" } ?? self.redis.url
+        let environment = ["SINGLEFLIGHT_URL": url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace]
         let process = try await ChildProcess(ChildProcess.ownExecutable(), worker, environment: environment)
         self.report.processes += 1
         let events = self.events
@@ -104,28 +133,58 @@ final class SoakStage {
         return Member(process: process, silentUntil: MonotonicTime.now.advanced(by: SoakSettings.longestCall))
     }
 
-    private func replace(_ index: Int) async throws { self.workers[index] = try await self.start() }
+    /// Starts another worker in the place of one that is gone.
+    func replace(_ index: Int, _ plan: TroublePlan, settings: UInt64 = 0) async throws {
+        self.workers[index] = try await self.start(index, seed: plan.seed, settings: settings)
+        if settings > 0 { self.report.settingsTried += 1 }
+    }
 
     /// The end of its input makes a worker shut down; it must do so by itself.
-    private func dismiss(_ process: ChildProcess) async {
+    func dismiss(_ process: ChildProcess) async {
         self.dismissed.insert(process.id)
+        let start = MonotonicTime.now
         await process.stop(grace: Self.endLimit)
         let exit = await process.exit()
         if exit != .code(0) { self.report.violations.append("a worker that was to shut down ended with \(exit)") }
+        self.report.longestShutdown = max(self.report.longestShutdown, start.duration(to: .now) / .seconds(1))
     }
 
     private func end() async throws {
+        try await self.endTrouble(in: .max)
         for worker in self.workers { worker.process.send(try JSONText.line(WorkerOrder.drain)) }
-        try await self.read(atMost: 20, "the last calls to end") { $0.workers.allSatisfy(\.isDrained) }
+        try await self.read(atMost: 20, "the last calls to end") { $0.workers.allSatisfy { $0.listening != nil } }
+        // I13: at rest no flight is left, and no timer either: nothing to spend time on.
+        for worker in self.workers where worker.listening != 0 {
+            let count = worker.listening.map { "\($0)" } ?? "some"
+            self.report.violations.append("worker \(worker.process.id) still listens for \(count) keys at rest")
+        }
+        let before = Self.steady.map { ProcessFigures(of: self.workers[$0].process.id)?.processorTime }
+        for _ in 0..<Self.restSeconds { try await self.nextSecond() }
+        for (index, before) in zip(Self.steady, before) {
+            guard let before, let after = ProcessFigures(of: self.workers[index].process.id)?.processorTime else {
+                continue
+            }
+            let share = (after - before) / Double(Self.restSeconds) * 100
+            self.report.busiestAtRest = max(self.report.busiestAtRest, share)
+            if share > Self.busyAtRest {
+                self.report.violations.append("worker \(index + 1) takes \(SoakReport.text(share)) % of a core at rest")
+            }
+        }
         for worker in self.workers { await self.dismiss(worker.process) }
         // I8: at rest nothing is left but the fences, once what is kept for latecomers has run out.
-        let rest = SoakSettings.lease + SoakSettings.grace + SoakSettings.retention + .seconds(1)
+        let rest =
+            WorkerSettings.longestLease + WorkerSettings.longestGrace + WorkerSettings.longestRetention + .seconds(1)
         for _ in 0...Int(rest / .seconds(1)) { try await self.nextSecond() }
         let left = try await self.redis.command("EVAL", Self.leftovers, "0")
         if !left.hasPrefix("*0") {
             self.report.violations.append("keys that are left at rest: \(left.debugDescription)")
         }
     }
+
+    /// How long processor time is counted when nothing is to be done.
+    private static let restSeconds = 2
+    /// Per cent of a core; a process that has nothing to do looks ten times a second whether it has something to tell.
+    private static let busyAtRest = 5.0
 
     private func stopAll() async {
         self.redis.resume()
@@ -153,6 +212,14 @@ final class SoakStage {
         guard isDone(self) else { throw CommandFailure("waited \(seconds) s in vain for \(what)") }
     }
 
+    /// Reads what a process that is gone has said.
+    func readLastWords(of process: Int32) async throws {
+        while !self.ended.contains(process), let event = await self.incoming.next(isolation: #isolation) {
+            // A second that goes by meanwhile is made up for: it is to come still.
+            if try self.note(event) { self.events.yield(.second) }
+        }
+    }
+
     /// Whether a second has gone by.
     private func note(_ event: Event) throws -> Bool {
         switch event {
@@ -162,6 +229,7 @@ final class SoakStage {
             }
             return true
         case .ended(let process, let exit):
+            self.ended.insert(process)
             if !self.dismissed.contains(process) {
                 throw CommandFailure("worker \(process) ended by itself with \(exit)")
             }
@@ -170,7 +238,9 @@ final class SoakStage {
             if let index { self.workers[index].silentUntil = .now.advanced(by: SoakSettings.longestCall) }
             switch said {
             case .ready: if let index { self.workers[index].isReady = true }
-            case .drained: if let index { self.workers[index].isDrained = true }
+            case .drained(let listening, let excused):
+                self.excused[process] = Set(excused)
+                if let index { self.workers[index].listening = listening }
             case .period(let period): self.note(period, from: process)
             }
         }
@@ -178,7 +248,7 @@ final class SoakStage {
     }
 
     private func note(_ period: WorkerPeriod, from process: Int32) {
-        self.report.add(period)
+        self.report.add(period, isWatched: Self.steady.contains { self.workers[$0].process.id == process })
         let now = MonotonicTime.now
         for record in period.operations { self.ledger.add(record) }
         for result in period.results { self.ledger.add(result, at: now) }
@@ -190,45 +260,6 @@ final class SoakStage {
             self.report.violations.append("a call of worker \(process) was under way for \(SoakReport.text(age)) s")
         }
     }
-
-    // MARK: Trouble
-
-    private func makeTrouble() async throws {
-        let (chaos, lasting) = Chaos.draw(using: &self.random)
-        self.report.troubles[chaos.rawValue, default: 0] += 1
-        if chaos != .none { self.ledger.add(Trouble(kind: chaos.rawValue, start: .now)) }
-        let milliseconds = Int(lasting / .milliseconds(1))
-        let any = Int.random(in: self.workers.indices, using: &self.random)
-        let expendable = Int.random(in: Self.steady.upperBound..<self.workers.count, using: &self.random)
-        switch chaos {
-        case .killWorker:
-            self.dismissed.insert(self.workers[expendable].process.id)
-            self.workers[expendable].process.signal(SIGKILL)
-            _ = await self.workers[expendable].process.exit()
-            try await self.replace(expendable)
-        case .restartWorker:
-            await self.dismiss(self.workers[expendable].process)
-            try await self.replace(expendable)
-        case .pauseWorker:
-            await self.workers[any].process.pause()
-            await Self.last(for: lasting)
-            self.workers[any].process.signal(SIGCONT)
-        case .killCommandConnections: try await self.redis.command("CLIENT", "KILL", "TYPE", "normal")
-        case .killInboxConnections: try await self.redis.command("CLIENT", "KILL", "TYPE", "pubsub")
-        case .flushScripts: try await self.redis.command("SCRIPT", "FLUSH")
-        case .pauseServer:
-            self.redis.pause()
-            await Self.last(for: lasting)
-            self.redis.resume()
-        case .blockServer: try await self.redis.command("DEBUG", "SLEEP", "\(lasting / .seconds(1))")
-        case .pauseClients: try await self.redis.command("CLIENT", "PAUSE", "\(milliseconds)")
-        case .pauseWrites: try await self.redis.command("CLIENT", "PAUSE", "\(milliseconds)", "WRITE")
-        case .none: break
-        }
-    }
-
-    /// How long a trouble lasts is part of it.
-    private static func last(for duration: Duration) async { try? await Task.sleep(for: duration) }
 
     // MARK: Measures
 
@@ -243,6 +274,9 @@ final class SoakStage {
         self.sizes[name, default: ([], [])].memory.append(figures.residentBytes)
         self.sizes[name, default: ([], [])].descriptors.append(figures.descriptors)
     }
+
+    /// Another process has its place: what that one takes says nothing about this one.
+    func forgetServerSize() { self.sizes["the server"] = nil }
 
     private func judgeSizes() {
         for (name, size) in self.sizes.sorted(by: { $0.key < $1.key }) {

@@ -14,6 +14,7 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
     @Option var seed: UInt64
     @Option var callers: Int
     @Option var keys: Int
+    @Option(help: "Names what this process has different from others.") var settings: UInt64
     @Option(help: "Where to write what is asked about some of the keys.") var history: String
 
     @Flag(help: "Write no log: its warnings are what is meant to happen.") var quiet = false
@@ -29,24 +30,27 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         let configuration = RedisLeaseStoreConfiguration(
             namespace: SoakSettings.namespace,
-            commandTimeout: SoakSettings.commandTimeout
+            commandTimeout: SoakSettings.commandTimeout,
+            payloadTimeout: SoakSettings.payloadTimeout
         )
         var settings = SoakSettings()
         (settings.callers, settings.keys) = (self.callers, self.keys)
+        // What is warned of here is made on purpose.
         var logger = RedisLeaseStore.defaultLogger
-        if self.quiet { logger.logLevel = .critical }
+        logger.logLevel = .critical
         let store = try RedisLeaseStore(
             url: environment["SINGLEFLIGHT_URL"] ?? "",
             configuration: configuration,
             logger: logger
         )
         let life = Task { try await store.run() }
+        let watch = LeaseWatch(store)
         let recorded = RecordingLeaseStore(
-            store,
+            watch,
             in: try SoakHistory.writing(to: self.history),
             where: SoakHistory.isRecorded
         )
-        let worker = try SoakWorker(store: recorded, settings: settings, seed: self.seed)
+        let worker = try SoakWorker(store: recorded, settings: settings, own: WorkerSettings(self.settings), seed: self.seed)
         Self.say(.ready, to: parent)
         let reporting = MultiThreadedEventLoopGroup.singleton.next()
             .scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
@@ -56,17 +60,41 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
         let calls = Task {
             await worker.run()
             Self.say(.period(worker.takePeriod()), to: parent)
-            Self.say(.drained, to: parent)
+            Self.say(.drained(listening: await Self.settle(store), excused: watch.excused), to: parent)
         }
-        for await line in parent.lines where (try? JSONText.decode(WorkerOrder.self, from: line)) == .drain {
-            worker.drain()
+        orders: for await line in parent.lines {
+            switch try? JSONText.decode(WorkerOrder.self, from: line) {
+            case .drain: worker.drain()
+            case .bigValues: worker.returnBigValues()
+            case .shutDown:
+                await worker.underLoad {
+                    watch.shutdownBegins()
+                    life.cancel()
+                    _ = await life.result
+                }
+                break orders
+            case nil: break
+            }
         }
         worker.drain()
+        watch.shutdownBegins()
         // Calls that are still under way end with the store.
         life.cancel()
         _ = await life.result
         await calls.value
         reporting.cancel()
+        Self.say(.drained(listening: store.listeningKeyCount, excused: watch.excused), to: parent)
+    }
+
+    /// Waits until no flight listens any more, and answers for how many keys one still does when that takes too long.
+    private static func settle(_ store: RedisLeaseStore) async -> Int {
+        // A lease that may be granted late is waited for, to be handed back, as long as it would last.
+        let limit = MonotonicTime.now.advanced(by: WorkerSettings.longestLease + .seconds(4))
+        while store.listeningKeyCount > 0, MonotonicTime.now < limit {
+            // How often it is looked.
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        return store.listeningKeyCount
     }
 
     private static func say(_ report: WorkerReport, to parent: LineChannel) {
