@@ -6,9 +6,17 @@ import Synchronization
 /// those which a shutdown leaves behind without such an excuse can be told.
 final class LeaseWatch: LeaseStore {
     private struct State {
-        /// When a request about a lease remained without an answer.
-        var unanswered: [LeaseToken: MonotonicTime] = [:]
+        /// What was asked about each lease, and answered.
+        var leases: [LeaseToken: Lease] = [:]
         var shutdown: MonotonicTime?
+    }
+
+    private struct Lease {
+        /// Whether a request remained without an answer, and none after it says that the lease is over.
+        var isInDoubt = false
+        var last: MonotonicTime
+        /// For messages.
+        var trail = ""
     }
 
     /// A lease that is neither renewed nor handed back is gone by then, and forgotten.
@@ -33,39 +41,68 @@ final class LeaseWatch: LeaseStore {
 
     func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         guard let token = request.ownToken else { return self.store.send(request, reply: reply) }
+        let sent = MonotonicTime.now
         self.store.send(request) { [self] result in
-            self.note(request.kind, token, result)
+            self.note(request, token, sent, result)
             reply(result)
         }
     }
 
-    func shutdownBegins() { self.state.withLock { $0.shutdown = .now } }
+    func shutdownBegins() { self.state.withLock { $0.shutdown = $0.shutdown ?? .now } }
 
-    /// The leases that may be left behind.
-    var excused: [String] {
+    /// What became of the leases that the server may know still.
+    var accounts: [String: LeaseAccount] {
         self.state.withLock { state in
-            let now = MonotonicTime.now
-            return state.unanswered.filter { $0.value.duration(to: now) < Self.memory }.map { "\($0.key)" }
+            Self.forget(&state)
+            let accounts = state.leases.map {
+                ("\($0.key)", LeaseAccount(isInDoubt: $0.value.isInDoubt, trail: $0.value.trail))
+            }
+            return Dictionary(accounts) { $1 }
         }
     }
 
-    private func note(_ kind: LeaseRequest.Kind, _ token: LeaseToken, _ result: Result<LeaseReply, LeaseStoreError>) {
+    private static func forget(_ state: inout State) {
+        let now = MonotonicTime.now
+        state.leases = state.leases.filter { $0.value.last.duration(to: now) < Self.memory }
+    }
+
+    private func note(
+        _ request: LeaseRequest,
+        _ token: LeaseToken,
+        _ sent: MonotonicTime,
+        _ result: Result<LeaseReply, LeaseStoreError>
+    ) {
         let now = MonotonicTime.now
         self.state.withLock { state in
-            switch (result, kind) {
+            var lease = state.leases[token] ?? Lease(last: now)
+            lease.last = now
+            // Without what a result holds.
+            let answer =
+                switch result {
+                case .success(.enter(.lead)): "lead"
+                case .success(.enter): "do not lead"
+                case .success(.release(let reply)): "\(reply)"
+                case .success: "done"
+                case .failure(let error): "\(error.code), \(error.mayHaveExecuted ? "perhaps" : "not") carried out"
+                }
+            let since = state.shutdown.map { "\(Int($0.duration(to: sent) / .milliseconds(1)))" } ?? "before"
+            lease.trail +=
+                "\(request.kind) [\(since) +\(Int(sent.duration(to: now) / .milliseconds(1))) ms]: \(answer); "
+            switch (result, request) {
+            case (.failure(let error), .enter):
+                if error.mayHaveExecuted { lease.isInDoubt = true }
             case (.failure(let error), _):
                 // What is refused because of a shutdown had the command timeout to be carried out; not before.
                 let isEarly = state.shutdown.map { $0.duration(to: now) < self.commandTimeout } ?? true
-                if error.code == .shutDown, isEarly || !error.mayHaveExecuted && kind == .enter { return }
-                state.unanswered[token] = now
-            case (.success, .complete), (.success, .release):
-                state.unanswered[token] = nil
+                if error.code != .shutDown || !isEarly { lease.isInDoubt = true }
+            case (.success(.complete), _), (.success(.release(.released)), _), (.success(.release(.awaited)), _):
+                lease.isInDoubt = false
             case (.success, _):
+                // A request to lead may be carried out after the release that found nothing to hand back.
                 break
             }
-            if state.unanswered.count > 10_000 {
-                state.unanswered = state.unanswered.filter { $0.value.duration(to: now) < Self.memory }
-            }
+            state.leases[token] = lease
+            if state.leases.count > 2000 { Self.forget(&state) }
         }
     }
 }

@@ -26,7 +26,8 @@ package struct SoakCommand: AsyncParsableCommand {
     package init() {}
 
     package func validate() throws {
-        guard self.minutes > 0, self.chunk > 0, self.callers > 0, self.keys > 0, self.outage > 0, (3...64).contains(self.workers)
+        guard self.minutes > 0, self.chunk > 0, self.callers > 0, self.keys > 0, self.outage > 0,
+            (3...64).contains(self.workers)
         else {
             throw ValidationError("3 to 64 workers, and everything else more than zero")
         }

@@ -31,9 +31,17 @@ enum WorkerReport: Codable {
     case ready
     /// What happened in the last fraction of a second.
     case period(WorkerPeriod)
-    /// No call is under way any more, and none will be made; for so many keys flights still listen, and these leases
-    /// the server may hold because a request about them had no answer.
-    case drained(listening: Int, excused: [String])
+    /// No call is under way any more, and none will be made; for so many keys flights still listen, and this became of
+    /// the last leases, by their tokens.
+    case drained(listening: Int, leases: [String: LeaseAccount])
+}
+
+/// What a worker asked about a lease, and was answered.
+struct LeaseAccount: Codable, Equatable {
+    /// Whether the server may hold it because a request had no answer.
+    var isInDoubt: Bool
+    /// For messages.
+    var trail: String
 }
 
 /// What a worker is told, a line each. The end of its input means: shut down.
@@ -42,6 +50,8 @@ enum WorkerOrder: String, Codable {
     case drain
     /// Shut the store down, and go on with calls for a moment.
     case shutDown
+    /// Make no more calls, and shut the store down while the last are under way.
+    case stop
     /// The next few operations are to return big values.
     case bigValues
 }

@@ -71,12 +71,8 @@ extension SoakStage {
             self.dismissed.insert(process.id)
             process.signal(SIGKILL)
             _ = await process.exit()
-        case .shutDownUnderLoad:
-            process.send(try JSONText.line(WorkerOrder.shutDown))
-            await self.dismiss(process)
-            try await self.askForLeases(of: process.id)
         default:
-            await self.dismiss(process)
+            try await self.shutDown(process, plan.chaos == .shutDownUnderLoad ? .shutDown : .stop)
             try await self.askForLeases(of: process.id)
         }
         try await self.replace(index, plan, settings: plan.chaos == .otherSettings ? plan.settings : 0)
@@ -84,17 +80,19 @@ extension SoakStage {
 
     /// A worker that has shut down holds no lease but those about which it asked in vain.
     private func askForLeases(of process: Int32) async throws {
-        try await self.readLastWords(of: process)
-        let excused = self.excused.removeValue(forKey: process) ?? []
+        let accounts = self.accounts.removeValue(forKey: process) ?? [:]
         guard self.away == nil else { return }
         // A label ends with the process's id.
         let answer = try await self.redis.command("EVAL", Self.leases, "0", ":\(process)\"")
         self.report.shutdownsChecked += 1
         for line in answer.split(whereSeparator: \.isNewline) where !line.hasPrefix("$") && !line.hasPrefix("*") {
-            if excused.contains(String(line.prefix(32))) {
+            let account = accounts[String(line.prefix(32))]
+            if account?.isInDoubt ?? false {
                 self.report.leasesLeftBehind["asked about in vain; \(self.ledger.cause(of: .now))", default: 0] += 1
             } else {
-                self.report.violations.append("a shutdown has left the lease \(line), \(self.ledger.cause(of: .now))")
+                self.report.violations.append(
+                    "a shutdown has left the lease \(line): \(account?.trail ?? "never asked for")"
+                )
             }
         }
     }

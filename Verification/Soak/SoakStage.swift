@@ -43,8 +43,12 @@ final class SoakStage {
     var away: (until: Int, chaos: Chaos)?
     /// From which second on a trouble may be made again.
     var notBefore: [Chaos: Int] = [:]
-    /// The leases of processes that had shut down which the server may hold.
-    var excused: [Int32: Set<String>] = [:]
+    /// What became of the last leases of processes that have said their last.
+    var accounts: [Int32: [String: LeaseAccount]] = [:]
+    /// The seconds that went by while something else was waited for.
+    private var secondsAhead = 0
+    /// For so long sizes are not looked at: processes connect again.
+    private var unsettledSeconds = 0
     /// The processes that have said their last.
     private var ended: Set<Int32> = []
     /// Processes whose end is part of the plan.
@@ -118,7 +122,11 @@ final class SoakStage {
             "--settings", "\(number)", "--history", "\(self.history.directory)/\(self.report.processes)",
         ]
         let url = self.links[index].map { "redis://127.0.0.1:\($0.port)" } ?? self.redis.url
-        let environment = ["SINGLEFLIGHT_URL": url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace]
+        let environment = [
+            "SINGLEFLIGHT_URL": url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace,
+            // What a big value took goes back to the system at once, so that sizes say what is in use.
+            "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2",
+        ]
         let process = try await ChildProcess(ChildProcess.ownExecutable(), worker, environment: environment)
         self.report.processes += 1
         let events = self.events
@@ -140,13 +148,11 @@ final class SoakStage {
     }
 
     /// The end of its input makes a worker shut down; it must do so by itself.
-    func dismiss(_ process: ChildProcess) async {
+    private func dismiss(_ process: ChildProcess) async {
         self.dismissed.insert(process.id)
-        let start = MonotonicTime.now
         await process.stop(grace: Self.endLimit)
         let exit = await process.exit()
         if exit != .code(0) { self.report.violations.append("a worker that was to shut down ended with \(exit)") }
-        self.report.longestShutdown = max(self.report.longestShutdown, start.duration(to: .now) / .seconds(1))
     }
 
     private func end() async throws {
@@ -181,6 +187,8 @@ final class SoakStage {
         }
     }
 
+    /// How long processes may take to connect again when the server is back; some 1.5 s, and a new attempt.
+    private static let settlingSeconds = 3
     /// How long processor time is counted when nothing is to be done.
     private static let restSeconds = 2
     /// Per cent of a core; a process that has nothing to do looks ten times a second whether it has something to tell.
@@ -198,6 +206,10 @@ final class SoakStage {
     // MARK: Events
 
     private func nextSecond() async throws {
+        guard self.secondsAhead == 0 else {
+            self.secondsAhead -= 1
+            return
+        }
         while let event = await self.incoming.next(isolation: #isolation) {
             if try self.note(event) { return }
         }
@@ -212,12 +224,21 @@ final class SoakStage {
         guard isDone(self) else { throw CommandFailure("waited \(seconds) s in vain for \(what)") }
     }
 
-    /// Reads what a process that is gone has said.
-    func readLastWords(of process: Int32) async throws {
-        while !self.ended.contains(process), let event = await self.incoming.next(isolation: #isolation) {
-            // A second that goes by meanwhile is made up for: it is to come still.
-            if try self.note(event) { self.events.yield(.second) }
+    /// Has a worker shut down, and reads all that it has to say, then lets it end.
+    func shutDown(_ process: ChildProcess, _ order: WorkerOrder) async throws {
+        self.dismissed.insert(process.id)
+        let start = MonotonicTime.now
+        process.send(try JSONText.line(order))
+        while self.accounts[process.id] == nil, !self.ended.contains(process.id),
+            let event = await self.incoming.next(isolation: #isolation)
+        {
+            if try self.note(event) { self.secondsAhead += 1 }
         }
+        if let listening = self.workers.first(where: { $0.process.id == process.id })?.listening, listening > 0 {
+            self.report.violations.append("a worker that had shut down listened for \(listening) keys")
+        }
+        await self.dismiss(process)
+        self.report.longestShutdown = max(self.report.longestShutdown, start.duration(to: .now) / .seconds(1))
     }
 
     /// Whether a second has gone by.
@@ -238,8 +259,8 @@ final class SoakStage {
             if let index { self.workers[index].silentUntil = .now.advanced(by: SoakSettings.longestCall) }
             switch said {
             case .ready: if let index { self.workers[index].isReady = true }
-            case .drained(let listening, let excused):
-                self.excused[process] = Set(excused)
+            case .drained(let listening, let leases):
+                self.accounts[process] = leases
                 if let index { self.workers[index].listening = listening }
             case .period(let period): self.note(period, from: process)
             }
@@ -264,6 +285,15 @@ final class SoakStage {
     // MARK: Measures
 
     private func measure() {
+        // What a process has open, and keeps at hand, is less while it cannot connect.
+        guard self.away == nil else {
+            self.unsettledSeconds = Self.settlingSeconds
+            return
+        }
+        guard self.unsettledSeconds == 0 else {
+            self.unsettledSeconds -= 1
+            return
+        }
         for index in Self.steady { self.measure("worker \(index + 1)", self.workers[index].process.id) }
         self.measure("this process", getpid())
         if let server = self.redis.pid { self.measure("the server", server) }
@@ -276,7 +306,10 @@ final class SoakStage {
     }
 
     /// Another process has its place: what that one takes says nothing about this one.
-    func forgetServerSize() { self.sizes["the server"] = nil }
+    func forgetServerSize() {
+        self.sizes["the server"] = nil
+        self.unsettledSeconds = Self.settlingSeconds
+    }
 
     private func judgeSizes() {
         for (name, size) in self.sizes.sorted(by: { $0.key < $1.key }) {

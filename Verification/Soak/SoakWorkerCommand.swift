@@ -50,7 +50,12 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
             in: try SoakHistory.writing(to: self.history),
             where: SoakHistory.isRecorded
         )
-        let worker = try SoakWorker(store: recorded, settings: settings, own: WorkerSettings(self.settings), seed: self.seed)
+        let worker = try SoakWorker(
+            store: recorded,
+            settings: settings,
+            own: WorkerSettings(self.settings),
+            seed: self.seed
+        )
         Self.say(.ready, to: parent)
         let reporting = MultiThreadedEventLoopGroup.singleton.next()
             .scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
@@ -59,31 +64,40 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
             }
         let calls = Task {
             await worker.run()
+            // What is still under way is given up with the store, or ends by itself.
+            let listening = await Self.settle(store)
             Self.say(.period(worker.takePeriod()), to: parent)
-            Self.say(.drained(listening: await Self.settle(store), excused: watch.excused), to: parent)
+            Self.say(.drained(listening: listening, leases: watch.accounts), to: parent)
         }
-        orders: for await line in parent.lines {
+        // Until the end of the input: what is said after that is not heard any more.
+        for await line in parent.lines {
             switch try? JSONText.decode(WorkerOrder.self, from: line) {
-            case .drain: worker.drain()
-            case .bigValues: worker.returnBigValues()
+            case .drain:
+                worker.drain()
+            case .bigValues:
+                worker.returnBigValues()
             case .shutDown:
-                await worker.underLoad {
-                    watch.shutdownBegins()
-                    life.cancel()
-                    _ = await life.result
-                }
-                break orders
-            case nil: break
+                await worker.underLoad { await Self.shutDown(life, watch) }
+            case .stop:
+                worker.drain()
+                await Self.shutDown(life, watch)
+            case nil:
+                break
             }
         }
         worker.drain()
-        watch.shutdownBegins()
         // Calls that are still under way end with the store.
-        life.cancel()
-        _ = await life.result
+        await Self.shutDown(life, watch)
         await calls.value
         reporting.cancel()
-        Self.say(.drained(listening: store.listeningKeyCount, excused: watch.excused), to: parent)
+    }
+
+    private static func shutDown(_ life: Task<Void, any Error>, _ watch: LeaseWatch) async {
+        // As at the end of the input.
+        MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: .seconds(10)) { _exit(3) }
+        watch.shutdownBegins()
+        life.cancel()
+        _ = await life.result
     }
 
     /// Waits until no flight listens any more, and answers for how many keys one still does when that takes too long.
