@@ -39,6 +39,31 @@ struct AbandonmentTests {
         await self.cluster.expectNothingLeft(a)
     }
 
+    @Test("a lease that may be released is in doubt, until the store says that it is held", arguments: [false, true])
+    func inDoubt(isAnswerLost: Bool) async throws {
+        let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
+        let call = a.call(self.work)
+        await self.work.untilStarted()
+        let follower = b.call(self.other)
+        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        let gate = RequestGate()
+        a.store.onRequest { operation in
+            guard operation == .release else { return .none }
+            return isAnswerLost ? .replyLost(.cutOff) : .replyHeld(gate)
+        }
+        #expect(self.work.flight?.isCurrent == true)
+        call.cancel()
+        _ = await call.value
+        if !isAnswerLost { await gate.untilHeld() }
+        #expect(self.work.flight?.isCurrent == false)
+        if isAnswerLost { self.cluster.clock.advance(by: .seconds(1)) } else { gate.open() }
+        #expect(self.work.flight?.isCurrent == true)
+        #expect(self.work.cancellations == 0)
+        self.work.finish()
+        #expect(try await follower.value.completion().result.get() == "value")
+        await self.cluster.expectNothingLeft(a, b)
+    }
+
     @Test("an abandoned leader works on for a process that waits, and is canceled when that one leaves")
     func lastRemoteWaiterLeaves() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))

@@ -1,8 +1,8 @@
 /// Whether a quantity that should be flat is: the rule by which a soak judges memory and descriptors.
 ///
-/// The first fifth of the samples is warming up. Of the rest the median of the last third may exceed that of the first
-/// third by `share` of it or by `slack`, whichever is more. Medians, because single samples may catch a moment of much
-/// work.
+/// The first fifth of the samples, one a second, is warming up, and half a minute at least: so long accounts are kept.
+/// Of the rest the median of the last third may exceed that of the first third by `share` of it or by `slack`,
+/// whichever is more. Medians, because single samples may catch a moment of much work.
 struct Trend {
     var share: Double
     var slack: Double
@@ -17,9 +17,11 @@ struct Trend {
         var isFlat: Bool
     }
 
+    private static let warmUp = 30
+
     /// `nil` if there are too few samples to tell.
     func judge(_ samples: [Double]) -> Verdict? {
-        let settled = samples.dropFirst(samples.count / 5)
+        let settled = samples.dropFirst(max(samples.count / 5, Self.warmUp))
         let third = settled.count / 3
         guard third >= 5 else { return nil }
         let early = Self.median(settled.prefix(third)), late = Self.median(settled.suffix(third))

@@ -38,6 +38,8 @@ package struct Leading: Sendable {
         var isAbandoned = false
         /// Whether the store is being asked to release the lease unless somebody waits.
         var isReleasing = false
+        /// When the last such request was sent, unless the store has said since that the lease is held.
+        var maybeReleasedAt: LeaseInstant?
     }
 
     private struct Completing {
@@ -102,10 +104,11 @@ package struct Leading: Sendable {
         if case .ended = self.state { true } else { false }
     }
 
-    /// Whether the lease is still believed to be held at `now`.
+    /// Whether the lease is still believed to be held at `now`. Once the store was asked to release it unless somebody
+    /// waits, it may be somebody else's.
     package func isCurrent(now: LeaseInstant) -> Bool {
         switch self.state {
-        case .confirming(let leading), .leading(let leading): now < leading.deadline
+        case .confirming(let leading), .leading(let leading): now < leading.deadline && leading.maybeReleasedAt == nil
         case .completing, .ended: false
         }
     }
@@ -139,7 +142,7 @@ package struct Leading: Sendable {
         case .operationEnded(let outcome): self.operationEnded(outcome, now: now)
         case .progressed: self.progressed()
         case .leaderLeft(let reason): self.leaderLeft(reason: reason)
-        case .abandoned: self.abandoned()
+        case .abandoned: self.abandoned(now: now)
         case .heard(.interrupted), .start, .offered: []
         }
     }
@@ -239,13 +242,14 @@ package struct Leading: Sendable {
             case .success(.renewed(let waiters)):
                 leading.renewals += 1
                 leading.failure = nil
+                if let releasedAt = leading.maybeReleasedAt, sentAt > releasedAt { leading.maybeReleasedAt = nil }
                 leading.backoff = self.terms.leaderBackoff
                 let countedFrom = Planted.bug("renewal-counted-from-the-reply") ? now : sentAt
                 leading.deadline = max(leading.deadline, self.terms.deadline(sentAt: countedFrom))
                 leading.nextRenewal = sentAt.advanced(by: self.terms.renewalInterval)
                 leading.mayBeAwaited = waiters > 0
                 if leading.isAbandoned, waiters == 0, !leading.isReleasing {
-                    return self.releaseUnlessAwaited(leading)
+                    return self.releaseUnlessAwaited(leading, now: now)
                 }
             case .success(.lost) where Planted.bug("lost-renewal-ignored"):
                 break
@@ -275,7 +279,7 @@ package struct Leading: Sendable {
             case .outcome(.value), .outcome(.failure), .hint:
                 return leading.renewalSentAt == nil ? self.renew(&leading, now: now) : []
             case .unawaited:
-                return leading.isAbandoned && !leading.isReleasing ? self.releaseUnlessAwaited(leading) : []
+                return leading.isAbandoned && !leading.isReleasing ? self.releaseUnlessAwaited(leading, now: now) : []
             case .progress:
                 return []
             }
@@ -388,7 +392,7 @@ package struct Leading: Sendable {
     // MARK: - Being abandoned
 
     /// The last local caller left. The work goes on only for callers elsewhere.
-    private mutating func abandoned() -> FlightActions {
+    private mutating func abandoned(now: LeaseInstant) -> FlightActions {
         switch self.state {
         case .leading(var leading):
             leading.isAbandoned = true
@@ -396,7 +400,7 @@ package struct Leading: Sendable {
                 self.state = .leading(leading)
                 return []
             }
-            return self.releaseUnlessAwaited(leading)
+            return self.releaseUnlessAwaited(leading, now: now)
         case .completing(var completing):
             completing.mustResolve = false
             self.state = .completing(completing)
@@ -406,9 +410,10 @@ package struct Leading: Sendable {
         }
     }
 
-    private mutating func releaseUnlessAwaited(_ leading: Held) -> FlightActions {
+    private mutating func releaseUnlessAwaited(_ leading: Held, now: LeaseInstant) -> FlightActions {
         var leading = leading
         leading.isReleasing = true
+        leading.maybeReleasedAt = now
         self.state = .leading(leading)
         return [.send(.release(self.token, .unlessAwaited)), self.wake(leading)]
     }
@@ -437,8 +442,14 @@ package struct Leading: Sendable {
             guard leading.isReleasing else { return [] }
             leading.isReleasing = false
             switch reply {
-            case .success(.awaited), .failure:
+            case .success(.awaited):
+                leading.maybeReleasedAt = nil
                 // The next renewal says whether somebody waits, and so does the inbox.
+                self.state = .leading(leading)
+                return []
+            case .failure(let error):
+                if !error.mayHaveExecuted { leading.maybeReleasedAt = nil }
+                // As above; and whether the lease is held.
                 self.state = .leading(leading)
                 return []
             case .success(.released):
