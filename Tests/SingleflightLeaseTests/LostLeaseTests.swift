@@ -15,6 +15,12 @@ struct LostLeaseTests {
 
     private static let leadsAgain = DistributedGroupConfiguration.test { $0.lease.onLost = .leadAgain }
 
+    /// Until the work has begun, and the leader's timer is set: time that goes by before would be missed.
+    private func untilLeading() async {
+        await self.work.untilStarted()
+        await self.cluster.clock.untilScheduled()
+    }
+
     /// Lets everybody hear that the store is back.
     private func resume(_ processes: Process...) {
         for process in processes { process.store.resumeInbox() }
@@ -114,7 +120,7 @@ struct LostLeaseTests {
     func outlivesLease() async throws {
         let a = try self.cluster.process("a", Self.leadsAgain)
         let call = a.call(self.work)
-        await self.work.untilStarted()
+        await self.untilLeading()
         let strict = await self.joined(a, .fail)
         a.cutOff()
         self.cluster.clock.advance(by: .seconds(60))
@@ -134,7 +140,7 @@ struct LostLeaseTests {
     func completesWithoutLease() async throws {
         let a = try self.cluster.process("a", Self.leadsAgain)
         let call = a.call(self.work)
-        await self.work.untilStarted()
+        await self.untilLeading()
         self.cluster.server.loseEverything()
         a.cutOff([.enter])
         self.cluster.clock.advance(by: .seconds(2))
@@ -154,7 +160,7 @@ struct LostLeaseTests {
     func backAfterLongOutage() async throws {
         let a = try self.cluster.process("a", Self.leadsAgain)
         let call = a.call(self.work)
-        await self.work.untilStarted()
+        await self.untilLeading()
         for outage in [Duration.seconds(4), .seconds(60)] {
             a.cutOff()
             self.cluster.clock.advance(by: outage)
@@ -185,7 +191,7 @@ struct LostLeaseTests {
     func failsAtDeadline() async throws {
         let a = try self.cluster.process("a", Self.fails)
         let call = a.call(self.work)
-        await self.work.untilStarted()
+        await self.untilLeading()
         let lenient = await self.joined(a, .runLocally)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(2849))
@@ -218,7 +224,7 @@ struct LostLeaseTests {
     func revoked() async throws {
         let a = try self.cluster.process("a", Self.leadsAgain)
         let call = a.call(self.work)
-        await self.work.untilStarted()
+        await self.untilLeading()
         self.cluster.server.dropsAnnouncements = true
         let revoke = RevokeRequest(
             key: self.cluster.key,
@@ -235,17 +241,25 @@ struct LostLeaseTests {
 
     @Test(
         "a leader that asks for another lease hands it back on a shutdown, and when its last caller leaves",
-        arguments: [false, true]
+        arguments: [false, true],
+        [false, true]
     )
-    func handsBack(isShutDown: Bool) async throws {
+    func handsBack(isShutDown: Bool, isAnswerLost: Bool) async throws {
         let a = try self.cluster.process("a", Self.leadsAgain)
         let call = a.call(self.work)
-        await self.work.untilStarted()
+        await self.untilLeading()
         self.cluster.server.loseEverything()
         let gate = RequestGate()
-        a.store.onRequest { $0 == .enter ? .requestHeld(gate) : .none }
+        a.store.onRequest { operation in
+            guard operation == .enter else { return .none }
+            return isAnswerLost ? .replyLost(.cutOff) : .requestHeld(gate)
+        }
         self.cluster.clock.advance(by: .seconds(1))
-        await gate.untilHeld()
+        if isAnswerLost {
+            await self.cluster.server.untilLease(of: self.cluster.key, isHeld: true)
+        } else {
+            await gate.untilHeld()
+        }
         if isShutDown {
             a.store.shutDown()
             #expect(await call.value.cancellation == .leaderShutDown)
@@ -255,6 +269,8 @@ struct LostLeaseTests {
         }
         await self.work.untilCanceled()
         gate.open()
+        // At once: the lease does not run out.
+        await self.cluster.server.untilLease(of: self.cluster.key, isHeld: false)
         self.cluster.letRequestsLapse()
         await self.cluster.expectNothingLeft(a)
     }

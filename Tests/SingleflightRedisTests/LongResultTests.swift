@@ -165,6 +165,8 @@ struct LongResultTests {
                     let outcome = await followed.value
                     let error = #expect(throws: DistributedGroupError.self) { try outcome.get() }
                     #expect(error?.code == .resultTooLarge)
+                    // By its length, before it is on its way.
+                    #expect(error?.message.contains("more than the \(1 << 20) that this process takes") == true)
                     #expect(try await led.value.get().count == 2 << 20)
                     // The leader has made one more, for the result.
                     #expect(try await Self.connections(redis).isSuperset(of: before))
