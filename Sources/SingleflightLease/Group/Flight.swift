@@ -53,8 +53,8 @@ public struct Flight<Key: Sendable>: Sendable, CustomStringConvertible {
     ///
     /// It is false while the lease is in doubt, and true again if another one is granted; once somebody else leads it
     /// stays false, and the operation's task is canceled. When nobody in this process waits any more the lease is in
-    /// doubt until the store has said whether somebody waits elsewhere. Under ``LostLeasePolicy/cancel`` any doubt is the end. Where
-    /// there is no lease it is true until the flight ends: nobody else was asked.
+    /// doubt until the store has said whether somebody waits elsewhere. Under ``LostLeasePolicy/cancel`` any doubt is
+    /// the end. Where there is no lease it is true until the flight ends: nobody else was asked.
     public var isCurrent: Bool {
         switch self.source {
         case .driver(let driver): driver.isCurrent
