@@ -169,6 +169,11 @@ package final class PrivateRedis: Sendable {
         try await Self.ask(setup, arguments)
     }
 
+    /// The same, of a command whose words are a list.
+    package func command(_ arguments: [String]) async throws(PrivateRedisError) -> String {
+        try await Self.ask(setup, arguments)
+    }
+
     private static func launch(_ setup: ServerSetup) async throws(PrivateRedisError) -> GuardedServer {
         let configurationFile = try setup.writeDirectory()
         let server: GuardedServer

@@ -52,6 +52,7 @@ let package = Package(
                 "RESP/RESPReader.swift",
                 "RESP/RESPScanner.swift",
                 "RESP/RESPValue.swift",
+                "Cluster/HashSlot.swift",
                 "Client/RedisClientError.swift",
                 "Client/RedisOrder.swift",
                 "RESP/RedisCommand.swift",

@@ -1,23 +1,30 @@
-extension RedisClient {
+extension RedisCommanding {
     /// Sends a command and waits for its answer, which comes by the deadline: cancelling the task does not shorten it,
     /// because the command may be on its way.
-    package func send(_ command: RedisCommand, timeout: Duration? = nil) async throws(RedisClientError) -> RESPValue {
-        try await withAnswer { send(command, timeout: timeout, completion: $0) }
+    package func send(
+        _ command: RedisCommand,
+        timeout: Duration? = nil,
+        order: RedisOrder = .none
+    ) async throws(RedisClientError) -> RESPValue {
+        try await withAnswer { send(command, timeout: timeout, order: order, completion: $0) }
     }
 
-    /// Evaluates a script and waits for its answer, as ``send(_:timeout:)`` does.
+    /// Evaluates a script and waits for its answer, as ``send(_:timeout:order:)`` does.
     package func evaluate(
         _ script: RedisScript,
         keys: [RedisArgument],
         arguments: [RedisArgument] = [],
-        timeout: Duration? = nil
+        timeout: Duration? = nil,
+        order: RedisOrder = .none
     ) async throws(RedisClientError) -> RESPValue {
         try await withAnswer {
-            evaluate(script, keys: keys, arguments: arguments, timeout: timeout, completion: $0)
+            evaluate(script, keys: keys, arguments: arguments, timeout: timeout, order: order, completion: $0)
         }
     }
 
-    private func withAnswer(_ submit: (@escaping Completion) -> Void) async throws(RedisClientError) -> RESPValue {
+    private func withAnswer(
+        _ submit: (@escaping RedisClient.Completion) -> Void
+    ) async throws(RedisClientError) -> RESPValue {
         #if DEBUG
             let result = await withCheckedContinuation { continuation in
                 submit { continuation.resume(returning: $0) }

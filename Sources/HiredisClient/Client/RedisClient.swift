@@ -115,7 +115,9 @@ package final class RedisClient: Sendable {
         await ownFinder?.shutDown()
     }
 
-    private func end(_ reason: RedisClientError) {
+    /// Takes nothing more, and answers what was not sent, for `reason`. What is in flight is answered as ever, until the
+    /// client is shut down.
+    func end(_ reason: RedisClientError) {
         answer(queue.withLock { $0.shutDown(reason) }, reason)
     }
 
@@ -173,6 +175,16 @@ package final class RedisClient: Sendable {
         submit(command, deadline: deadline(in: timeout), order, sequence: nextSequence(), completion)
     }
 
+    /// The same behind ASKING, to the node of a cluster that a slot is on its way to.
+    func sendAsking(
+        _ command: RedisCommand,
+        timeout: Duration,
+        order: RedisOrder,
+        completion: @escaping Completion
+    ) {
+        submit(command, deadline: deadline(in: timeout), order, sequence: nextSequence(), asking: true, completion)
+    }
+
     /// Evaluates a script by its hash, and by its source if the server does not have it; the deadline covers both.
     ///
     /// What is sent a second time was certainly not executed the first time. It is not sent if something of its order
@@ -192,6 +204,41 @@ package final class RedisClient: Sendable {
             order,
             completion
         )
+    }
+
+    /// The same behind ASKING. By its source at once: each sending has to stand behind an ASKING of its own.
+    func evaluateAsking(
+        _ script: RedisScript,
+        keys: [RedisArgument],
+        arguments: [RedisArgument],
+        timeout: Duration,
+        order: RedisOrder,
+        completion: @escaping Completion
+    ) {
+        let prefersLegacyBody = usesLegacyScripts.load(ordering: .relaxed)
+        let evaluation = ScriptEvaluation(
+            script,
+            keys: keys,
+            arguments: arguments,
+            prefersLegacyBody: prefersLegacyBody,
+            form: .source
+        )
+        let deadline = deadline(in: timeout)
+        submit(evaluation.command, deadline: deadline, order, sequence: nextSequence(), asking: true) { result in
+            var next = evaluation
+            guard case .failure(let failure) = result, failure.code == .server, let error = failure.serverError,
+                next.advance(after: error)
+            else { return completion(result) }
+            self.usesLegacyScripts.store(true, ordering: .relaxed)
+            self.submit(
+                next.command,
+                deadline: deadline,
+                order,
+                sequence: self.nextSequence(),
+                asking: true,
+                completion
+            )
+        }
     }
 
     private func submit(
@@ -240,7 +287,7 @@ package final class RedisClient: Sendable {
             let overtaken = "the server had forgotten the script, and has carried out a later request since"
             completion(.failure(RedisClientError(.notSent, overtaken)))
         }
-        guard order != .none else {
+        guard order.isKept else {
             return submit(evaluation, deadline: deadline, order, sequence: sequence, completion)
         }
         if connection.keeper.value.connection?.hold(decide, sequence: sequence, in: order) ?? false { return }
@@ -263,12 +310,20 @@ package final class RedisClient: Sendable {
         _ order: RedisOrder,
         sequence: UInt64,
         ifFollowed hold: Completion? = nil,
+        asking: Bool = false,
         _ completion: @escaping Completion
     ) {
         let kept = Kept(completion)
         let action = queue.withLock { queue -> SubmissionQueue<Kept>.SubmitAction in
             if let hold, queue.hold(Kept(hold), sequence: sequence, in: order) { return .none }
-            return queue.submit(command, deadline: deadline, order: order, sequence: sequence, completion: kept)
+            return queue.submit(
+                command,
+                deadline: deadline,
+                order: order,
+                sequence: sequence,
+                asking: asking ? Self.ignored : nil,
+                completion: kept
+            )
         }
         switch action {
         case .none:
@@ -284,6 +339,9 @@ package final class RedisClient: Sendable {
             completion(.failure(error))
         }
     }
+
+    /// The answer to ASKING is that of the command behind it.
+    private static let ignored = Kept { _ in }
 
     // MARK: On the event loop
 
@@ -377,6 +435,10 @@ extension RedisClient: ConnectionKeeperDelegate {
     }
 
     func keeper(_ keeper: ConnectionKeeper, received message: [UInt8]) {}
+
+    func keeper(_ keeper: ConnectionKeeper, heard push: ShardPush) {
+        configuration.onShardPush?(push)
+    }
 
     func keeper(_ keeper: ConnectionKeeper, failed reason: RedisClientError, wasConnected: Bool) {
         connectionError.withLock { $0 = reason }

@@ -13,6 +13,13 @@ package struct RedisClientConfiguration: Sendable {
     /// Whether scripts are sent without their `#!lua` line from the start, as to a server before 7.0.
     package var usesLegacyScripts = false
 
+    /// Whether to find out, before anything is sent, if the server is a node of a cluster. It is not used then:
+    /// ``RedisClientError/Code/cluster``.
+    package var findsClusters = false
+    /// Hears what comes to the shard channels that the connection was subscribed to by SSUBSCRIBE, on the event loop.
+    /// Set for a connection that is for these.
+    package var onShardPush: (@Sendable (ShardPush) -> Void)?
+
     /// What its connection for commands is for.
     package var purpose = ConnectionEvent.Purpose.commands
 

@@ -5,7 +5,7 @@ package struct RedisClientError: Error, Sendable {
     /// What kind of failure it is.
     package struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Value: String {
-            case connectionFailed, authenticationFailed, misconfigured, replica, protocolViolation
+            case connectionFailed, authenticationFailed, misconfigured, replica, cluster, protocolViolation
             case notSent, outage, unknownOutcome, timedOut, replyTooLong, overloaded, shutDown, server
         }
 
@@ -25,6 +25,8 @@ package struct RedisClientError: Error, Sendable {
         package static var misconfigured: Code { Code(.misconfigured) }
         /// The server is not a primary.
         package static var replica: Code { Code(.replica) }
+        /// The server is a node of a cluster, and was not expected to be.
+        package static var cluster: Code { Code(.cluster) }
         /// The server sent what is not RESP, nobody asked for, or is beyond the limits.
         package static var protocolViolation: Code { Code(.protocolViolation) }
         /// There was no connection until the command's deadline; it was never sent.

@@ -34,16 +34,23 @@ struct SubmissionQueue<Completion> {
         case refuse(RedisClientError)
     }
 
+    /// - Parameter asking: gets the answer to ASKING, which is to stand right in front of the command; without it no
+    ///   ASKING does.
     mutating func submit(
         _ command: RedisCommand,
         deadline: NIODeadline,
         order: RedisOrder = .none,
         sequence: UInt64 = 0,
+        asking: Completion? = nil,
         completion: Completion
     ) -> SubmitAction {
         if let refusal { return .refuse(refusal) }
         guard submissions.count < maximumCount, bytes.readableBytes < maximumBytes else {
             return .refuse(RedisClientError(.overloaded, "too many commands wait to be sent"))
+        }
+        if let asking {
+            let byteCount = RedisCommand("ASKING").encode(into: &bytes)
+            submissions.append(Submission(completion: asking, deadline: deadline, byteCount: byteCount))
         }
         let byteCount = command.encode(into: &bytes)
         submissions.append(

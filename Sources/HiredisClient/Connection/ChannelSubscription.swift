@@ -75,6 +75,8 @@ extension ChannelSubscription: ConnectionKeeperDelegate {
         handler(.message(message))
     }
 
+    func keeper(_ keeper: ConnectionKeeper, heard push: ShardPush) {}
+
     func keeper(_ keeper: ConnectionKeeper, failed reason: RedisClientError, wasConnected: Bool) {
         if wasConnected {
             handler(.disconnected(reason))

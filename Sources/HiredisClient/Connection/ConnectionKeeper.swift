@@ -6,6 +6,7 @@ protocol ConnectionKeeperDelegate: AnyObject {
     func keeperConnected(_ keeper: ConnectionKeeper)
     func keeperBecameWritable(_ keeper: ConnectionKeeper)
     func keeper(_ keeper: ConnectionKeeper, received message: [UInt8])
+    func keeper(_ keeper: ConnectionKeeper, heard push: ShardPush)
     /// An attempt to connect failed, or the connection was lost.
     func keeper(_ keeper: ConnectionKeeper, failed reason: RedisClientError, wasConnected: Bool)
 }
@@ -214,6 +215,7 @@ final class ConnectionKeeper {
                     afterSilence: wasSilent
                 ),
                 channel: self.channel,
+                hearsShards: configuration.onShardPush != nil,
                 times: .init(
                     handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
                     pingInterval: TimeAmount(configuration.pingInterval),
@@ -271,6 +273,10 @@ extension ConnectionKeeper: RedisConnectionDelegate {
 
     func connection(_ connection: RedisConnection, received message: [UInt8]) {
         delegate?.keeper(self, received: message)
+    }
+
+    func connection(_ connection: RedisConnection, heard push: ShardPush) {
+        delegate?.keeper(self, heard: push)
     }
 
     func connection(_ connection: RedisConnection, closed reason: RedisClientError) {

@@ -74,6 +74,8 @@ struct ConnectionMachine<Completion> {
     let handshake: Handshake
     /// Set on a connection that is for messages of this channel instead of commands.
     let channel: String?
+    /// Set on a connection that is for messages of shard channels: its commands are those that subscribe to them.
+    let hearsShards: Bool
     private let times: Times
     private let openedAt: NIODeadline
     private var state = State.handshaking(step: 0)
@@ -84,9 +86,10 @@ struct ConnectionMachine<Completion> {
     /// When the outstanding ping is given up; any byte heard is as good as its answer.
     private var pingDeadline: NIODeadline?
 
-    init(handshake: Handshake, channel: String?, times: Times, now: NIODeadline) {
+    init(handshake: Handshake, channel: String?, hearsShards: Bool = false, times: Times, now: NIODeadline) {
         self.handshake = handshake
         self.channel = channel
+        self.hearsShards = hearsShards
         self.times = times
         openedAt = now
         lastHeard = now
@@ -170,6 +173,7 @@ struct ConnectionMachine<Completion> {
         /// Answer, then close: it was the last command of a connection that retires.
         case answerAndClose(Submission<Completion>, Result<RESPValue, RedisClientError>, RedisClientError)
         case deliver(message: [UInt8])
+        case deliverPush(ShardPush)
         case close(RedisClientError)
     }
 
@@ -186,6 +190,7 @@ struct ConnectionMachine<Completion> {
             state = .ready
             return .becameReady
         case .ready, .retiring:
+            if hearsShards { return pushedOrAnswered(reply) }
             return channel == nil ? answered(reply) : pushed(reply)
         case .closed:
             return .none
@@ -245,6 +250,19 @@ struct ConnectionMachine<Completion> {
         }
     }
 
+    private mutating func pushedOrAnswered(_ reply: RESPValue) -> ReplyAction {
+        switch ShardPush(reply) {
+        case .subscribed(let channel):
+            return answered(.bulk(Array(channel.utf8)))
+        case .message, .unsubscribed:
+            return ShardPush(reply).map { .deliverPush($0) } ?? .none
+        case nil:
+            // Before the first subscription a PING is answered as everywhere, later by a push.
+            if reply == .simpleString("PONG") || SubscriptionPush(reply) == .pong { return .none }
+            return answered(reply)
+        }
+    }
+
     // MARK: Time
 
     enum TimerAction {
@@ -277,7 +295,7 @@ struct ConnectionMachine<Completion> {
             }
             guard inFlight.isEmpty, now >= lastHeard + times.pingInterval else { return .none }
             pingDeadline = now + times.pingTimeout
-            if channel == nil {
+            if channel == nil, !hearsShards {
                 inFlight.append(.pong)
             }
             return .sendPing

@@ -54,6 +54,8 @@ struct ConnectionReporter {
         let metadata = metadata(["sf_error": "\(reason)", "sf_retry_in": "\(delay)"])
         if wasConnected {
             logger.info("connection to redis lost", metadata: metadata)
+        } else if reason.code == .cluster {
+            logger.debug("the server is a node of a cluster", metadata: metadata)
         } else if warned == reason.code {
             logger.debug("redis still cannot be used", metadata: metadata)
         } else {

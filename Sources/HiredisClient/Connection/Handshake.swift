@@ -4,6 +4,9 @@ import NIOCore
 struct Handshake: Sendable, Hashable {
     enum Step: Sendable, Hashable {
         case authenticate(user: String?, password: RedisURL.Secret)
+        /// A server that is no node of a cluster answers with an error. Before the database is selected: a node of a
+        /// cluster has but one.
+        case findCluster(database: Int)
         case selectDatabase(Int)
         case setName(String)
         case role
@@ -42,6 +45,9 @@ struct Handshake: Sendable, Hashable {
         if let login {
             // A user without a password is one that needs none; AUTH wants some password all the same.
             steps.append(.authenticate(user: login.user, password: login.secret ?? RedisURL.Secret("")))
+        }
+        if configuration.findsClusters, channel == nil {
+            steps.append(.findCluster(database: database))
         }
         if database != 0 {
             steps.append(.selectDatabase(database))
@@ -82,6 +88,7 @@ extension Handshake.Step {
         switch self {
         case .authenticate(nil, let password): RedisCommand("AUTH", .string(password.value))
         case .authenticate(let user?, let password): RedisCommand("AUTH", .string(user), .string(password.value))
+        case .findCluster: RedisCommand("CLUSTER", "SLOTS")
         case .selectDatabase(let index): RedisCommand("SELECT", .integer(Int64(index)))
         case .setName(let name): RedisCommand("CLIENT", "SETNAME", .string(name))
         case .role: RedisCommand("ROLE")
@@ -103,6 +110,11 @@ extension Handshake.Step {
         switch self {
         case .authenticate, .selectDatabase, .setName, .loadScript, .ping, .evaluateNothing:
             return nil
+        case .findCluster(let database):
+            let nowhere = NodeAddress(host: "", port: 0)
+            guard ClusterTopology(slots: reply, from: nowhere) != nil else { return nil }
+            guard database == 0 else { return .database(database) }
+            return RedisClientError(.cluster, "the server is a node of a cluster")
         case .role:
             guard let role = reply.array?.first?.string else {
                 return RedisClientError(.protocolViolation, "the answer to ROLE is malformed")
@@ -143,7 +155,7 @@ extension Handshake.Step {
         switch self {
         // The name is a convenience; a server that does not do it is good enough. So is one that reads scripts in their
         // older form only, which it is sent with the first evaluation; and whatever it says of a script, it answers.
-        case .setName, .loadScript, .evaluateNothing:
+        case .findCluster, .setName, .loadScript, .evaluateNothing:
             if !isFatal(error) { return nil }
         case .role where error.code == "NOPERM" || error.message.hasPrefix("ERR unknown command"):
             var refusal = RedisClientError(.connectionFailed, "ROLE was refused", underlying: error)
@@ -172,6 +184,7 @@ extension Handshake.Step {
     private var subject: String {
         switch self {
         case .authenticate: "AUTH"
+        case .findCluster: "CLUSTER SLOTS"
         case .selectDatabase: "SELECT"
         case .setName: "CLIENT SETNAME"
         case .role: "ROLE"
@@ -181,5 +194,13 @@ extension Handshake.Step {
         case .evaluateNothing: "EVAL"
         case .subscribe: "SUBSCRIBE"
         }
+    }
+}
+
+extension RedisClientError {
+    /// A cluster was asked for one of its databases.
+    fileprivate static func database(_ number: Int) -> RedisClientError {
+        let message = "the server is a node of a cluster, which has database 0 only: leave /\(number) out of the URL"
+        return RedisClientError(.misconfigured, message)
     }
 }

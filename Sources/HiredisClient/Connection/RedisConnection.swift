@@ -14,8 +14,13 @@ protocol RedisConnectionDelegate: AnyObject {
     /// The channel takes bytes again.
     func connectionBecameWritable(_ connection: RedisConnection)
     func connection(_ connection: RedisConnection, received message: [UInt8])
+    func connection(_ connection: RedisConnection, heard push: ShardPush)
     /// Last event of all. What was in flight is answered after it.
     func connection(_ connection: RedisConnection, closed reason: RedisClientError)
+}
+
+extension RedisConnectionDelegate {
+    func connection(_ connection: RedisConnection, heard push: ShardPush) {}
 }
 
 /// One open connection: puts a `ConnectionMachine`'s decisions into effect on a channel.
@@ -187,6 +192,8 @@ final class RedisConnection: ChannelInboundHandler {
             close(reason)
         case .deliver(let message):
             delegate?.connection(self, received: message)
+        case .deliverPush(let push):
+            delegate?.connection(self, heard: push)
         case .close(let reason):
             close(reason)
         }

@@ -39,13 +39,13 @@ package final class FixedFinder: RedisFinder {
 }
 
 extension RedisClientConfiguration {
-    /// What finds the server for each connection; of a cluster the first seed.
+    /// What finds the server for each connection; of a cluster the seeds in turn.
     func makeFinder(on eventLoop: any EventLoop, end: EventLoopEnd, logger: Logger) -> any RedisFinder {
         switch target.deployment {
         case .server(let address):
             FixedFinder(target.place(at: address))
         case .cluster(let seeds):
-            FixedFinder(target.place(at: seeds.first ?? .unixSocket(path: "")))
+            SeedFinder(seeds.map { target.place(at: $0) })
         case .sentinel(let sentinels):
             SentinelFinder(sentinels, self, eventLoop: eventLoop, end: end, logger: logger)
         }

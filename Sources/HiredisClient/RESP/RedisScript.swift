@@ -42,13 +42,20 @@ struct ScriptEvaluation: Sendable {
     private let keys: [RedisArgument]
     private let arguments: [RedisArgument]
     private(set) var usesLegacyBody: Bool
-    private var form = Form.hash
+    private var form: Form
 
-    init(_ script: RedisScript, keys: [RedisArgument], arguments: [RedisArgument], prefersLegacyBody: Bool) {
+    init(
+        _ script: RedisScript,
+        keys: [RedisArgument],
+        arguments: [RedisArgument],
+        prefersLegacyBody: Bool,
+        form: Form = .hash
+    ) {
         self.script = script
         self.keys = keys
         self.arguments = arguments
         usesLegacyBody = prefersLegacyBody && script.legacyBody != nil
+        self.form = form
     }
 
     var command: RedisCommand {

@@ -79,11 +79,13 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     struct Listener: Sendable {
         @usableFromInline var id: UInt64
         @usableFromInline var isWaiting = true
+        @usableFromInline var mark: UInt16
         @usableFromInline var handler: Handler
 
         @inlinable
-        init(id: UInt64, handler: @escaping Handler) {
+        init(id: UInt64, mark: UInt16, handler: @escaping Handler) {
             self.id = id
+            self.mark = mark
             self.handler = handler
         }
     }
@@ -150,12 +152,19 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
     }
 
     /// Adds a listener for `key`; after ``close()`` it hears of the shutdown before this returns. O(1).
+    ///
+    /// - Parameter mark: what the key has in common with others whose messages come on the same channel, for
+    ///   ``deliver(_:toMarks:)``.
     @inlinable
-    public func listen(for key: Name, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
+    public func listen(
+        for key: Name,
+        mark: UInt16 = 0,
+        _ handler: @escaping @Sendable (InboxEvent) -> Void
+    ) -> InboxRegistration {
         let (id, isClosed) = self.state.withLock { state in
             let id = state.nextID
             state.nextID += 1
-            let listener = Listener(id: id, handler: handler)
+            let listener = Listener(id: id, mark: mark, handler: handler)
             if state.listeners[key] == nil {
                 state.listeners[key] = Listeners(first: listener)
             } else {
@@ -214,6 +223,21 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
         for listener in listeners {
             listener.handler(event)
         }
+    }
+
+    /// Delivers `event` to every listener whose key has one of these marks.
+    public func deliver(_ event: InboxEvent, toMarks marks: Set<UInt16>) {
+        let listeners = self.state.withLock { state in
+            state.listeners.values.filter { marks.contains($0.first.mark) }.flatMap(\.all)
+        }
+        for listener in listeners {
+            listener.handler(event)
+        }
+    }
+
+    /// The marks of all keys with listeners.
+    public var marks: Set<UInt16> {
+        self.state.withLock { Set($0.listeners.values.lazy.map(\.first.mark)) }
     }
 
     @inlinable
