@@ -1,6 +1,4 @@
 import HiredisClient
-import Logging
-import NIOCore
 import SingleflightLease
 
 /// The connection for long results, in both directions. A renewal that stood behind one of them would come too late.
@@ -10,20 +8,24 @@ final class PayloadConnection: Sendable {
     /// What is longer goes here. It is what announcements carry at most, too.
     static let threshold = 64 << 10
 
-    private let client: RedisClient
+    private let client: RedisDeploymentClient
     private let timeout: Duration
 
-    init(
+    init(_ client: RedisDeploymentClient, timeout: Duration) {
+        self.client = client
+        self.timeout = timeout
+    }
+
+    /// How such a connection is set up.
+    static func configuration(
         _ client: RedisClientConfiguration,
-        _ configuration: RedisLeaseStoreConfiguration,
-        on eventLoop: any EventLoop,
-        logger: Logger
-    ) {
+        _ configuration: RedisLeaseStoreConfiguration
+    ) -> RedisClientConfiguration {
         var client = client
         client.purpose = .payloads
+        client.findsClusters = false
         client.maximumQueuedBytes = max(client.maximumQueuedBytes, 2 * configuration.maximumStoredBytes)
-        self.client = RedisClient(configuration: client, group: eventLoop, logger: logger)
-        self.timeout = configuration.payloadTimeout
+        return client
     }
 
     /// Evaluates a script, which may be done twice, as with every request under a token.
@@ -35,12 +37,22 @@ final class PayloadConnection: Sendable {
         _ script: RedisScript,
         keys: [RedisArgument],
         arguments: [RedisArgument],
+        at place: RedisOrder,
         completion: @escaping @Sendable (Result<RESPValue, RedisClientError>, _ wasCutTwice: Bool) -> Void
     ) {
-        self.client.start()
-        self.client.evaluate(script, keys: keys, arguments: arguments, timeout: self.timeout) { first in
+        let send = { @Sendable (completion: @escaping RedisClient.Completion) in
+            self.client.evaluateLong(
+                script,
+                keys: keys,
+                arguments: arguments,
+                timeout: self.timeout,
+                order: place,
+                completion: completion
+            )
+        }
+        send { first in
             guard Self.wasCut(first) else { return completion(first, false) }
-            self.client.evaluate(script, keys: keys, arguments: arguments, timeout: self.timeout) { second in
+            send { second in
                 if case .failure(let error) = second, !error.mayHaveExecuted {
                     // What became of the first is as open as before.
                     return completion(first, false)
@@ -53,10 +65,6 @@ final class PayloadConnection: Sendable {
     private static func wasCut(_ result: Result<RESPValue, RedisClientError>) -> Bool {
         guard case .failure(let error) = result else { return false }
         return error.code == .unknownOutcome || error.code == .timedOut
-    }
-
-    func shutdown() async {
-        await self.client.shutdown()
     }
 }
 

@@ -22,16 +22,18 @@ extension RedisLeaseStore {
     ///
     /// `WAIT` is about what its own connection wrote before. On another one, which had to be made in between, it says
     /// nothing.
-    func confirming(_ reply: @escaping ReplyHandler<LeaseReply>) -> ReplyHandler<LeaseReply> {
+    func confirming(_ reply: @escaping ReplyHandler<LeaseReply>, of key: FlightKey) -> ReplyHandler<LeaseReply> {
         guard case .replicas(let count, let limit) = self.configuration.confirm else { return reply }
         return { result in
             guard case .success(.enter(.lead)) = result else { return reply(result) }
-            let connection = self.client.connectionNumber
+            // On a cluster, of the primary that granted it.
+            let place = self.keyspace.names(of: key).place
+            let connection = self.client.connectionNumber(for: place)
             let wait = RedisCommand("WAIT", .integer(Int64(count)), .integer(max(limit.milliseconds, 1)))
-            self.client.send(wait, timeout: self.commandTimeout) { answer in
+            self.client.send(wait, timeout: self.commandTimeout, order: place) { answer in
                 switch answer {
                 case .success(.integer(let confirmed)) where confirmed >= count:
-                    guard self.client.connectionNumber == connection else {
+                    guard self.client.connectionNumber(for: place) == connection else {
                         return reply(.failure(.unconfirmed("the connection was lost before replicas confirmed it")))
                     }
                     reply(result)

@@ -58,7 +58,10 @@ extension RedisLeaseStore {
         by flights: [CircleSearch<String>.Flight]
     ) async throws(LeaseStoreError) -> [[CircleSearch<String>.Flight]] {
         let names = flights.map { self.keyspace.leaseName(placed: $0.name) }
-        let replies = await self.results(of: names.map { RedisCommand("GET", $0 ?? "") })
+        let questions = names.map { place in
+            (RedisCommand("GET", place?.name ?? ""), place.map { RedisOrder.none(in: $0.slot) } ?? .none)
+        }
+        let replies = await self.results(of: questions)
         return zip(flights, replies).map { flight, reply in
             // Whatever cannot be read is no flight that waits.
             guard case .success(let value) = reply, let record = value.bytes.flatMap(LeaseRecord.init(bytes:)),

@@ -30,10 +30,13 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// How the store was set up.
     public let configuration: RedisLeaseStoreConfiguration
 
-    let client: RedisClient
+    let client: RedisDeploymentClient
     private let payloads: PayloadConnection
     let keyspace: Keyspace
+    /// The inbox on a single server.
     private let subscription: ChannelSubscription
+    /// The inboxes on a cluster.
+    let shardInboxes: ShardInboxes
     private let eventLoopClock: EventLoopClock
     let serverTime: ServerTime
     private let router: InboxRouter<String>
@@ -72,7 +75,12 @@ public final class RedisLeaseStore: LeaseStore, Service {
         if let metrics {
             clientConfiguration.onConnectionEvent = { metrics.connection($0) }
         }
-        let client = RedisClient(configuration: clientConfiguration, group: eventLoopGroup, logger: logger)
+        let client = RedisDeploymentClient(
+            configuration: clientConfiguration,
+            payloads: PayloadConnection.configuration(clientConfiguration, configuration),
+            group: eventLoopGroup,
+            logger: logger
+        )
         let lastListener = LastListener()
         let router = InboxRouter<String>(onEmpty: { lastListener.gone() })
 
@@ -81,30 +89,42 @@ public final class RedisLeaseStore: LeaseStore, Service {
         self.keyspace = keyspace
         self.client = client
         self.shownTarget = target.description
-        self.payloads = PayloadConnection(client.configuration, configuration, on: client.eventLoop, logger: logger)
+        self.payloads = PayloadConnection(client, timeout: configuration.payloadTimeout)
         self.router = router
         self.lastListener = lastListener
         self.logger = logger
         self.warnings = StoreWarnings(logger: logger)
         self.spans = RequestSpans(configuration, target)
         let eventLoopClock = EventLoopClock(eventLoop: client.eventLoop, end: client.eventLoopEnd)
-        let serverTime = ServerTime(client: client, clock: eventLoopClock)
+        let serverTime = ServerTime(clock: eventLoopClock)
         self.eventLoopClock = eventLoopClock
         self.serverTime = serverTime
-        self.subscription = client.makeSubscription(to: keyspace.inboxPrefix + inbox.description) { event in
+        let receive = { @Sendable (bytes: [UInt8]) in
+            guard let message = AnnouncementMessage(bytes: bytes) else { return }
+            if !router.deliver(.announced(message.announcement), for: message.name) {
+                metrics?.ignoredAnnouncement()
+                logger.trace("announcement ignored", metadata: ["sf_token": "\(message.announcement.token)"])
+            }
+        }
+        let channel = keyspace.inboxPrefix + inbox.description
+        let subscription = client.makeSubscription(to: channel) { [weak client] event in
             switch event {
             case .subscribed:
-                serverTime.ask()
+                if let client, client.kind != .cluster { serverTime.ask(client) }
                 router.deliverToAll(.resumed)
             case .message(let bytes):
-                guard let message = AnnouncementMessage(bytes: bytes) else { return }
-                if !router.deliver(.announced(message.announcement), for: message.name) {
-                    metrics?.ignoredAnnouncement()
-                    logger.trace("announcement ignored", metadata: ["sf_token": "\(message.announcement.token)"])
-                }
+                receive(bytes)
             case .disconnected:
                 router.deliverToAll(.interrupted)
             }
+        }
+        self.subscription = subscription
+        let shardInboxes = ShardInboxes(keyspace, inbox, router: router, logger: logger, receive: receive)
+        self.shardInboxes = shardInboxes
+        client.whenCluster { cluster in
+            cluster.onConnected { serverTime.ask($0, node: $1) }
+            shardInboxes.use(cluster)
+            Task { await subscription.shutdown() }
         }
         // Nothing can be asked or heard any more: as on a shutdown, callers are told so.
         client.eventLoopEnd.whenCome { router.close() }
@@ -146,7 +166,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         case .over: throw LeaseStoreError(.shutDown, "the store was shut down, and does not run again: make another")
         }
         self.client.start()
-        self.subscription.start()
+        // Whether it is needed is not known before there is a connection; on a cluster it comes to nothing.
+        if self.client.kind != .cluster { self.subscription.start() }
     }
 
     /// Hands back the leases, waits until Redis answered or the command timeout has passed, and disconnects.
@@ -165,7 +186,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         await self.outstanding.close()
         clock.cancel(timer)
         await self.subscription.shutdown()
-        await self.payloads.shutdown()
+        await self.shardInboxes.shutdown()
         await self.client.shutdown()
         self.logger.debug("store shut down")
     }
@@ -187,7 +208,16 @@ public final class RedisLeaseStore: LeaseStore, Service {
     }
 
     /// Returns once the inbox is subscribed. Flights need not wait for it: what they miss they find by polling.
-    package func untilSubscribed() async throws {
+    ///
+    /// - Parameter key: the key whose inbox is meant, where keys have different ones.
+    package func untilSubscribed(for key: FlightKey? = nil) async throws {
+        guard !self.shardInboxes.areUsed else {
+            let partition = key.map { Keyspace.partition(of: $0) } ?? 0
+            return try await self.shardInboxes.untilSubscribed(
+                UInt16(partition),
+                within: self.configuration.commandTimeout
+            )
+        }
         try await self.subscription.subscribed(within: self.configuration.commandTimeout)
     }
 
@@ -223,14 +253,31 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     /// Hands `handler` the messages of this process's inbox that are about `key`.
     public func listen(for key: FlightKey, _ handler: @escaping @Sendable (InboxEvent) -> Void) -> InboxRegistration {
-        self.router.listen(for: Keyspace.announcedName(of: key), handler)
+        guard self.client.kind != .server else {
+            return self.router.listen(for: Keyspace.announcedName(of: key), handler)
+        }
+        let partition = UInt16(Keyspace.partition(of: key))
+        let registration = self.router.listen(for: Keyspace.announcedName(of: key), mark: partition, handler)
+        if self.shardInboxes.areUsed { self.shardInboxes.need(partition) }
+        return registration
     }
 
     /// Sends a request on its way to Redis.
     public func send(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let reply = self.spans?.observing(request, reply) ?? reply
+        guard self.client.kind == .undecided else { return self.perform(request, reply: reply) }
+        // What is behind the address is found out before anything is sent.
+        self.perform(request) { result in
+            if case .failure(let error) = result, (error.underlying as? RedisClientError)?.code == .cluster {
+                return self.perform(request, reply: reply)
+            }
+            reply(result)
+        }
+    }
+
+    private func perform(_ request: LeaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         switch request {
-        case .enter(let request): self.enter(request, reply: self.confirming(reply))
+        case .enter(let request): self.enter(request, reply: self.confirming(reply, of: request.key))
         case .renew(let request): self.renew(request, reply: reply)
         case .complete(let request): self.complete(request, reply: reply)
         case .release(let request): self.release(request, reply: reply)
@@ -316,6 +363,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     private func enterIfValid(_ entering: Entering, reply: @escaping ReplyHandler<LeaseReply>) {
         let (token, names, sentAt) = (entering.token, entering.names, self.clock.now)
+        let node = self.client.kind == .cluster ? self.client.cluster.node(for: names.order) : nil
         let remaining = sentAt.duration(to: entering.answerBy)
         guard remaining > .zero else {
             return reply(
@@ -329,9 +377,9 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 + (entering.lapsed.map { [names.done($0)] } ?? []),
             [
                 .token(token), .bytes(entering.record), .inbox(self.inbox),
-                entering.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil)),
+                entering.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil, node: node)),
                 .string(entering.lapsed?.description ?? ""), entering.isAwaited(self.router) ? "1" : "0",
-                .string(self.keyspace.inboxPrefix), self.eventChannel,
+                self.inboxPrefix(names), self.eventChannel(names),
             ],
             timeout: remaining
         ) { (answer: Result<EnterAnswer, LeaseStoreError>) in
@@ -354,7 +402,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             self.enterIfValid(again, reply: reply)
         } read: { reply throws(LeaseStoreError) in
             if let time = reply.serverTime {
-                self.serverTime.learn(milliseconds: time, sentAt: sentAt)
+                self.serverTime.learn(milliseconds: time, sentAt: sentAt, node: node)
             }
             return try reply.enterAnswer()
         }
@@ -374,7 +422,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             [names.lease, names.wait, names.done(request.token)],
             [
                 .token(request.token), .bytes(record.bytes), request.isAbandoned ? "1" : "0",
-                .string(request.news?.wireForm ?? ""), .string(self.keyspace.inboxPrefix), self.eventChannel,
+                .string(request.news?.wireForm ?? ""), self.inboxPrefix(names), self.eventChannel(names),
             ],
             reply
         ) { reply throws(LeaseStoreError) in .renew(try reply.renewReply()) }
@@ -386,7 +434,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let keys = [names.lease, names.wait, names.done(request.token), names.last]
         let arguments: [RedisArgument] = [
             .token(request.token), .string(status), .bytes(payload),
-            .integer(request.reuse.milliseconds), .string(self.keyspace.inboxPrefix), self.eventChannel,
+            .integer(request.reuse.milliseconds), self.inboxPrefix(names), self.eventChannel(names),
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
             .complete(try reply.completeReply())
@@ -403,7 +451,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 self.payloads.evaluate(
                     LeaseScripts.completeLong,
                     keys: keys,
-                    arguments: arguments
+                    arguments: arguments,
+                    at: names.place
                 ) { result, wasCutTwice in
                     end()
                     done(self.readLong(result, bytes: payload.count, wasCutTwice, read))
@@ -435,8 +484,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
                     LeaseScripts.renew,
                     keys: [names.lease, names.wait, names.done(token)],
                     arguments: [
-                        .token(token), .bytes(renewed), "0", "", .string(self.keyspace.inboxPrefix),
-                        self.eventChannel,
+                        .token(token), .bytes(renewed), "0", "", self.inboxPrefix(names),
+                        self.eventChannel(names),
                     ],
                     order: names.order
                 ) { _ in }
@@ -464,7 +513,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             [names.lease, names.wait, names.done(request.token)],
             [
                 .token(request.token), mode, isAwaited ? "" : .inbox(self.inbox),
-                .string(self.keyspace.inboxPrefix), self.eventChannel,
+                self.inboxPrefix(names), self.eventChannel(names),
             ],
             reply
         ) { reply throws(LeaseStoreError) in .release(try reply.releaseReply()) }
@@ -476,7 +525,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let keys = [names.lease, names.wait, names.done(request.token)]
         let arguments: [RedisArgument] = [
             .token(request.token), .inbox(self.inbox), request.mayEnd ? "1" : "0",
-            .string(self.keyspace.inboxPrefix), self.eventChannel,
+            self.inboxPrefix(names), self.eventChannel(names),
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
             .poll(try reply.pollReply())
@@ -490,7 +539,12 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 case .success(.integer(let bytes)) where bytes > self.configuration.maximumStoredBytes:
                     return done(.failure(.tooLarge(Int(bytes), limit: self.maximumPayloadBytes)))
                 case .success(.integer(let bytes)) where bytes > PayloadConnection.threshold:
-                    self.payloads.evaluate(LeaseScripts.poll, keys: keys, arguments: arguments) { result, wasCutTwice in
+                    self.payloads.evaluate(
+                        LeaseScripts.poll,
+                        keys: keys,
+                        arguments: arguments,
+                        at: names.place
+                    ) { result, wasCutTwice in
                         done(self.readLong(result, bytes: Int(bytes), wasCutTwice, read))
                     }
                 case .success, .failure:
@@ -515,7 +569,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             [names.lease, names.wait],
             [
                 .token(request.token), .inbox(self.inbox),
-                .string(self.keyspace.inboxPrefix), self.eventChannel,
+                self.inboxPrefix(names), self.eventChannel(names),
             ],
             reply
         ) { reply throws(LeaseStoreError) in .leave(try reply.leaveReply()) }
@@ -554,7 +608,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             [names.lease, names.wait] + (request.token.map { [names.done($0)] } ?? []),
             [
                 .string(request.token?.description ?? ""), .bytes(outcome.wireForm.payload),
-                .string(self.keyspace.inboxPrefix), self.eventChannel,
+                self.inboxPrefix(names), self.eventChannel(names),
             ],
             isForeignExpected: request.token == nil
         ) { (answer: Result<RevokeAnswer, LeaseStoreError>) in
@@ -713,9 +767,15 @@ public final class RedisLeaseStore: LeaseStore, Service {
         return failure
     }
 
+    /// What scripts append an inbox's id to.
+    private func inboxPrefix(_ names: Keyspace.Names) -> RedisArgument {
+        self.shardInboxes.areUsed ? names.inboxPrefix : .string(self.keyspace.inboxPrefix)
+    }
+
     /// The last argument of every script that publishes events; empty if it shall not.
-    private var eventChannel: RedisArgument {
-        self.configuration.publishesEvents ? .string(self.keyspace.eventChannel) : ""
+    private func eventChannel(_ names: Keyspace.Names) -> RedisArgument {
+        guard self.configuration.publishesEvents else { return "" }
+        return self.shardInboxes.areUsed ? names.eventChannel : .string(self.keyspace.eventChannel)
     }
 
     private func record(

@@ -137,6 +137,7 @@ public struct RedisLeaseStoreConfiguration: Sendable {
         client.limits.maximumSkippedBytes = 512 << 20
         client.limits.maximumReplyBytes = max(client.limits.maximumReplyBytes, self.maximumStoredBytes + 1 << 20)
         client.scripts = LeaseScripts.all
+        if case .server(.tcp) = target.deployment { client.findsClusters = true }
         client.usesLegacyScripts = self.usesLegacyScripts
         return client
     }

@@ -2,43 +2,60 @@ import HiredisClient
 import SingleflightLease
 import Synchronization
 
-/// Until when a request is wanted, in the server's time: learned once a connection is up, and from each answer that
-/// tells it.
+/// Until when a request is wanted, in the time of the server that it is sent to: learned once a connection is up, and
+/// from each answer that tells it. Each node of a cluster has a clock of its own.
 ///
 /// No request waits for it. As long as nothing is known, requests go out without a limit.
 final class ServerTime: Sendable {
-    private let client: RedisClient
     private let clock: EventLoopClock
+    /// Of the one server.
     let known = Mutex(ServerClock())
+    /// Of a cluster's nodes.
+    private let nodes = Mutex<[NodeAddress: ServerClock]>([:])
 
-    init(client: RedisClient, clock: EventLoopClock) {
-        self.client = client
+    init(clock: EventLoopClock) {
         self.clock = clock
     }
 
     /// Asks the server, which may be another one than before. A user who may not ask goes without.
-    func ask() {
+    ///
+    /// - Parameter node: which of a cluster it is; `nil` where there is none.
+    func ask(_ client: any RedisCommanding, node: NodeAddress? = nil) {
         let sentAt = self.clock.now
-        self.client.send(RedisCommand("TIME")) { result in
+        client.send(RedisCommand("TIME"), timeout: nil, order: .none) { result in
             guard case .success(let reply) = result, let time = reply.serverTime else { return }
-            self.learn(time, resolution: .microseconds(1), sentAt: sentAt)
+            self.learn(time, resolution: .microseconds(1), sentAt: sentAt, node)
         }
     }
 
     /// The server told its time in answer to what was sent at `sentAt`.
-    func learn(milliseconds: Int, sentAt: LeaseInstant) {
-        self.learn(.milliseconds(milliseconds), resolution: .milliseconds(1), sentAt: sentAt)
+    func learn(milliseconds: Int, sentAt: LeaseInstant, node: NodeAddress?) {
+        self.learn(.milliseconds(milliseconds), resolution: .milliseconds(1), sentAt: sentAt, node)
     }
 
     /// The last millisecond by the server's clock that can begin before `instant`; 0, for no limit, if nothing is
     /// known.
-    func notAfter(_ instant: LeaseInstant) -> Int64 {
-        self.known.withLock { $0.latest(at: instant) }?.milliseconds ?? 0
+    func notAfter(_ instant: LeaseInstant, node: NodeAddress?) -> Int64 {
+        let latest =
+            if let node {
+                self.nodes.withLock { $0[node]?.latest(at: instant) }
+            } else {
+                self.known.withLock { $0.latest(at: instant) }
+            }
+        return latest?.milliseconds ?? 0
     }
 
-    private func learn(_ time: Duration, resolution: Duration, sentAt: LeaseInstant) {
+    private func learn(_ time: Duration, resolution: Duration, sentAt: LeaseInstant, _ node: NodeAddress?) {
         let receivedAt = self.clock.now
-        self.known.withLock { $0.learn(time, resolution: resolution, sentAt: sentAt, receivedAt: receivedAt) }
+        guard let node else {
+            return self.known.withLock {
+                $0.learn(time, resolution: resolution, sentAt: sentAt, receivedAt: receivedAt)
+            }
+        }
+        self.nodes.withLock {
+            $0[node, default: ServerClock()]
+                .learn(time, resolution: resolution, sentAt: sentAt, receivedAt: receivedAt)
+        }
     }
 }
 

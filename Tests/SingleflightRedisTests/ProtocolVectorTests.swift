@@ -47,8 +47,10 @@ struct ProtocolVectorTests {
 
     private struct Name: Encodable {
         var namespace, group, keyInHexadecimal, token, inbox: String
-        var database, partition: Int
+        var database, partition, slot: Int
         var lease, wait, done, last, fence, inboxChannel, eventChannel, announcedName: String
+        /// On a cluster.
+        var shardInboxChannel, shardEventChannel: String
     }
 
     @Test("names")
@@ -73,7 +75,8 @@ struct ProtocolVectorTests {
                     token: "\(token)",
                     inbox: "\(inbox)",
                     database: database,
-                    partition: Keyspace.partition(of: key),
+                    partition: Int(names.partition),
+                    slot: Int(keyspace.slot(of: Int(names.partition)).number),
                     lease: names.lease.description,
                     wait: names.wait.description,
                     done: names.done(token).description,
@@ -81,7 +84,9 @@ struct ProtocolVectorTests {
                     fence: names.fence.description,
                     inboxChannel: keyspace.inboxPrefix + "\(inbox)",
                     eventChannel: keyspace.eventChannel,
-                    announcedName: Keyspace.announcedName(of: key)
+                    announcedName: Keyspace.announcedName(of: key),
+                    shardInboxChannel: keyspace.shardInbox(inbox, of: Int(names.partition)),
+                    shardEventChannel: keyspace.shardEventChannel(of: Int(names.partition))
                 )
             }
         }

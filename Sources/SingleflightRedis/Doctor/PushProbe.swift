@@ -19,11 +19,26 @@ package final class PushProbe: Sendable {
         var waiting: Waiting?
     }
 
-    private let client: RedisClient
+    /// The inbox of the probe.
+    private enum Inbox {
+        case channel(ChannelSubscription)
+        case shard(ShardSubscriber)
+
+        func shutDown() async {
+            switch self {
+            case .channel(let subscription): await subscription.shutdown()
+            case .shard(let subscriber): await subscriber.shutdown()
+            }
+        }
+    }
+
+    private let client: RedisDeploymentClient
     private let timeout: Duration
+    private let command: String
     private let channel: String
+    private let place: RedisOrder
     private let arrivals = Arrivals()
-    private let subscription: ChannelSubscription
+    private let inbox: Inbox
 
     /// Apart from the probe, which its own subscription must not keep alive.
     private final class Arrivals: Sendable {
@@ -43,16 +58,43 @@ package final class PushProbe: Sendable {
         var generator = SystemRandomNumberGenerator()
         client = store.client
         timeout = store.commandTimeout
-        channel = store.keyspace.inboxPrefix + InboxID(using: &generator).description
-        subscription = store.client.makeSubscription(to: channel) { [arrivals] event in
-            guard case .message(let bytes) = event else { return }
+        let id = InboxID(using: &generator)
+        let receive = { @Sendable [arrivals] (bytes: [UInt8]) in
             arrivals.end(UInt64(String(decoding: bytes, as: UTF8.self)), arrived: .now)
         }
-        subscription.start()
+        if store.shardInboxes.areUsed {
+            command = "SPUBLISH"
+            channel = store.keyspace.shardInbox(id, of: 0)
+            place = .none(in: store.keyspace.slot(of: 0))
+            inbox = .shard(
+                ShardSubscriber(cluster: store.client.cluster) { event in
+                    if case .message(_, let payload) = event { receive(payload) }
+                }
+            )
+        } else {
+            command = "PUBLISH"
+            channel = store.keyspace.inboxPrefix + id.description
+            place = .none
+            let handler: ChannelSubscription.Handler = { event in
+                if case .message(let bytes) = event { receive(bytes) }
+            }
+            inbox = .channel(
+                store.client.kind == .cluster
+                    ? store.client.cluster.makeSubscription(to: channel, handler: handler)
+                    : store.client.makeSubscription(to: channel, handler: handler)
+            )
+        }
         do {
-            try await subscription.subscribed(within: timeout)
+            switch inbox {
+            case .channel(let subscription):
+                subscription.start()
+                try await subscription.subscribed(within: timeout)
+            case .shard(let subscriber):
+                subscriber.want(channel, slot: store.keyspace.slot(of: 0), tag: 0)
+                try await subscriber.subscribed(tag: 0, within: timeout)
+            }
         } catch {
-            await subscription.shutdown()
+            await inbox.shutDown()
             guard let error = error as? RedisClientError else {
                 throw LeaseStoreError(.unavailable, "\(error)", underlying: error)
             }
@@ -75,7 +117,8 @@ package final class PushProbe: Sendable {
             let limit = client.eventLoop.scheduleTask(in: TimeAmount(timeout)) { [arrivals] in
                 arrivals.end(number, arrived: nil)
             }
-            client.send(RedisCommand("PUBLISH", .string(channel), .string("\(number)"))) { [arrivals] result in
+            let message = RedisCommand(command, .string(channel), .string("\(number)"))
+            client.send(message, order: place) { [arrivals] result in
                 if case .success = result { return }
                 limit.cancel()
                 arrivals.end(number, arrived: nil)
@@ -84,7 +127,7 @@ package final class PushProbe: Sendable {
     }
 
     package func shutDown() async {
-        await subscription.shutdown()
+        await inbox.shutDown()
     }
 }
 

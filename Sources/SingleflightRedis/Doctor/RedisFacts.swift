@@ -65,6 +65,8 @@ package struct RedisFacts: Sendable {
     package var role: String?
     /// Where a replica's primary is.
     package var primary: (host: String, port: Int)?
+    /// What the nodes of the cluster say; nil where there is none, or the user may not ask.
+    package var cluster: ClusterFacts?
     /// What the sentinels say; nil where the URL names none.
     package var sentinels: [SentinelReport]?
     /// When the server's certificate ends, since 1970; nil where there is none.

@@ -20,10 +20,16 @@ package struct RedisProbe: Sendable {
     /// After this time no more PINGs are sent, on a slow link.
     private static let pingLimit = Duration.seconds(2)
 
-    private let client: RedisClient
+    var client: RedisClient
+    /// The cluster that the server may be a node of.
+    let cluster: RedisClusterClient?
     private let channel: String
+    /// The inbox on a cluster.
+    let shardChannel: String
+    /// Where the key and that channel are there.
+    let place: RedisOrder
     private let key: RedisArgument
-    private let timeout: Duration
+    let timeout: Duration
     private let wallClock: @Sendable () -> Duration
     private let prefix: String
 
@@ -45,17 +51,21 @@ package struct RedisProbe: Sendable {
         let target = try RedisLeaseStoreConfiguration.target(url: url)
         var clientConfiguration = try configuration.client(target, inbox: inbox)
         clientConfiguration.requiresPrimary = false
-        let client = RedisClient(
-            configuration: clientConfiguration,
-            logger: Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
-        )
+        clientConfiguration.findsClusters = false
+        let logger = Logger(label: "singleflight.redis", factory: { _ in SwiftLogNoOpLogHandler() })
+        let client = RedisClient(configuration: clientConfiguration, logger: logger)
+        let cluster = RedisClusterClient(ifNodeOf: target, clientConfiguration, on: client.eventLoop, logger: logger)
         let keyspace = Keyspace(namespace: configuration.namespace, database: target.database)
         let inboxPrefix = keyspace.inboxPrefix
         let prefix = String(inboxPrefix.prefix { $0 != ":" })
+        let key = "\(prefix):{\(configuration.namespace):doctor}:probe:\(inbox)"
         let probe = RedisProbe(
             client: client,
+            cluster: cluster,
             channel: inboxPrefix + inbox.description,
-            key: .string("\(prefix):{\(configuration.namespace):doctor}:probe:\(inbox)"),
+            shardChannel: "\(prefix):{\(configuration.namespace):doctor}:in:\(inbox)",
+            place: .none(in: HashSlot(of: key)),
+            key: .string(key),
             timeout: configuration.commandTimeout,
             wallClock: wallClock,
             prefix: prefix
@@ -75,12 +85,22 @@ package struct RedisProbe: Sendable {
             facts.failure = LeaseStoreError(.unavailable, "\(error)", underlying: error)
         }
         facts.certificateEnd = await client.configuration.certificateEnd()
+        await cluster?.shutdown()
         await client.shutdown()
         return facts
     }
 
     private func find(_ facts: inout RedisFacts) async throws {
         try await client.connected(within: timeout)
+        facts.cluster = try await clusterFacts()
+        if facts.cluster != nil {
+            try await atOwner().findRest(&facts)
+        } else {
+            try await findRest(&facts)
+        }
+    }
+
+    private func findRest(_ facts: inout RedisFacts) async throws {
         facts.user = try await ask("ACL", "WHOAMI").value?.string ?? facts.user
         let role = try await ask("ROLE").value?.array ?? []
         facts.role = role.first?.string
@@ -95,7 +115,7 @@ package struct RedisProbe: Sendable {
         }
         try await tryCommands(&facts)
         facts.scripts = try await scripts()
-        facts.inbox = try await inbox()
+        facts.inbox = try await inbox(facts)
         facts.clockOffset = try await clockOffset()
         facts.roundTrips = try await roundTrips()
     }
@@ -144,16 +164,19 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Inbox
 
-    private func inbox() async throws -> RedisFacts.Inbox {
-        let (messages, continuation) = AsyncStream.makeStream(of: Void.self)
+    private func inbox(_ facts: RedisFacts) async throws -> RedisFacts.Inbox {
+        if facts.cluster != nil, let cluster, let slot = place.slot {
+            return try await shardInbox(cluster, slot: slot)
+        }
+        let (messages, continuation) = AsyncStream.makeStream(of: RedisFacts.Inbox?.self)
         let subscription = client.makeSubscription(to: channel) { event in
-            if case .message = event { continuation.yield() }
+            if case .message = event { continuation.yield(nil) }
         }
         subscription.start()
         let result: RedisFacts.Inbox
         do {
             try await subscription.subscribed(within: timeout)
-            result = try await publish(messages, continuation)
+            result = try await publish("PUBLISH", channel, messages, continuation)
         } catch let error as RedisClientError {
             let reason = error.serverError?.message ?? error.description
             result = error.code == .authenticationFailed ? .refused(reason) : .failed(reason)
@@ -165,17 +188,20 @@ package struct RedisProbe: Sendable {
         return result
     }
 
-    private func publish(
-        _ messages: AsyncStream<Void>,
-        _ continuation: AsyncStream<Void>.Continuation
+    /// - Parameter messages: `nil` for each that came, and what else becomes of the inbox.
+    func publish(
+        _ command: String,
+        _ channel: String,
+        _ messages: AsyncStream<RedisFacts.Inbox?>,
+        _ continuation: AsyncStream<RedisFacts.Inbox?>.Continuation
     ) async throws -> RedisFacts.Inbox {
         let clock = ContinuousClock()
         let start = clock.now
-        let answer = try await ask("PUBLISH", .string(channel), "1")
+        let answer = try await ask(command, .string(channel), "1")
         if let error = answer.error { return error.code == "NOPERM" ? .refused(error.message) : .failed(error.message) }
         let timer = client.eventLoop.scheduleTask(in: TimeAmount(timeout)) { continuation.finish() }
         defer { timer.cancel() }
-        for await _ in messages { return .delivered(after: start.duration(to: clock.now)) }
+        for await message in messages { return message ?? .delivered(after: start.duration(to: clock.now)) }
         return .silent
     }
 
@@ -212,7 +238,7 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Asking
 
-    private enum Answer {
+    enum Answer {
         case value(RESPValue)
         case error(RedisServerError)
 
@@ -233,7 +259,7 @@ package struct RedisProbe: Sendable {
         }
     }
 
-    private func ask(_ name: String, _ arguments: RedisArgument...) async throws(LeaseStoreError) -> Answer {
+    func ask(_ name: String, _ arguments: RedisArgument...) async throws(LeaseStoreError) -> Answer {
         try await ask(RedisCommand(name, arguments: arguments))
     }
 
@@ -246,7 +272,7 @@ package struct RedisProbe: Sendable {
         }
     }
 
-    private static func fields(_ info: String) -> [String: String] {
+    static func fields(_ info: String) -> [String: String] {
         let pairs = info.split(whereSeparator: \.isNewline).compactMap { line -> (String, String)? in
             guard !line.hasPrefix("#"), let colon = line.firstIndex(of: ":") else { return nil }
             return (String(line[..<colon]), String(line[line.index(after: colon)...]))

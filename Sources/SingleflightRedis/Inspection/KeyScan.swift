@@ -2,7 +2,8 @@ import HiredisClient
 import SingleflightLease
 import Synchronization
 
-/// One pass over the server's keys by SCAN, in steps whose size follows from how long the server takes for them.
+/// One pass over the keys of the server, or of each primary of a cluster, by SCAN, in steps whose size follows from how
+/// long the server takes for them.
 struct KeyScan {
     /// What a step came to.
     struct Page {
@@ -15,14 +16,22 @@ struct KeyScan {
     /// Where the pass stands; `nil` at its end.
     private var cursor: UInt64?
     private var pace = ScanPace()
+    /// Whom to ask, from the one on that is being asked; `nil` before the first step.
+    private var servers: ArraySlice<any RedisCommanding>?
+    private var serverCount = 1
 
     init(cursor: UInt64? = 0) {
         self.cursor = cursor
     }
 
-    /// The share of the keys that was looked at so far. SCAN counts with the highest bit first: mirrored, its cursor is
-    /// a fraction.
+    /// The share of the keys that was looked at so far, as if all servers had as many.
     var fraction: Double {
+        guard let servers, !servers.isEmpty else { return self.fractionOfServer }
+        return (Double(self.serverCount - servers.count) + self.fractionOfServer) / Double(self.serverCount)
+    }
+
+    /// SCAN counts with the highest bit first: mirrored, its cursor is a fraction.
+    private var fractionOfServer: Double {
         guard let cursor else { return 1 }
         var mirrored: UInt64 = 0
         for bit in 0..<64 where cursor & 1 << UInt64(bit) != 0 {
@@ -37,6 +46,12 @@ struct KeyScan {
     /// long, does not make the steps smaller.
     mutating func next(matching pattern: String, by store: RedisLeaseStore) async throws(LeaseStoreError) -> Page? {
         guard let cursor else { return nil }
+        let servers = self.servers ?? store.client.scannable[...]
+        if self.servers == nil { self.serverCount = servers.count }
+        self.servers = servers
+        guard let server = servers.first else {
+            throw LeaseStoreError(.unavailable, "it is not known which servers have the keys")
+        }
         let scan = RedisCommand(
             "SCAN",
             .string("\(cursor)"),
@@ -47,7 +62,7 @@ struct KeyScan {
         )
         let time = RedisCommand("TIME")
         let sent = ContinuousClock.now
-        let results = await store.results(of: [time, scan, time])
+        let results = await server.results(of: [time, scan, time].map { ($0, .none) })
         let trip = sent.duration(to: .now)
         let reply: RESPValue
         switch results[1] {
@@ -69,6 +84,11 @@ struct KeyScan {
             self.pace.took(trip)
         }
         self.cursor = next == 0 ? nil : next
+        if next == 0, servers.count > 1 {
+            self.servers = servers.dropFirst()
+            self.cursor = 0
+            self.pace = ScanPace()
+        }
         return Page(names: names.compactMap(\.string), time: end)
     }
 
@@ -80,11 +100,11 @@ struct KeyScan {
 }
 
 extension RedisLeaseStore {
-    /// Sends the commands in one go and returns their replies in order.
+    /// Sends the commands in one go, to where the keys of `place` are, and returns their replies in order.
     ///
     /// - Throws: the first of the failures.
-    func execute(_ commands: [RedisCommand]) async throws(LeaseStoreError) -> [RESPValue] {
-        let results = await self.results(of: commands)
+    func execute(_ commands: [RedisCommand], at place: RedisOrder) async throws(LeaseStoreError) -> [RESPValue] {
+        let results = await self.results(of: commands.map { ($0, place) })
         do {
             return try results.map { result throws(RedisClientError) in try result.get() }
         } catch {
@@ -92,13 +112,20 @@ extension RedisLeaseStore {
         }
     }
 
-    /// Sends the commands in one go and returns what became of each, in order.
-    func results(of commands: [RedisCommand]) async -> [Result<RESPValue, RedisClientError>] {
+    /// Sends the commands in one go, each to its place, and returns what became of each, in order.
+    func results(of commands: [(RedisCommand, RedisOrder)]) async -> [Result<RESPValue, RedisClientError>] {
+        await self.client.results(of: commands)
+    }
+}
+
+extension RedisCommanding {
+    /// Sends the commands in one go, each to its place, and returns what became of each, in order.
+    fileprivate func results(of commands: [(RedisCommand, RedisOrder)]) async -> [Result<RESPValue, RedisClientError>] {
         guard !commands.isEmpty else { return [] }
         return await withCheckedContinuation { continuation in
             let replies = RepliesInOrder(count: commands.count)
-            for (index, command) in commands.enumerated() {
-                self.client.send(command) { result in
+            for (index, (command, place)) in commands.enumerated() {
+                self.send(command, timeout: nil, order: place) { result in
                     if let all = replies.put(result, at: index) {
                         continuation.resume(returning: all)
                     }

@@ -132,7 +132,8 @@ extension RedisLeaseStore {
         let names = self.keyspace.names(of: key)
         let replies = try await self.execute(
             [RedisCommand("GET", names.last), RedisCommand("PTTL", names.last)]
-                + tokens.flatMap { token in ["GET", "PTTL"].map { RedisCommand($0, names.done(token)) } }
+                + tokens.flatMap { token in ["GET", "PTTL"].map { RedisCommand($0, names.done(token)) } },
+            at: names.place
         )
         let reused = replies[0].bytes.flatMap { LeaseToken(bytes: $0.prefix(32)) }
         let reuse = replies[1].integer.flatMap { $0 > 0 ? Duration.milliseconds($0) : nil }

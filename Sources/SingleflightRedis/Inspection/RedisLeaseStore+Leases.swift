@@ -149,9 +149,11 @@ extension RedisLeaseStore {
     ) async throws(LeaseStoreError) -> [FoundLease] {
         let results = await self.results(
             of: names.flatMap { name in
-                [
-                    RedisCommand("GET", .string(name.lease)), RedisCommand("PTTL", .string(name.lease)),
-                    RedisCommand("HLEN", .string(name.wait)),
+                let place = RedisOrder.none(in: HashSlot(of: name.lease))
+                return [
+                    (RedisCommand("GET", .string(name.lease)), place),
+                    (RedisCommand("PTTL", .string(name.lease)), place),
+                    (RedisCommand("HLEN", .string(name.wait)), place),
                 ]
             }
         )

@@ -41,10 +41,12 @@ extension RedisLeaseStore {
 
     private func record(_ run: [UInt8], _ key: FlightKey) async throws(LeaseStoreError) {
         do {
+            let names = self.keyspace.names(of: key)
             _ = try await self.client.evaluate(
                 Self.script,
-                keys: [self.keyspace.names(of: key).runs],
-                arguments: [.bytes(run), .integer(Self.keptRuns), .integer(Self.keptTime)]
+                keys: [names.runs],
+                arguments: [.bytes(run), .integer(Self.keptRuns), .integer(Self.keptTime)],
+                order: names.place
             )
         } catch {
             throw LeaseStoreError(error)
@@ -55,7 +57,8 @@ extension RedisLeaseStore {
     ///
     /// - Throws: ``LeaseStoreError``.
     package func lastRuns(of key: FlightKey) async throws(LeaseStoreError) -> LastRuns {
-        let replies = try await self.execute([RedisCommand("GET", self.keyspace.names(of: key).runs)])
+        let names = self.keyspace.names(of: key)
+        let replies = try await self.execute([RedisCommand("GET", names.runs)], at: names.place)
         return replies[0].string.map(LastRuns.init) ?? LastRuns()
     }
 }

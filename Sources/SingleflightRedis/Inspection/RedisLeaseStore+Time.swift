@@ -6,7 +6,7 @@ extension RedisLeaseStore {
     ///
     /// - Throws: ``LeaseStoreError``.
     package func time() async throws(LeaseStoreError) -> Duration {
-        guard let time = try await self.execute([RedisCommand("TIME")])[0].serverTime else {
+        guard let time = try await self.execute([RedisCommand("TIME")], at: .none)[0].serverTime else {
             throw LeaseStoreError(.protocolViolation, "unexpected reply to TIME")
         }
         return time

@@ -10,6 +10,8 @@ struct Keyspace: Sendable {
     let eventChannel: String
     /// What the names of a flight's keys begin with, by partition.
     private let tags: [String]
+    /// Where the keys of a partition lie on a cluster.
+    private let slots: [HashSlot]
 
     /// Longer encoded keys are named by their digest.
     private static let maximumEncodedBytes = 256
@@ -19,6 +21,7 @@ struct Keyspace: Sendable {
         self.inboxPrefix = "sf2:in:\(namespace):\(database):"
         self.eventChannel = "sf2:ev:\(namespace):\(database)"
         self.tags = (0..<Self.partitionCount).map { "sf2:{\(namespace):\($0)}:" }
+        self.slots = self.tags.map { HashSlot(of: $0) }
     }
 
     /// A pattern for the names of a namespace's keys of one kind.
@@ -36,12 +39,21 @@ struct Keyspace: Sendable {
         var isDigest: Bool
         /// What the requests about the key have in common.
         var order: RedisOrder
+        /// The partition that the key lies in.
+        var partition: UInt16
+
+        /// Where the key's names lie, without an order.
+        var place: RedisOrder { self.order.slot.map { .none(in: $0) } ?? .none }
 
         var lease: RedisArgument { .joined(self.tag, "lease:", self.name) }
         var wait: RedisArgument { .joined(self.tag, "wait:", self.name) }
         var last: RedisArgument { .joined(self.tag, "last:", self.name) }
         var runs: RedisArgument { .joined(self.tag, "runs:", self.name) }
         var fence: RedisArgument { .joined(self.tag, "fence", "") }
+        /// What an inbox's id is appended to on a cluster.
+        var inboxPrefix: RedisArgument { .joined(self.tag, "in:", "") }
+        /// Where events are published on a cluster.
+        var eventChannel: RedisArgument { .joined(self.tag, "ev", "") }
 
         /// The key that holds the outcome of one flight.
         func done(_ token: LeaseToken) -> RedisArgument {
@@ -54,24 +66,36 @@ struct Keyspace: Sendable {
         "\(self.partition(of: key)):\(self.announcedName(of: key))"
     }
 
-    /// The name of the lease's key; `nil` for what is no such name.
-    func leaseName(placed name: String) -> RedisArgument? {
+    /// The name of the lease's key, and where it lies; `nil` for what is no such name.
+    func leaseName(placed name: String) -> (name: RedisArgument, slot: HashSlot)? {
         guard let colon = name.firstIndex(of: ":"), let partition = Int(name[..<colon]),
             self.tags.indices.contains(partition)
         else { return nil }
-        return .joined(self.tags[partition], "lease:", String(name[name.index(after: colon)...]))
+        let lease = RedisArgument.joined(self.tags[partition], "lease:", String(name[name.index(after: colon)...]))
+        return (lease, self.slots[partition])
     }
 
     func names(of key: FlightKey) -> Names {
         let encoded = Self.encode(key.bytes)
         let checksum = Self.checksum(of: key)
+        let partition = Int(checksum) % Self.partitionCount
         return Names(
-            tag: self.tags[Int(checksum) % Self.partitionCount],
+            tag: self.tags[partition],
             name: Self.name(group: key.group, encodedKey: encoded.text),
             isDigest: encoded.isDigest,
-            order: RedisOrder(checksum)
+            order: RedisOrder(checksum, in: self.slots[partition]),
+            partition: UInt16(partition)
         )
     }
+
+    /// The slot of a partition's keys and channels.
+    func slot(of partition: Int) -> HashSlot { self.slots[partition] }
+
+    /// The inbox of a process for one partition, on a cluster.
+    func shardInbox(_ inbox: InboxID, of partition: Int) -> String { "\(self.tags[partition])in:\(inbox)" }
+
+    /// Where events of one partition are published on a cluster.
+    func shardEventChannel(of partition: Int) -> String { "\(self.tags[partition])ev" }
 
     /// The name by which announcements call the flight's key: what follows `lease:` in its lease's name.
     static func announcedName(of key: FlightKey) -> String {
@@ -82,7 +106,7 @@ struct Keyspace: Sendable {
         group + ":" + encodedKey
     }
 
-    private static let partitionCount = 256
+    static let partitionCount = 256
 
     /// Spreads the keys of a namespace over a cluster's slots.
     static func partition(of key: FlightKey) -> Int {
@@ -166,20 +190,6 @@ extension UInt8 {
         case UInt8(ascii: "a")...UInt8(ascii: "f"): self = digit - UInt8(ascii: "a") + 10
         default: return nil
         }
-    }
-}
-
-extension UInt16 {
-    /// CRC-16/XMODEM (polynomial 0x1021), the one that Redis Cluster uses for its slots.
-    fileprivate mutating func addCRC16(_ bytes: some Sequence<UInt8>) {
-        for byte in bytes {
-            self = self << 8 ^ UInt16.crc16Steps[Int(self >> 8 ^ UInt16(byte))]
-        }
-    }
-
-    /// What eight steps of the division make of each leading byte.
-    private static let crc16Steps: [UInt16] = (0..<256).map { byte in
-        (0..<8).reduce(UInt16(byte) << 8) { rest, _ in rest & 0x8000 != 0 ? rest << 1 ^ 0x1021 : rest << 1 }
     }
 }
 

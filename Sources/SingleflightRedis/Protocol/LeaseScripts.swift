@@ -4,40 +4,40 @@ package import HiredisClient
 /// promises, and `Scripts` has them, one file for each script and for each function that several of them share.
 ///
 /// Rules that all of them keep: every key that they touch is in KEYS, a flight's `lease`, `wait` and `done` in this
-/// order; reads come before writes, PUBLISH comes last and through `pcall`; no key is left without a time to live; all
+/// order; reads come before writes, messages come last and through `pcall`; no key is left without a time to live; all
 /// time is the server's. All but `enter`, and `complete` with a long payload, may run while the server is out of
 /// memory: they end flights or keep them alive, and free memory sooner or later.
 package enum LeaseScripts {
     package static let enter = script(
-        [.readLease, .left, .name, .event, .heard, .register, .tell, .decide, .lapse],
+        [.readLease, .left, .name, .publish, .event, .heard, .register, .tell, .decide, .lapse],
         PackageResources.enter_lua,
         flags: nil
     )
     static let renew = script(
-        [.readLease, .canceled, .left, .name, .event, .heard, .awaited, .tell],
+        [.readLease, .canceled, .left, .name, .publish, .event, .heard, .awaited, .tell],
         PackageResources.renew_lua
     )
     package static let complete = script(
-        [.readLease, .canceled, .name, .event, .tell, .decide],
+        [.readLease, .canceled, .name, .publish, .event, .tell, .decide],
         PackageResources.complete_lua
     )
     /// The same, for payloads that would fill a server which is out of memory.
     package static let completeLong = script(
-        [.readLease, .canceled, .name, .event, .tell, .decide],
+        [.readLease, .canceled, .name, .publish, .event, .tell, .decide],
         PackageResources.complete_lua,
         flags: nil
     )
     static let release = script(
-        [.readLease, .name, .event, .heard, .awaited, .tell, .strike, .decide],
+        [.readLease, .name, .publish, .event, .heard, .awaited, .tell, .strike, .decide],
         PackageResources.release_lua
     )
     static let poll = script(
-        [.readLease, .left, .name, .event, .heard, .register, .tell, .decide, .lapse],
+        [.readLease, .left, .name, .publish, .event, .heard, .register, .tell, .decide, .lapse],
         PackageResources.poll_lua
     )
-    static let leave = script([.readLease, .name, .event, .tell, .strike], PackageResources.leave_lua)
+    static let leave = script([.readLease, .name, .publish, .event, .tell, .strike], PackageResources.leave_lua)
     static let fence = script([.readLease, .left], PackageResources.fence_lua)
-    static let revoke = script([.readLease, .name, .event, .tell, .decide], PackageResources.revoke_lua)
+    static let revoke = script([.readLease, .name, .publish, .event, .tell, .decide], PackageResources.revoke_lua)
     static let depend = script([.readLease], PackageResources.depend_lua)
     static let inspect = script([.readLease], PackageResources.inspect_lua, flags: "no-writes")
 
@@ -46,13 +46,14 @@ package enum LeaseScripts {
 
     /// A function that several scripts share.
     private enum Function {
-        case readLease, left, name, heard, awaited, register, strike, event, tell, decide, lapse, canceled
+        case readLease, left, name, publish, heard, awaited, register, strike, event, tell, decide, lapse, canceled
 
         var source: [UInt8] {
             switch self {
             case .readLease: PackageResources.read_lease_lua
             case .left: PackageResources.left_lua
             case .name: PackageResources.name_lua
+            case .publish: PackageResources.publish_lua
             case .heard: PackageResources.heard_lua
             case .awaited: PackageResources.awaited_lua
             case .register: PackageResources.register_lua

@@ -6,5 +6,5 @@ local function event(channel, kind, lease, waiters, detail)
   if not time[1] then return end
   local at = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
   local head = table.concat({'2' .. kind .. lease.token, at, lease.attempt, waiters, name()}, ' ')
-  redis.pcall('PUBLISH', channel, head .. '\n' .. string.sub(lease.record, lease.note) .. '\n' .. (detail or ''))
+  publish(channel, head .. '\n' .. string.sub(lease.record, lease.note) .. '\n' .. (detail or ''))
 end

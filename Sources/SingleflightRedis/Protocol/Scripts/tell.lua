@@ -4,5 +4,5 @@ local function tell(channels, inboxes, token, status, payload)
   local flag, body = 'h', ''
   if payload and #payload <= 65536 and #payload * #inboxes <= 262144 then flag, body = 'i', payload end
   local message = '2' .. status .. flag .. token .. name() .. '\n' .. body
-  for _, inbox in ipairs(inboxes) do redis.pcall('PUBLISH', channels .. inbox, message) end
+  for _, inbox in ipairs(inboxes) do publish(channels .. inbox, message) end
 end

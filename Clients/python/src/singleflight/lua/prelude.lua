@@ -47,26 +47,31 @@ local function now()
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- To a shard channel, whose name begins with a slot's tag, or to an ordinary one. How many hear it.
+local function publish(to, message)
+    return redis.pcall(string.sub(to, 1, 5) == 'sf2:{' and 'SPUBLISH' or 'PUBLISH', to, message)
+end
+
 local function decimal(number) return string.format('%.0f', number) end
 
 local function tell(inboxes, letter, token, payload)
     local along = payload and #payload <= 65536 and #payload * #inboxes <= 262144
     if letter == 'p' and not along then return end
     local message = '2' .. letter .. (along and 'i' or 'h') .. token .. name .. '\n' .. (along and payload or '')
-    for _, inbox in ipairs(inboxes) do redis.pcall('PUBLISH', prefix .. inbox, message) end
+    for _, inbox in ipairs(inboxes) do publish(prefix .. inbox, message) end
 end
 
 -- Publishes a step of a flight, for people who watch.
 local function step(letter, r, waiters, detail)
     if channel == '' then return end
-    redis.pcall('PUBLISH', channel, '2' .. letter .. r.token .. ' ' .. decimal(now()) .. ' ' .. r.takeovers .. ' ' .. waiters
+    publish(channel, '2' .. letter .. r.token .. ' ' .. decimal(now()) .. ' ' .. r.takeovers .. ' ' .. waiters
         .. ' ' .. name .. '\n' .. r.note .. '\n' .. (detail or ''))
 end
 
 -- Strikes inboxes that nobody hears, up to the first that somebody does.
 local function strike(inboxes, token)
     for _, inbox in ipairs(inboxes) do
-        local heard = redis.pcall('PUBLISH', prefix .. inbox, '2nh' .. token .. name .. '\n')
+        local heard = publish(prefix .. inbox, '2nh' .. token .. name .. '\n')
         if heard ~= 0 then return end
         redis.call('HDEL', wait, inbox)
     end
