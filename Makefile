@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install uninstall docs examples python bench plots bench-tools plain inspection test simulate matrix mutants model \
-	servers servers-matrix hostile fuzz fuzzers sanitize storm chaos failovers soak lint format clean swift dependencies
+	servers servers-matrix hostile fuzz fuzzers sanitize storm chaos failovers reshardings soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks Examples/Package.swift Examples/Quickstart \
 	Examples/Service/Package.swift Examples/Service/Sources Examples/Worker
@@ -37,8 +37,9 @@ SANITIZER ?= thread address
 RESUMES ?= 10000000
 # Of `make chaos`: for how long.
 MINUTES ?= 15
-# Of `make failovers`: how many.
+# Of `make failovers` and `make reshardings`: how many.
 FAILOVERS ?= 6
+RESHARDINGS ?= 10
 # Of `make install`: where to, and below what, where a package is put together.
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -148,6 +149,10 @@ chaos: dependencies ## worker processes, and trouble every second (MINUTES=15, S
 failovers: dependencies ## worker processes on a primary under Sentinel, which fails over under load (FAILOVERS=6, SEED=1)
 	$(BUILD) lab
 	$(PLAIN)/release/lab failovers --failovers $(FAILOVERS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+reshardings: dependencies ## worker processes on a cluster, whose slots move and nodes fail under load (RESHARDINGS=10, SEED=1)
+	$(BUILD) lab
+	$(PLAIN)/release/lab reshardings --reshardings $(RESHARDINGS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: dependencies ## the long tier, all of it: hours; goes on where it was interrupted (MINUTES=60: of `make chaos`)
 	scripts/soak MINUTES=$(MINUTES) SECONDS=$(SECONDS) RESUMES=$(RESUMES)

@@ -158,7 +158,7 @@ let package = Package(
         .target(
             name: "Soak",
             dependencies: [
-                "FaultProxy", "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
+                "FaultProxy", "HiredisClient", "History", "PrivateRedis", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -11,7 +11,8 @@ struct Lab: AsyncParsableCommand {
         commandName: "lab",
         abstract: "Prove and measure swift-singleflight.",
         subcommands: [
-            SimulateCommand.self, MatrixCommand.self, SoakCommand.self, FailoversCommand.self, StormCommand.self,
+            SimulateCommand.self, MatrixCommand.self, SoakCommand.self, FailoversCommand.self, ReshardingsCommand.self,
+            StormCommand.self,
             BenchCommand.self,
             // Not for people: the processes of the above.
             MatrixWorkerCommand.self, SoakWorkerCommand.self, BenchLocalCommand.self, BenchWorkerCommand.self,

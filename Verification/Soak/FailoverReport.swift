@@ -2,6 +2,8 @@ import SingleflightCLI
 
 /// What some failovers found: printed at the end.
 struct FailoverReport {
+    /// What was done, in one word.
+    var title: String
     var seed: UInt64
     var settings: SoakSettings
     var failovers: [String: Int] = [:]
@@ -12,7 +14,7 @@ struct FailoverReport {
     var overlaps: [String: Int] = [:]
     /// In seconds.
     var oldestCall = 0.0
-    /// How long after the sentinels had named a new primary every worker had a coordinated result again, in seconds.
+    /// How long after each of them every worker had a coordinated result again, in seconds.
     var recoveries: [Double] = []
     /// Broken promises.
     var violations: [String] = []
@@ -23,12 +25,12 @@ struct FailoverReport {
         let broken = self.violations.isEmpty ? "No promise was broken" : "BROKEN PROMISES: \(self.violations.count)"
         let middle = sorted.isEmpty ? 0 : sorted[sorted.count / 2]
         var lines = [
-            "# \(count) failovers, seed \(self.seed)", "",
+            "# \(count) \(self.title), seed \(self.seed)", "",
             "\(broken), with \(self.settings.workers) workers, \(self.settings.callers) callers each, "
                 + "\(self.settings.keys) keys.",
             "", "| | |", "|---|---|",
             "| calls | \(self.calls); the oldest was \(SoakReport.text(self.oldestCall)) s old |",
-            "| coordinated results in every worker again, after the sentinels had named the new primary | "
+            "| coordinated results in every worker again, after it was over | "
                 + "half of the times within \(SoakReport.text(middle)) s, always within "
                 + "\(SoakReport.text(sorted.last ?? 0)) s |",
             "| operations | \(self.operations), of them \(self.leasedOperations) under a lease, each under one of its "
@@ -40,7 +42,7 @@ struct FailoverReport {
                 lines.append("| \(name) | \(count) |")
             }
         }
-        table("failovers", self.failovers)
+        table(self.title, self.failovers)
         table("calls ended as", self.ends)
         table("operations that ran at the same time as another of their key", self.overlaps)
         if !self.violations.isEmpty { lines += [""] + self.violations.prefix(50).map { "- \($0)" } }

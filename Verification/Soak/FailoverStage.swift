@@ -4,15 +4,18 @@ import SingleflightCLI
 import SingleflightRedis
 import Synchronization
 
-/// Some failovers: their servers, the worker processes, and the account of what these do. Belongs to one task.
-final class FailoverStage {
-    /// How a primary is lost.
-    private enum Kind: String, CaseIterable {
-        case ordered = "ordered (SENTINEL FAILOVER)"
-        case killed = "the primary killed, and started again empty"
-        case frozen = "the primary frozen, and thawed when there is another"
-    }
+/// What is done to servers while workers use them.
+struct ServerTrouble {
+    /// In words, of which there are few.
+    var kind: String
+    /// Returns when the servers can be used again.
+    var strike: () async throws -> Void
+    /// Afterwards, when all workers have had results again.
+    var heal: () async throws -> Void = {}
+}
 
+/// Some failovers or moves: the worker processes, and the account of what these do. Belongs to one task.
+final class FailoverStage {
     /// What the workers say, as it comes in.
     private struct Account {
         var report: FailoverReport
@@ -61,18 +64,32 @@ final class FailoverStage {
         }
     }
 
-    private let deployment: PrivateSentinels
+    private let url: String
+    private let title: String
+    private let trouble: (Int) async throws -> ServerTrouble
     private let settings: SoakSettings
     private let seed: UInt64
     private let told: Told
     private let directory: String
     private var workers: [ChildProcess] = []
 
-    init(_ deployment: PrivateSentinels, settings: SoakSettings, seed: UInt64) {
-        self.deployment = deployment
+    /// - Parameters:
+    ///   - url: what workers are told.
+    ///   - title: what is done, in one word.
+    ///   - trouble: what to do the first time, the second, and so on.
+    init(
+        _ url: String,
+        title: String,
+        settings: SoakSettings,
+        seed: UInt64,
+        trouble: @escaping (Int) async throws -> ServerTrouble
+    ) {
+        self.url = url
+        self.title = title
+        self.trouble = trouble
         self.settings = settings
         self.seed = seed
-        self.told = Told(FailoverReport(seed: seed, settings: settings))
+        self.told = Told(FailoverReport(title: title, seed: seed, settings: settings))
         self.directory = NSTemporaryDirectory() + "/singleflight-failovers-\(UUID().uuidString)"
     }
 
@@ -86,11 +103,10 @@ final class FailoverStage {
             }
             var random = FlightRandom.seeded(self.seed)
             for number in 1...failovers {
-                // Each kind in turn, and then again.
-                let kind = Kind.allCases[(number - 1) % Kind.allCases.count]
+                let trouble = try await self.trouble(number)
                 try await self.load(for: .milliseconds(Int.random(in: 300...1_000, using: &random)))
-                StandardStream.error.note("failover \(number) of \(failovers): \(kind.rawValue)")
-                try await self.failOver(kind)
+                StandardStream.error.note("\(number) of \(failovers) \(self.title): \(trouble.kind)")
+                try await self.make(trouble)
                 guard self.told.account.withLock({ $0.report.violations.isEmpty && $0.ledger.violations.isEmpty })
                 else {
                     break
@@ -112,35 +128,20 @@ final class FailoverStage {
         }
     }
 
-    // MARK: Failovers
+    // MARK: Trouble
 
-    private func failOver(_ kind: Kind) async throws {
-        guard let old = await self.deployment.current() else { throw CommandFailure("no sentinel knows the primary") }
+    private func make(_ trouble: ServerTrouble) async throws {
         self.told.account.withLock { account in
-            account.ledger.add(Trouble(kind: "a failover, \(kind.rawValue)", start: .now))
-            account.report.failovers[kind.rawValue, default: 0] += 1
+            account.ledger.add(Trouble(kind: trouble.kind, start: .now))
+            account.report.failovers[trouble.kind, default: 0] += 1
         }
-        switch kind {
-        case .ordered:
-            try await self.deployment.failOver()
-        case .killed:
-            await old.kill()
-            try await self.deployment.untilMoved(from: old)
-        case .frozen:
-            old.pause()
-            try await self.deployment.untilMoved(from: old)
-        }
+        try await trouble.strike()
         let moved = MonotonicTime.now
         try await self.until("coordinated results of all workers", atMost: .seconds(20)) { account in
             account.coordinated.values.count { moved < $0 } == self.settings.workers
         }
         self.told.account.withLock { $0.report.recoveries.append(moved.duration(to: .now) / .seconds(1)) }
-        switch kind {
-        case .ordered: break
-        case .killed: try await old.restart()
-        case .frozen: old.resume()
-        }
-        try await self.deployment.untilComplete()
+        try await trouble.heal()
     }
 
     /// Lets the workers go on for a while: the load is what a failover is tried under.
@@ -165,7 +166,7 @@ final class FailoverStage {
             "--keys", "\(self.settings.keys)", "--history", "\(self.directory)/\(index)", "--quiet",
         ]
         let environment = [
-            "SINGLEFLIGHT_URL": self.deployment.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace,
+            "SINGLEFLIGHT_URL": self.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace,
         ]
         let process = try await ChildProcess(ChildProcess.ownExecutable(), worker, environment: environment)
         Task { [told] in

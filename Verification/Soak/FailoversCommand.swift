@@ -31,9 +31,43 @@ package struct FailoversCommand: AsyncParsableCommand {
         (settings.workers, settings.callers, settings.keys) = (self.workers, self.callers, self.keys)
         let seed = self.seed ?? .random(in: 0...999_999)
         let report = try await PrivateSentinels.with { [settings] deployment in
-            try await FailoverStage(deployment, settings: settings, seed: seed).run(failovers: self.failovers)
+            let stage = FailoverStage(deployment.url, title: "failovers", settings: settings, seed: seed) { number in
+                try await deployment.trouble(number)
+            }
+            return try await stage.run(failovers: self.failovers)
         }
         try StandardStream.output.write(report.markdown)
         guard report.violations.isEmpty else { throw ExitCode.failure }
+    }
+}
+
+extension PrivateSentinels {
+    /// The primary is lost in each way in turn.
+    fileprivate func trouble(_ number: Int) async throws -> ServerTrouble {
+        guard let old = await self.current() else { throw CommandFailure("no sentinel knows the primary") }
+        switch number % 3 {
+        case 1:
+            return ServerTrouble(kind: "a failover, ordered (SENTINEL FAILOVER)") {
+                try await self.failOver()
+            } heal: {
+                try await self.untilComplete()
+            }
+        case 2:
+            return ServerTrouble(kind: "a failover, the primary killed, and started again empty") {
+                await old.kill()
+                try await self.untilMoved(from: old)
+            } heal: {
+                try await old.restart()
+                try await self.untilComplete()
+            }
+        default:
+            return ServerTrouble(kind: "a failover, the primary frozen, and thawed when there is another") {
+                old.pause()
+                try await self.untilMoved(from: old)
+            } heal: {
+                old.resume()
+                try await self.untilComplete()
+            }
+        }
     }
 }

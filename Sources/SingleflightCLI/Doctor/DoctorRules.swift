@@ -11,8 +11,8 @@ package enum DoctorRules {
         if facts.failure != nil, facts.info.isEmpty, facts.refusedCommands == nil {
             return [connection] + sentinels(facts)
         }
-        return [connection] + sentinels(facts) + [
-            version(facts), role(facts), cluster(facts), commands(facts), rights(facts), listing(facts),
+        return [connection] + sentinels(facts) + [version(facts), role(facts)] + cluster(facts) + [
+            commands(facts), rights(facts), listing(facts),
             writes(facts), scripts(facts), inbox(facts), latency(facts), clock(facts), eviction(facts), memory(facts),
             persistence(facts), inboxBuffer(facts), replicas(facts), clients(facts), idleTimeout(facts),
             keepalive(facts),
@@ -68,20 +68,6 @@ package enum DoctorRules {
 
     private static func address(_ primary: (host: String, port: Int)) -> String {
         (primary.host.contains(":") ? "[\(primary.host)]" : primary.host) + ":\(primary.port)"
-    }
-
-    private static func cluster(_ facts: RedisFacts) -> Finding {
-        let isMoved = facts.writeError.map { $0.hasPrefix("MOVED") || $0.hasPrefix("CLUSTERDOWN") } ?? false
-        if isMoved || facts.info["cluster_enabled"] == "1" {
-            return .fail(
-                "cluster",
-                "the server is a node of a cluster",
-                "Keys whose slots lie on other nodes cannot be reached by one URL.",
-                do: "Use a primary that is not part of a cluster."
-            )
-        }
-        guard facts.info["cluster_enabled"] != nil else { return .skipped("cluster", needs: "INFO") }
-        return .ok("cluster", "none", "All keys are on this server.")
     }
 
     // MARK: - What this user may do
@@ -148,7 +134,7 @@ package enum DoctorRules {
             case "MISCONF": "Turn persistence off (save \"\"), or repair the disk it saves to."
             case "NOREPLICAS": "Bring the replicas back, or lower min-replicas-to-write."
             case "LOADING", "BUSY": "Try again when the server is done."
-            case "MOVED", "CLUSTERDOWN": "Use a primary that is not part of a cluster."
+            case "MOVED", "CLUSTERDOWN": "See CLUSTER INFO, and the lines above on the cluster."
             default: "Ask whoever runs the server."
             }
         return .fail("writes", error, "No lease can be granted.", do: advice)
@@ -180,7 +166,8 @@ package enum DoctorRules {
                 "inbox",
                 reason,
                 "Waiters hear of outcomes only when they poll, as late as the end of the lease.",
-                do: "As an administrator: ACL SETUSER \(facts.user ?? "NAME") &\(facts.prefix):* +publish +subscribe"
+                do: "As an administrator: ACL SETUSER \(facts.user ?? "NAME") &\(facts.prefix):* "
+                    + (facts.cluster == nil ? "+publish +subscribe" : "+spublish +ssubscribe")
             )
         case .silent:
             .fail(

@@ -1,0 +1,77 @@
+import PrivateRedis
+import SingleflightRedis
+import TestSupport
+import Testing
+
+/// The built command on a cluster.
+@Suite("The command, on a cluster", .usesServer, .serialized, .timeLimit(.minutes(4)))
+struct ClusterToolTests {
+    @Test("looks at all primaries, runs and waits where keys lie, and watches all of them")
+    func commands() async throws {
+        try await PrivateCluster.with { cluster in
+            let url = cluster.url
+            let configuration = RedisLeaseStoreConfiguration(
+                label: "worker-1",
+                commandTimeout: .seconds(3),
+                publishesEvents: true
+            )
+            try await RedisLeaseStore.withConnection(to: cluster.clusterURL, configuration: configuration) { store in
+                let pty = try Pty(["watch", "--url", url])
+                try await pty.until("watching namespace default")
+                var flights: [HeldFlight] = []
+                // They spread over the three nodes.
+                let keys = (0..<12).map { "page-\($0)" }
+                for key in keys { flights.append(try await HeldFlight(store, key: key)) }
+                try await pty.until("acquired")
+
+                let leases = try await Tool.run("leases", "--url", url, "--output", "ndjson")
+                #expect(leases.status == 0, "\(leases.messages)")
+                for key in keys { #expect(leases.output.contains("\"\(key)\"")) }
+                let namespaces = try await Tool.run("namespaces", "--url", url)
+                #expect(namespaces.status == 0 && namespaces.output.contains("12"), "\(namespaces.messages)")
+                for key in keys.prefix(4) {
+                    let shown = try await Tool.run("show", key, "--url", url)
+                    #expect(shown.status == 0 && shown.output.contains("worker-1"), "\(shown.messages)")
+                    let run = try await Tool.run("exec", "--url", url, "job-\(key)", "--", "echo", "done")
+                    #expect(run.status == 0 && run.output == "done\n", "\(run.messages)")
+                    let last = try await Tool.run("last", "--url", url, "job-\(key)")
+                    #expect(last.status == 0, "\(last.messages)")
+                }
+                let revoked = try await Tool.run("revoke", "--url", url, keys[11], "--yes")
+                #expect(revoked.status == 0, "\(revoked.messages)")
+                let waiting = Task { try await Tool.run("wait", "--url", url, keys[10]) }
+                try await until("somebody waits") {
+                    try await store.leases { $1 == keys[10] }.first?.waiterCount == 1
+                }
+                for flight in flights { await flight.complete() }
+                let waited = try await waiting.value
+                #expect(waited.status == 0, "\(waited.messages)")
+                try await pty.until("completed")
+                pty.type("\u{3}")
+                #expect(await pty.exit() == 0)
+            }
+        }
+    }
+
+    @Test("doctor looks at every node, and says what is not as it should be")
+    func doctor() async throws {
+        try await PrivateCluster.with { cluster in
+            let well = try await Tool.run("doctor", "--url", cluster.url)
+            #expect(well.output.contains("3 primaries, all of them answer"), "\(well.output) \(well.messages)")
+            #expect(well.output.contains("3 of 3 primaries have no replica"))
+            #expect(well.output.contains("a message came after"), "\(well.output)")
+            await cluster.nodes[1].kill()
+            let ill = try await Tool.run("doctor", "--url", cluster.clusterURL)
+            #expect(ill.status == 1, "\(ill.output) \(ill.messages)")
+            #expect(ill.output.contains("1 of 3 primaries do not answer"))
+        }
+    }
+
+    @Test("the demo plays all its scenes there")
+    func demo() async throws {
+        try await PrivateCluster.with { cluster in
+            let run = try await Tool.run("demo", "--redis", cluster.url)
+            #expect(run.status == 0, "\(run.output) \(run.messages)")
+        }
+    }
+}
