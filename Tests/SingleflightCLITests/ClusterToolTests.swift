@@ -66,12 +66,4 @@ struct ClusterToolTests {
             #expect(ill.output.contains("1 of 3 primaries do not answer"))
         }
     }
-
-    @Test("the demo plays all its scenes there")
-    func demo() async throws {
-        try await PrivateCluster.with { cluster in
-            let run = try await Tool.run("demo", "--redis", cluster.url)
-            #expect(run.status == 0, "\(run.output) \(run.messages)")
-        }
-    }
 }
