@@ -163,7 +163,7 @@ final class FailoverStage {
     private func start(_ index: Int) async throws -> ChildProcess {
         let worker = [
             "chaos-worker", "--seed", "\((self.seed &+ UInt64(index)) >> 1)", "--callers", "\(self.settings.callers)",
-            "--keys", "\(self.settings.keys)", "--history", "\(self.directory)/\(index)", "--quiet",
+            "--keys", "\(self.settings.keys)", "--history", "\(self.directory)/\(index)",
         ]
         let environment = [
             "SINGLEFLIGHT_URL": self.url, "SINGLEFLIGHT_NAMESPACE": SoakSettings.namespace,

@@ -14,10 +14,8 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
     @Option var seed: UInt64
     @Option var callers: Int
     @Option var keys: Int
-    @Option(help: "Names what this process has different from others.") var settings: UInt64
+    @Option(help: "Names what this process has different from others.") var settings: UInt64 = 0
     @Option(help: "Where to write what is asked about some of the keys.") var history: String
-
-    @Flag(help: "Write no log: its warnings are what is meant to happen.") var quiet = false
 
     package init() {}
 
