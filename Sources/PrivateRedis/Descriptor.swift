@@ -16,7 +16,7 @@ struct Descriptor: ~Copyable {
         _ = close(raw)
     }
 
-    /// Hands the open descriptor over; whoever takes it closes it.
+    /// Hands the open descriptor over; its new owner closes it.
     consuming func release() -> Int32 {
         let raw = self.raw
         discard self

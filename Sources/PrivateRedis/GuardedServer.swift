@@ -70,7 +70,7 @@ final class GuardedServer: Sendable {
         queue.async { self.follow(Descriptor(adopting: raw)) }
     }
 
-    /// The directory goes first: whoever sees the server's connections close finds it removed.
+    /// The directory goes first: a process that sees the server's connections close finds it removed.
     private static let guardianScript = """
         trap '' PIPE
         directory=$1

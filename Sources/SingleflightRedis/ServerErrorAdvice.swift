@@ -1,7 +1,7 @@
 import HiredisClient
 
 extension RedisServerError {
-    /// What whoever runs the server, or this process, can do about it, in a few words; `nil` where the server's own
+    /// What people who run the server, or this process, can do about it, in a few words; `nil` where the server's own
     /// words say all there is.
     var advice: String? {
         switch self.code {

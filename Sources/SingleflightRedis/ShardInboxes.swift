@@ -51,7 +51,7 @@ final class ShardInboxes: Sendable {
             state.subscriber = subscriber
         }
         self.isUsedNow.store(true, ordering: .releasing)
-        // Whoever listens already did not know yet; whoever comes now knows.
+        // Flights that listen already did not know yet; those that come now know.
         for partition in self.router.marks { self.need(partition) }
     }
 

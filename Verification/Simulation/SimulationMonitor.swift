@@ -218,7 +218,8 @@ final class SimulationMonitor {
         self.keys[exchange.key] = state
     }
 
-    /// I9: whoever does not hold the lease changes nothing. I8, I12: what the server holds is what the account says.
+    /// I9: a process that does not hold the lease changes nothing. I8, I12: what the server holds is what the account
+    /// says.
     private func checkState(_ state: KeyState, _ exchange: SimulatedExchange) {
         let lease = exchange.after.lease
         self.require(

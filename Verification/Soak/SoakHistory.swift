@@ -38,7 +38,7 @@ struct SoakHistory {
             let file = FileHandle(forWritingAtPath: path)
         else { throw CocoaError(.fileWriteUnknown) }
         return LeaseHistory(keepsLines: false) { line in
-            // A line that cannot be written is missed by whoever reads: the answers to others do not fit then.
+            // A line that cannot be written is missed by the reader: the answers to others do not fit then.
             try? file.write(contentsOf: Data((line + "\n").utf8))
         }
     }

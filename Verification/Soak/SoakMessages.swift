@@ -31,8 +31,8 @@ enum WorkerReport: Codable {
     case ready
     /// What happened in the last fraction of a second.
     case period(WorkerPeriod)
-    /// No call is under way any more, and none will be made; for so many keys flights still listen, and this became of
-    /// the last leases, by their tokens.
+    /// No call is under way any more, and none will be made; for this number of keys flights still listen, and this
+    /// became of the last leases, by their tokens.
     case drained(listening: Int, leases: [String: LeaseAccount])
 }
 

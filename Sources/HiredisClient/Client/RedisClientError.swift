@@ -69,7 +69,7 @@ package struct RedisClientError: Error, Sendable {
         RedisClientError(.server, "the server answered with an error", underlying: error)
     }
 
-    /// Time alone will not heal it: whoever waits is told at once.
+    /// Time alone will not heal it: those who wait are told at once.
     var isLasting: Bool { code == .authenticationFailed || code == .misconfigured }
 
     /// The error reply at the root of this failure, if there was one.

@@ -32,7 +32,7 @@ package struct ClusterTopology: Sendable, Hashable {
         return index == Self.nobody ? nil : primaries[Int(index)]
     }
 
-    /// Whom to ask about a slot. Where nobody serves it, the node that told so can say why.
+    /// The node to ask about a slot. Where nobody serves it, the node that told so can say why.
     package func node(for slot: HashSlot) -> NodeAddress { owner(of: slot) ?? source }
 
     /// Takes note that `node` serves these slots.

@@ -29,7 +29,7 @@ package final class RedisClusterClient: RedisCommanding {
         var lanes = RequestLanes<ClusterRequest>()
         /// What waits for the first topology, by its sequence.
         var parked: [UInt64: ClusterRequest] = [:]
-        /// Who waits for the first topology.
+        /// Callers that wait for the first topology.
         var waiters: [ObjectIdentifier: ConnectionWaiter] = [:]
         var outage: Outage
         /// Why the cluster could not be asked.
@@ -230,7 +230,7 @@ package final class RedisClusterClient: RedisCommanding {
         submit(.script(script, keys: keys, arguments: arguments), .payloads, timeout, order, completion)
     }
 
-    /// Whom a command of this order is sent to; `nil` as long as the topology is not known.
+    /// The node that a command of this order is sent to; `nil` as long as the topology is not known.
     package func node(for order: RedisOrder) -> NodeAddress? {
         routing.withLock { $0.node(for: order) }
     }

@@ -38,7 +38,7 @@ package final class ShardSubscriber: Sendable {
         var hasToldOfRefusal = false
         /// A node is asked now and then who listens, since it need not say that it forgot.
         var verification: Scheduled<Void>?
-        /// Who waits for its channel: on each acknowledgement these are looked at.
+        /// Callers that wait for its channel: on each acknowledgement these are looked at.
         var waiters: [(tag: UInt16, waiter: ConnectionWaiter)] = []
         var heard: Set<UInt16> = []
     }
@@ -302,7 +302,7 @@ extension RedisClusterClient {
     /// A redirection of a subscription told where a slot is. On the event loop.
     func learn(_ slot: HashSlot, at node: NodeAddress) {
         guard routing.withLock({ $0.topology.moved(slot, to: node) }) else { return }
-        // Not at once: whoever learned it is in the middle of something.
+        // Not at once: the code that learned it is in the middle of something.
         eventLoop.execute { self.topologyChanged() }
     }
 }

@@ -1,6 +1,6 @@
 import Logging
 
-/// What becomes of a kept connection, for whoever counts.
+/// What becomes of a kept connection, for those who count.
 package struct ConnectionEvent: Sendable {
     package enum Change: Sendable {
         /// It is usable: for the first time, or again.
@@ -20,7 +20,7 @@ package struct ConnectionEvent: Sendable {
     package var change: Change
 }
 
-/// Tells of one connection's life: every step to whoever counts, and to the log at a level that fits. The policy is in
+/// Tells of one connection's life: every step to those who count, and to the log at a level that fits. The policy is in
 /// docs/observability.md: what a person should look at is a warning, and there is one for each outage, not for each
 /// attempt.
 struct ConnectionReporter {

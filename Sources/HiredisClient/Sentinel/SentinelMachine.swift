@@ -1,8 +1,8 @@
 /// Where the primary is, as sentinels tell it, as a value without I/O: whom to ask, whom to believe, and when it moved.
 ///
 /// The sentinels are asked in turn, one after the other, in rounds. The first one that knows the primary answers
-/// whoever waits; it is asked first in the next round. The others are asked all the same: one that was cut off tells an
-/// old primary until somebody contradicts it, and of those that disagree the one with the highest epoch is right.
+/// those who wait; it is asked first in the next round. The others are asked all the same: one that was cut off tells
+/// an old primary until somebody contradicts it, and of those that disagree the one with the highest epoch is right.
 struct SentinelMachine {
     /// Names one round, so that an answer that comes after its end can be told apart.
     typealias Round = UInt64
@@ -50,7 +50,7 @@ struct SentinelMachine {
     private(set) var order: [Int]
     /// Where connections lead, or are to lead.
     private(set) var current: RedisAddress?
-    /// Who told it last.
+    /// The sentinel that told it last.
     private var teller: Int?
 
     init(sentinels: [RedisAddress], primary: String) {

@@ -135,7 +135,7 @@ package enum DoctorRules {
             case "NOREPLICAS": "Bring the replicas back, or lower min-replicas-to-write."
             case "LOADING", "BUSY": "Try again when the server is done."
             case "MOVED", "CLUSTERDOWN": "See CLUSTER INFO, and the lines above on the cluster."
-            default: "Ask whoever runs the server."
+            default: "Ask those who run the server."
             }
         return .fail("writes", error, "No lease can be granted.", do: advice)
     }

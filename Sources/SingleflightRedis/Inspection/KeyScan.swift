@@ -16,7 +16,7 @@ struct KeyScan {
     /// Where the pass stands; `nil` at its end.
     private var cursor: UInt64?
     private var pace = ScanPace()
-    /// Whom to ask, from the one on that is being asked; `nil` before the first step.
+    /// The servers to ask, from the one on that is being asked; `nil` before the first step.
     private var servers: ArraySlice<any RedisCommanding>?
     private var serverCount = 1
 
