@@ -1,7 +1,7 @@
 import Synchronization
 
-/// A Redis Cluster of one's own on ports of 127.0.0.1, for the demo and the tests: each node is a ``PrivateRedis``, with
-/// all that is promised there. Redis 7.0 or later.
+/// A Redis Cluster of one's own on ports of 127.0.0.1, for the demo and the tests: each node is a ``PrivateRedis``,
+/// with all that is promised there. Redis 7.0 or later.
 ///
 /// Safe from any thread.
 package final class PrivateCluster: Sendable {

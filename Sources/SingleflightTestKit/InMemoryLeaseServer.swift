@@ -29,8 +29,8 @@ public final class InMemoryLeaseServer: Sendable {
 
     /// Creates an empty server.
     ///
-    /// - Parameter clock: a clock that goes on by itself, so that waiting for a lost request or a lost leader comes to an
-    ///   end; a ``ManualLeaseClock`` for a test that moves the time by hand.
+    /// - Parameter clock: a clock that goes on by itself, so that waiting for a lost request or a lost leader comes to
+    ///   an end; a ``ManualLeaseClock`` for a test that moves the time by hand.
     public init(clock: any LeaseClock = LiveLeaseClock()) {
         self.clock = clock
     }

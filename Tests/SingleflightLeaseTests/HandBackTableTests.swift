@@ -229,7 +229,8 @@ struct HandBackTableTests {
         #expect(flight.releases(flight.earlier), "\(flight.actions)")
     }
 
-    /// The first request may also take over from the leader that its process follows: the process would wait for itself.
+    /// The first request may also take over from the leader that its process follows: the process would wait for
+    /// itself.
     @Test(
         "of an earlier request is taken back at once where the process is told to wait for it, and the flight begins anew"
     )

@@ -2,9 +2,9 @@ import Foundation
 import Singleflight
 import SingleflightSimulation
 
-/// Turns on one planted bug, and runs seeds until an invariant breaks: `Mutants SEEDS NAME [FIRST]`. Says which seed broke
-/// which. A seed that breaks something without the bug, too, does not count. FIRST is run before all others: a seed that is known to catch the
-/// bug.
+/// Turns on one planted bug, and runs seeds until an invariant breaks: `Mutants SEEDS NAME [FIRST]`. Says which seed
+/// broke which. A seed that breaks something without the bug, too, does not count. FIRST is run before all others: a
+/// seed that is known to catch the bug.
 ///
 /// `Mutants clean FIRST LAST` runs seeds without a bug, of which none may break anything.
 @main
@@ -31,8 +31,8 @@ enum MutantRunner {
         self.end("\(name) - NOT CAUGHT", EXIT_FAILURE)
     }
 
-    /// Whether a seed breaks nothing without a bug. In another process: the bug may have spoiled what all simulations of
-    /// this one share.
+    /// Whether a seed breaks nothing without a bug. In another process: the bug may have spoiled what all simulations
+    /// of this one share.
     private static func isClean(_ seed: UInt64) throws -> Bool {
         let process = Process()
         process.executableURL = URL(filePath: CommandLine.arguments[0])

@@ -292,9 +292,9 @@ final class SimulationMonitor {
                 "the flight counts \(attempt) takeovers, not \(expectedAttempt)"
             )
             if self.led[request.token] != nil {
-                // Suspended where data was lost, and where the server's clock jumped over a lease's whole life. A request
-                // that its sender gave up, and sent again, can lead after its repetition has: it is within its time, or
-                // took a free lease. No operation runs under that lease.
+                // Suspended where data was lost, and where the server's clock jumped over a lease's whole life. A
+                // request that its sender gave up, and sent again, can lead after its repetition has: it is within its
+                // time, or took a free lease. No operation runs under that lease.
                 let isExcused = exchange.isLate || self.isDataLost || self.hasServerClockJumped
                 self.require(isExcused, "I1", "\(request.token.short) leads a second time")
                 self.led[request.token]?.leadsAgain = true

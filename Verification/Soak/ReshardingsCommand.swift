@@ -4,8 +4,8 @@ import PrivateRedis
 import SingleflightCLI
 import SingleflightRedis
 
-/// Worker processes on a cluster of three primaries with a replica each, whose slots move and whose primaries are replaced
-/// again and again under load: `make reshardings`.
+/// Worker processes on a cluster of three primaries with a replica each, whose slots move and whose primaries are
+/// replaced again and again under load: `make reshardings`.
 package struct ReshardingsCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "reshardings",

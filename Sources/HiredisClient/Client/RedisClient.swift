@@ -115,8 +115,8 @@ package final class RedisClient: Sendable {
         await ownFinder?.shutDown()
     }
 
-    /// Takes nothing more, and answers what was not sent, for `reason`. What is in flight is answered as ever, until the
-    /// client is shut down.
+    /// Takes nothing more, and answers what was not sent, for `reason`. What is in flight is answered as ever, until
+    /// the client is shut down.
     func end(_ reason: RedisClientError) {
         answer(queue.withLock { $0.shutDown(reason) }, reason)
     }

@@ -7,8 +7,8 @@ package struct ClusterTopology: Sendable, Hashable {
     package private(set) var primaries: [NodeAddress] = []
     /// The node that told it.
     package let source: NodeAddress
-    /// The cluster's epoch as that node knows it: a node that is cut off from the majority stays behind. `nil` where the
-    /// user may not ask.
+    /// The cluster's epoch as that node knows it: a node that is cut off from the majority stays behind. `nil` where
+    /// the user may not ask.
     package var epoch: Int64?
 
     /// Of each slot the index of its primary, or ``nobody``.
@@ -58,8 +58,8 @@ package struct ClusterTopology: Sendable, Hashable {
 // MARK: - Replies
 
 extension ClusterTopology {
-    /// Reads the answer to CLUSTER SLOTS; `nil` for what is none. The port is that of the connection's kind, with TLS or
-    /// without: the server sees to it.
+    /// Reads the answer to CLUSTER SLOTS; `nil` for what is none. The port is that of the connection's kind, with TLS
+    /// or without: the server sees to it.
     package init?(slots reply: RESPValue, from node: NodeAddress) {
         guard let entries = reply.array else { return nil }
         self.init(source: node)
@@ -73,7 +73,8 @@ extension ClusterTopology {
         }
     }
 
-    /// Reads the answer to CLUSTER SHARDS; `nil` for what is none. Replicas have slots there as well: they do not count.
+    /// Reads the answer to CLUSTER SHARDS; `nil` for what is none. Replicas have slots there as well: they do not
+    /// count.
     package init?(shards reply: RESPValue, from node: NodeAddress, isEncrypted: Bool) {
         guard let shards = reply.array else { return nil }
         self.init(source: node)

@@ -22,8 +22,8 @@ package struct NodeAddress: Hashable, Sendable {
         self.init(host: Self.host(String(host), askedAt: asked), port: port)
     }
 
-    /// What a node that does not know, or does not tell, where another one is puts in the place of the host: nothing, or
-    /// a question mark. Then it is where the asked one is.
+    /// What a node that does not know, or does not tell, where another one is puts in the place of the host: nothing,
+    /// or a question mark. Then it is where the asked one is.
     static func host(_ told: String?, askedAt asked: String) -> String {
         guard let told, !told.isEmpty, told != "?" else { return asked }
         return told

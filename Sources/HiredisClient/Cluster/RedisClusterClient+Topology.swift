@@ -66,8 +66,8 @@ extension RedisClusterClient {
         }
     }
 
-    /// A client for a node that may be anything: a replica will do, too. Of its failures the topology's say all there is
-    /// to say.
+    /// A client for a node that may be anything: a replica will do, too. Of its failures the topology's say all there
+    /// is to say.
     private func stranger(_ node: NodeAddress) -> RedisClient {
         var configuration = configuration
         configuration.point(at: node)

@@ -135,8 +135,8 @@ package final class RedisClusterClient: RedisCommanding {
 
     /// Returns when the topology is known, and each primary is connected or has had the time for it.
     ///
-    /// - Throws: why the topology is not known, or no primary connected, after `limit`, or at once if the server refuses
-    ///   the credentials; `CancellationError` if the task is canceled.
+    /// - Throws: why the topology is not known, or no primary connected, after `limit`, or at once if the server
+    ///   refuses the credentials; `CancellationError` if the task is canceled.
     package func connected(within limit: Duration) async throws {
         let deadline = ContinuousClock.now.advanced(by: limit)
         try await topologyKnown(within: limit)

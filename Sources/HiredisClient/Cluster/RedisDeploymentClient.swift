@@ -6,8 +6,8 @@ import Synchronization
 /// A client of what stands behind an address: one server, or a cluster, which it finds out when it first connects.
 ///
 /// Until it knows, commands wait in the queue of a single server's client. If the server turns out to be a node of a
-/// cluster, none of them was sent: plain commands go to the cluster, and scripts, whose arguments may depend on it, fail
-/// with the code `cluster`, to be made anew.
+/// cluster, none of them was sent: plain commands go to the cluster, and scripts, whose arguments may depend on it,
+/// fail with the code `cluster`, to be made anew.
 ///
 /// Must be shut down; until then the client keeps itself alive.
 package final class RedisDeploymentClient: RedisCommanding {

@@ -2,10 +2,10 @@ import NIOCore
 
 /// Keeps shard channels subscribed, each at the primary of its slot, as a value without I/O.
 ///
-/// A channel is wanted for good. It is subscribed to by a command of its own, since channels of two slots in one command
-/// are refused; each acknowledgement is waited for, until a deadline that the sender sees to. What is lost (a slot that
-/// leaves, a node that is gone, a server that forgot) is subscribed to anew; each loss and each acknowledgement is told,
-/// because messages in between are missed.
+/// A channel is wanted for good. It is subscribed to by a command of its own, since channels of two slots in one
+/// command are refused; each acknowledgement is waited for, until a deadline that the sender sees to. What is lost (a
+/// slot that leaves, a node that is gone, a server that forgot) is subscribed to anew; each loss and each
+/// acknowledgement is told, because messages in between are missed.
 struct ShardMachine {
     /// What became of a SSUBSCRIBE.
     enum Answer: Hashable {

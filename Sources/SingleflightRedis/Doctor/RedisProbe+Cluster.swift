@@ -41,8 +41,8 @@ package struct ClusterFacts: Sendable {
 }
 
 extension RedisProbe {
-    /// What there is to know of the cluster that the server is a node of; nil if it is none of any, or does not tell this
-    /// user.
+    /// What there is to know of the cluster that the server is a node of; nil if it is none of any, or does not tell
+    /// this user.
     func clusterFacts() async throws(LeaseStoreError) -> ClusterFacts? {
         guard let reply = try await ask("CLUSTER", "SLOTS").value, let place = cluster?.seeds.first,
             let topology = ClusterTopology(slots: reply, from: place)

@@ -10,8 +10,8 @@ extension RedisLeaseStore {
     /// nothing: what was published while the connection was lost, or while the reader was 65 536 events behind, is
     /// missed, and ``LeaseEventUpdate/resumed`` says so.
     ///
-    /// - Throws: `LeaseStoreError` that says what is wrong if nothing is heard from Redis within the command timeout; on
-    ///   a cluster, if not all of it is.
+    /// - Throws: `LeaseStoreError` that says what is wrong if nothing is heard from Redis within the command timeout;
+    ///   on a cluster, if not all of it is.
     public func events() async throws(LeaseStoreError) -> AsyncStream<LeaseEventUpdate> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: LeaseEventUpdate.self,

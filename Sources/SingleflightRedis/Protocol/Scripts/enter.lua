@@ -1,7 +1,7 @@
 -- KEYS lease wait done last [lapsed]. ARGV token record inbox reuse notAfter lapsed stays channels events. The second
 -- `done` is that of an expired lease, whose token an answer before named. With `stays` another flight of the process
--- waits for the key: it stays among the waiters that a takeover keeps. With a notAfter, the answers but DONE end with the
--- server's time, so that the next one can be right.
+-- waits for the key: it stays among the waiters that a takeover keeps. With a notAfter, the answers but DONE end with
+-- the server's time, so that the next one can be right.
 local token, record, inbox = ARGV[1], ARGV[2], ARGV[3]
 local life = string.sub(record, 65, 72) + string.sub(record, 73, 80)
 local now
