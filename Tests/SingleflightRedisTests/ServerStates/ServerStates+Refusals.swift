@@ -50,7 +50,7 @@ extension ServerStates {
             brief: .init(
                 newcomer: [mayNotSet],
                 leader: [scriptMayNot],
-                follower: [.expired, .canceled(.leaderShutDown)]
+                follower: [.expired, .canceled(.leaderLeft)]
             ),
             lasting: .init(newcomer: [mayNotSet], leader: [.leaseEnded], follower: [scriptMayNot])
         ),

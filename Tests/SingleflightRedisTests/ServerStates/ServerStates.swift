@@ -50,7 +50,7 @@ extension ServerState {
             brief: Answers(
                 newcomer: [answer],
                 leader: [answer],
-                follower: [.expired, .canceled(.leaderShutDown), answer]
+                follower: [.expired, .canceled(.leaderLeft), answer]
             ),
             lasting: .cutOff(answer)
         )
