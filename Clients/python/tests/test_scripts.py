@@ -14,7 +14,10 @@ from singleflight.wire import Name, record
 from .server import VECTORS, start
 
 SWIFT = VECTORS.parents[1] / "Sources" / "SingleflightRedis" / "Protocol" / "Scripts"
-SHARED = ("name", "tell", "heard", "event", "decide", "read_lease", "left", "lapse", "canceled", "strike", "awaited", "register")
+# Each after those that it calls.
+SHARED = (
+    "name", "publish", "tell", "heard", "event", "decide", "read_lease", "left", "lapse", "canceled", "strike", "awaited", "register",
+)
 STEPS = int(os.environ.get("STEPS", "2000"))
 TOKENS = [character * 32 for character in "abcdef"]
 LIVE, DEAD = ["1" * 32, "2" * 32], ["3" * 32, "4" * 32]
