@@ -166,26 +166,6 @@ struct ClusterMoveTests {
     }
 }
 
-/// Collects answers to a known number of requests.
-private final class Collected: Sendable {
-    private let state: Mutex<(answers: [Bool], missing: Int)>
-    private let done: @Sendable ([Bool]) -> Void
-
-    init(count: Int, _ done: @escaping @Sendable ([Bool]) -> Void) {
-        self.state = Mutex((Array(repeating: false, count: count), count))
-        self.done = done
-    }
-
-    func put(_ answer: Bool, at index: Int) {
-        let all = self.state.withLock { state in
-            state.answers[index] = answer
-            state.missing -= 1
-            return state.missing == 0 ? state.answers : nil
-        }
-        if let all { self.done(all) }
-    }
-}
-
 extension RedisLeaseStore {
     /// Waits until somebody hears what is told to this process's inbox for a key, at the primary of its slot.
     fileprivate func untilHeard(_ key: String) async throws {
