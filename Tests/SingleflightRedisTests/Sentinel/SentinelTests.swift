@@ -208,7 +208,7 @@ struct ConfirmationTests {
         var configuration = PrivateSentinels.Configuration()
         (configuration.replicas, configuration.sentinels) = (1, 1)
         try await PrivateSentinels.with(configuration) { deployment in
-            let confirm = LeaseConfirmation.replicas(count, within: isConfirmed ? .seconds(2) : .milliseconds(50))
+            let confirm = LeaseConfirmation.replicas(count, within: .seconds(2))
             try await RedisLeaseStore.withConnection(
                 to: deployment.url,
                 configuration: Self.configuration(confirm)
