@@ -153,8 +153,11 @@ public final class InboxRouter<Name: Hashable & Sendable>: Sendable {
 
     /// Adds a listener for `key`; after ``close()`` it hears of the shutdown before this returns. O(1).
     ///
-    /// - Parameter mark: what the key has in common with others whose messages come on the same channel, for
-    ///   ``deliver(_:toMarks:)``.
+    /// - Parameters:
+    ///   - key: the key's name.
+    ///   - mark: what the key has in common with others whose messages come on the same channel, for
+    ///     ``deliver(_:toMarks:)``.
+    ///   - handler: gets the events.
     @inlinable
     public func listen(
         for key: Name,
