@@ -52,10 +52,14 @@ extension FlightProgress {
     init?(wireForm: some Collection<UInt8>) {
         let text = String(decoding: wireForm, as: UTF8.self)
         guard let end = text.unicodeScalars.firstIndex(of: "\n") else { return nil }
-        let head = text[..<end].split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
-        guard head.count == 2, let number = UInt64(head[0]) else { return nil }
+        let words = text.utf8[..<end].split(
+            separator: UInt8(ascii: " "),
+            maxSplits: 1,
+            omittingEmptySubsequences: false
+        )
+        guard words.count == 2, let number = UInt64(Substring(words[0])) else { return nil }
         self.init(
-            fraction: Double(head[1]),
+            fraction: Double(Substring(words[1])),
             message: String(text.unicodeScalars[text.unicodeScalars.index(after: end)...])
         )
         self.number = number
