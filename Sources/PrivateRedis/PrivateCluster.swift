@@ -194,18 +194,36 @@ package final class PrivateCluster: Sendable {
     /// The node that serves a slot, as any node that runs has it.
     package func owner(of slot: Int) async throws -> Int {
         for index in nodes.indices where nodes[index].pid != nil {
-            let lines = Self.strings(try await ask(index, "CLUSTER", "NODES")).filter { !$0.isEmpty }
-            for line in lines {
-                let fields = line.split(separator: " ")
-                guard fields.count > 8, fields[2].contains("master"), !fields[2].contains("fail"),
-                    fields[8...].contains(where: { Self.holds($0, slot) }),
-                    let port = fields[1].split(separator: "@").first?.split(separator: ":").last,
-                    let owner = nodes.firstIndex(where: { "\($0.port ?? 0)" == port })
-                else { continue }
-                return owner
-            }
+            if let owner = try await owner(of: slot, asSeenBy: index) { return owner }
         }
         throw PrivateClusterError.uncovered(slot)
+    }
+
+    private func owner(of slot: Int, asSeenBy node: Int) async throws -> Int? {
+        for line in Self.strings(try await ask(node, "CLUSTER", "NODES")) where !line.isEmpty {
+            let fields = line.split(separator: " ")
+            guard fields.count > 8, fields[2].contains("master"), !fields[2].contains("fail"),
+                fields[8...].contains(where: { Self.holds($0, slot) }),
+                let port = fields[1].split(separator: "@").first?.split(separator: ":").last
+            else { continue }
+            if let owner = nodes.firstIndex(where: { "\($0.port ?? 0)" == port }) { return owner }
+        }
+        return nil
+    }
+
+    /// Waits until all nodes that run have it that `owner` serves a slot, and know of the same epoch.
+    ///
+    /// Without that a slot which moves on at once goes to a node that does not know of its source's epoch yet: the
+    /// source's claim is the later one then, and nodes disagree for good.
+    private func untilAgreed(on owner: Int, for slot: Int) async throws {
+        try await until("all nodes know that node \(owner) serves slot \(slot)") {
+            var epochs: Set<String?> = []
+            for index in self.nodes.indices where self.nodes[index].pid != nil {
+                if try await self.owner(of: slot, asSeenBy: index) != owner { return false }
+                epochs.insert(try await self.info(index)["cluster_current_epoch"])
+            }
+            return epochs.count == 1
+        }
     }
 
     private static func holds(_ range: Substring, _ slot: Int) -> Bool {
@@ -252,13 +270,14 @@ package final class PrivateCluster: Sendable {
         }
     }
 
-    /// Moves a slot with all its keys, as `redis-cli --cluster reshard` does.
+    /// Moves a slot with all its keys, as `redis-cli --cluster reshard` does, and returns when all nodes know of that.
     package func move(_ slot: Int, to target: Int) async throws {
         let source = try await owner(of: slot)
         guard source != target else { return }
         try await beginMove(slot, from: source, to: target)
         try await moveKeys(slot, from: source, to: target)
         try await endMove(slot, from: source, to: target)
+        try await untilAgreed(on: target, for: slot)
     }
 
     /// From here on the slot's keys can go to the target, which answers for those that the source has not.

@@ -65,6 +65,44 @@ struct ClusterMoveTests {
         }
     }
 
+    @Test("requests of one key keep their order while its slot moves")
+    func order() async throws {
+        try await PrivateCluster.with { cluster in
+            try await withTwoStores(cluster) { one, _ in
+                let key = try await cluster.keyOnEachNode()[0]
+                let slot = try slot(of: key)
+                let names = one.keyspace.names(of: try FlightKey(group: "pages", bytes: Array(key.utf8)))
+                let ended = Counter()
+                let moves = Task {
+                    defer { ended.increment() }
+                    for round in 0..<6 { try await cluster.move(slot, to: (round + 1) % 3) }
+                }
+                var sent = ""
+                // As long as the slot moves, and for ten rounds more.
+                var rest = 10
+                while rest > 0, !Task.isCancelled {
+                    if ended.value > 0 { rest -= 1 }
+                    let letters = (0..<50).map { _ in "abcdefgh".randomElement() ?? "a" }
+                    let answers = await withCheckedContinuation { continuation in
+                        let collected = Collected(count: letters.count) { continuation.resume(returning: $0) }
+                        for (index, letter) in letters.enumerated() {
+                            let append = RedisCommand("APPEND", names.runs, .string(String(letter)))
+                            one.client.send(append, order: names.order) { result in
+                                collected.put((try? result.get()) != nil, at: index)
+                            }
+                        }
+                    }
+                    // What was overtaken was not carried out.
+                    for (letter, wasCarriedOut) in zip(letters, answers) where wasCarriedOut { sent.append(letter) }
+                }
+                try await moves.value
+                let kept = try await one.client.send(RedisCommand("GET", names.runs), order: names.place)
+                #expect(kept.string == sent)
+                #expect(sent.utf8.count >= 500, "most of the requests were not carried out")
+            }
+        }
+    }
+
     @Test("a replica takes over in good order: everybody gets the result")
     func failover() async throws {
         try await PrivateCluster.with(.init(replicas: 1)) { cluster in
@@ -163,6 +201,26 @@ struct ClusterMoveTests {
                 }
             }
         }
+    }
+}
+
+/// Collects answers to a known number of requests.
+private final class Collected: Sendable {
+    private let state: Mutex<(answers: [Bool], missing: Int)>
+    private let done: @Sendable ([Bool]) -> Void
+
+    init(count: Int, _ done: @escaping @Sendable ([Bool]) -> Void) {
+        self.state = Mutex((Array(repeating: false, count: count), count))
+        self.done = done
+    }
+
+    func put(_ answer: Bool, at index: Int) {
+        let all = self.state.withLock { state in
+            state.answers[index] = answer
+            state.missing -= 1
+            return state.missing == 0 ? state.answers : nil
+        }
+        if let all { self.done(all) }
     }
 }
 
