@@ -337,7 +337,7 @@ package final class RedisClusterClient: RedisCommanding {
         if isNews { topologyChanged() }
         if wantsRefresh { wantRefresh() }
         guard case .again(let pause, let asking) = verdict else {
-            return finish(request, .failure(error.givenUp), wasCarriedOut: error.mayHaveExecuted)
+            return finish(request, .failure(error.told(after: request.lastError)), wasCarriedOut: error.mayHaveExecuted)
         }
         request.lastError = error
         sendAgain(request, at: now + pause, asking: asking)
@@ -460,8 +460,10 @@ package final class RedisClusterClient: RedisCommanding {
 }
 
 extension RedisClientError {
-    /// What a caller is told of a redirection that led nowhere: nothing is wrong with the request.
-    fileprivate var givenUp: RedisClientError {
+    /// What a caller is told of a request that is given up. Of a redirection that led nowhere: nothing is wrong with the
+    /// request. Of a sending whose time was up: why there was more than one, as the last answer has it.
+    fileprivate func told(after last: RedisClientError?) -> RedisClientError {
+        if code != .server, underlying == nil, let last { return RedisClientError(code, message, underlying: last) }
         guard code == .server, let answer = serverError, ["MOVED", "ASK"].contains(answer.code) else { return self }
         return RedisClientError(
             .notSent,

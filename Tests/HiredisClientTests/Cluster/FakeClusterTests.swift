@@ -111,9 +111,26 @@ struct FakeClusterTests {
             $0.commandTimeout = .seconds(4)
         } _: { _, client in
             let error = await #expect(throws: RedisClientError.self) { try await get(client) }
-            // The last sending may be under way when the time is up.
-            let isUnderWay = error?.code == .timedOut
-            #expect(isUnderWay || error?.serverError?.code == "CLUSTERDOWN", "\(String(describing: error))")
+            // Also where the last sending was under way when the time was up.
+            #expect(error?.serverError?.code == "CLUSTERDOWN", "\(String(describing: error))")
+        }
+    }
+
+    @Test("a cluster that is down, and does not answer any more: the time is up, and why it was asked again is told")
+    func downAndSilent() async throws {
+        let answers = Counter()
+        try await FakeCluster.with { asked, _ in
+            // A server that is silent answers nothing that comes later either.
+            guard answers.value == 0 else { return .silence }
+            guard asked.command.first == "GET" else { return nil }
+            answers.increment()
+            return .reply("-CLUSTERDOWN The cluster is down\r\n")
+        } configure: {
+            $0.commandTimeout = .seconds(1)
+        } _: { _, client in
+            let error = await #expect(throws: RedisClientError.self) { try await get(client) }
+            #expect(error?.code == .timedOut)
+            #expect(error?.serverError?.code == "CLUSTERDOWN", "\(String(describing: error))")
         }
     }
 
