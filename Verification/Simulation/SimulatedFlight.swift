@@ -31,6 +31,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     /// The runs whose reports callers may hear of, in order.
     private(set) var runs: [String] = []
     private let watch: FlightWatch?
+    private var regaining = RegainingWatch()
     private var operations: [SimulatedOperation] = []
     private var hasWorked = false
     private var callers: [SimulatedCaller] = []
@@ -188,6 +189,10 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     func saw(_ step: ObservedStep) {
         guard self.process.machine.isAlive else { return }
         self.watch?.saw(step.event)
+        if self.token != nil {
+            self.regaining.saw(step.event)
+            if case .replied(.failure, .enter) = step.event { self.checkItAsksAgain() }
+        }
         switch step.event {
         case .replied(.success(.renew(.lost)), .renew(let token, _, _)),
             .replied(.success(.renew(.expired)), .renew(let token, _, _)):
@@ -209,7 +214,9 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         }
         for action in step.actions {
             switch action {
-            case .send(let request): self.watch?.sends(request)
+            case .send(let request):
+                self.watch?.sends(request)
+                if self.token != nil { self.regaining.sends(request) }
             case .startOperation(let token): self.starts(token)
             case .moveOperation(let token): self.leadsAgain(token)
             case .cancelOperation(let loss): self.canceled(because: loss)
@@ -222,6 +229,19 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         if case .heard(.announced) = step.event {
             // After what follows from it is done, in the same instant.
             self.scheduler.schedule(after: .zero) { for caller in self.callers { caller.read(expecting: nil) } }
+        }
+    }
+
+    /// I12: work whose lease is gone is soon under another one, or has ended.
+    private func checkItAsksAgain() {
+        let (sendings, lost) = (self.regaining.sendings, self.token)
+        self.scheduler.schedule(after: self.simulation.plan.commandTimeout * 2) { [self] in
+            let machine = self.process.machine
+            guard machine.isAlive, !machine.isPaused else { return }
+            guard !self.isOver, self.driver?.isWorking ?? false, self.token == lost else { return }
+            if self.regaining.sendings == sendings {
+                self.monitor.violate("I12", "an operation goes on without a lease, and nobody asks for another one")
+            }
         }
     }
 
@@ -283,6 +303,9 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
 
     private func finished() {
         if self.isFinished { self.monitor.violate("I11", "a flight ended twice") }
+        if let owed = self.regaining.owed {
+            self.monitor.violate("I14", "a flight ended, and gives nothing back of what \(owed.short) may be granted")
+        }
         self.isFinished = true
         self.isOver = true
         // After what follows from it is done, in the same instant.

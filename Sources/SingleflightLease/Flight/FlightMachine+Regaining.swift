@@ -158,7 +158,7 @@ package struct Regaining: Sendable {
             return self.giveUp(because: error)
         }
         self.state = .waiting(until: retryAt)
-        return [self.wake]
+        return Planted.bug("other-lease-asked-for-once") ? [] : [self.wake]
     }
 
     private mutating func timerFired(now: LeaseInstant) -> FlightActions {
@@ -250,7 +250,7 @@ package struct Regaining: Sendable {
         var mayBeGranted = self.mayHaveExecuted
         if case .asking = self.state { mayBeGranted = true }
         self.state = .ended
-        guard mayBeGranted else { return actions }
+        guard mayBeGranted, !Planted.bug("other-lease-not-handed-back") else { return actions }
         let debt = self.possibleDebt
         self.debt = debt
         self.isReleasing = true
