@@ -46,7 +46,7 @@ struct SentinelFinderTests {
         let told = Told()
         let (old, new) = (try await FakeServer { _, _ in nil }, try await FakeServer { _, _ in nil })
         let sentinel = try await FakeServer { _, command in
-            // Whoever subscribes is told nothing at all.
+            // Subscribers are told nothing at all.
             command.first == "SUBSCRIBE" ? .silence : told.reply(command)
         }
         told.port.withLock { $0 = Self.port(old) }

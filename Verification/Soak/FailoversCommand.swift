@@ -1,5 +1,4 @@
 package import ArgumentParser
-import Foundation
 import PrivateRedis
 import SingleflightCLI
 
@@ -12,32 +11,20 @@ package struct FailoversCommand: AsyncParsableCommand {
     )
 
     @Option(help: "How many failovers.") var failovers = 6
-    @Option var seed: UInt64?
-    @Option(help: "Worker processes.") var workers = 4
-    @Option(help: "Callers in each worker.") var callers = 8
-    @Option var keys = 300
+    @OptionGroup var options: ServerTroubleOptions
 
     package init() {}
 
     package func validate() throws {
-        guard self.failovers > 0, self.callers > 0, self.keys > 0, (1...64).contains(self.workers) else {
-            throw ValidationError("1 to 64 workers, and everything else more than zero")
-        }
+        guard self.failovers > 0 else { throw ValidationError("at least one") }
     }
 
     package func run() async throws {
-        StandardStream.ignoreBrokenPipes()
-        var settings = SoakSettings()
-        (settings.workers, settings.callers, settings.keys) = (self.workers, self.callers, self.keys)
-        let seed = self.seed ?? .random(in: 0...999_999)
-        let report = try await PrivateSentinels.with { [settings] deployment in
-            let stage = FailoverStage(deployment.url, title: "failovers", settings: settings, seed: seed) { number in
+        try await PrivateSentinels.with { deployment in
+            try await self.options.play("failovers", times: self.failovers, on: deployment.url) { number in
                 try await deployment.trouble(number)
             }
-            return try await stage.run(failovers: self.failovers)
         }
-        try StandardStream.output.write(report.markdown)
-        guard report.violations.isEmpty else { throw ExitCode.failure }
     }
 }
 

@@ -13,33 +13,19 @@ package struct ReshardingsCommand: AsyncParsableCommand {
     )
 
     @Option(help: "How many reshardings and failovers.") var reshardings = 6
-    @Option var seed: UInt64?
-    @Option(help: "Worker processes.") var workers = 4
-    @Option(help: "Callers in each worker.") var callers = 8
-    @Option var keys = 300
+    @OptionGroup var options: ServerTroubleOptions
 
     package init() {}
 
     package func validate() throws {
-        guard self.reshardings > 0, self.callers > 0, self.keys > 0, (1...64).contains(self.workers) else {
-            throw ValidationError("1 to 64 workers, and everything else more than zero")
-        }
+        guard self.reshardings > 0 else { throw ValidationError("at least one") }
     }
 
     package func run() async throws {
-        StandardStream.ignoreBrokenPipes()
-        var settings = SoakSettings()
-        (settings.workers, settings.callers, settings.keys) = (self.workers, self.callers, self.keys)
-        let seed = self.seed ?? .random(in: 0...999_999)
-        let report = try await PrivateCluster.with(.init(replicas: 1, nodeTimeout: 2_000)) { [settings] cluster in
-            let title = "reshardings and failovers"
-            let stage = FailoverStage(cluster.clusterURL, title: title, settings: settings, seed: seed) { number in
-                cluster.trouble(number)
-            }
-            return try await stage.run(failovers: self.reshardings)
+        try await PrivateCluster.with(.init(replicas: 1, nodeTimeout: 2_000)) { cluster in
+            let (title, count) = ("reshardings and failovers", self.reshardings)
+            try await self.options.play(title, times: count, on: cluster.clusterURL) { cluster.trouble($0) }
         }
-        try StandardStream.output.write(report.markdown)
-        guard report.violations.isEmpty else { throw ExitCode.failure }
     }
 }
 

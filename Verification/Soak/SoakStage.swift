@@ -47,7 +47,7 @@ final class SoakStage {
     var accounts: [Int32: [String: LeaseAccount]] = [:]
     /// The seconds that went by while something else was waited for.
     private var secondsAhead = 0
-    /// For so long sizes are not looked at: processes connect again.
+    /// The time for which sizes are not looked at: processes connect again.
     private var unsettledSeconds = 0
     /// The processes that have said their last.
     private var ended: Set<Int32> = []

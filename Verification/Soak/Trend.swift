@@ -1,7 +1,7 @@
 /// Whether a quantity that should be flat is: the rule by which a soak judges memory and descriptors.
 ///
-/// The first fifth of the samples, one a second, is warming up, and half a minute at least: so long accounts are kept.
-/// Of the rest the median of the last third may exceed that of the first third by `share` of it or by `slack`,
+/// The first fifth of the samples, one a second, is warming up, and half a minute at least: accounts are kept for that
+/// time. Of the rest the median of the last third may exceed that of the first third by `share` of it or by `slack`,
 /// whichever is more. Medians, because single samples may catch a moment of much work.
 struct Trend {
     var share: Double

@@ -126,7 +126,8 @@ struct FakeClusterTests {
             answers.increment()
             return .reply("-CLUSTERDOWN The cluster is down\r\n")
         } configure: {
-            $0.commandTimeout = .seconds(1)
+            // The first answer has to come within it.
+            $0.commandTimeout = .seconds(4)
         } _: { _, client in
             let error = await #expect(throws: RedisClientError.self) { try await get(client) }
             #expect(error?.code == .timedOut)

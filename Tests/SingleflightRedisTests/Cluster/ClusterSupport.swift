@@ -27,7 +27,7 @@ func withTwoStores<Result: Sendable>(
 }
 
 extension RedisLeaseStore {
-    /// A group whose leases last so long that nobody finds out about an outcome by their end.
+    /// A group whose leases outlast a test: no process learns of an outcome by their end.
     func patientGroup(lease: Duration = .seconds(90)) throws -> DistributedGroup<String, String> {
         try DistributedGroup("pages", store: self, configuration: .init(lease: .init(duration: lease)))
     }
