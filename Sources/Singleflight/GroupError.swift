@@ -5,6 +5,7 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
         private enum Base: String {
             case reentrantCall
             case tooManyWaiters
+            case noResult
         }
 
         private let base: Base
@@ -15,6 +16,9 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
 
         /// The flight already had ``GroupConfiguration/maximumWaitersPerKey`` waiting callers.
         public static let tooManyWaiters = Code(base: .tooManyWaiters)
+
+        /// The operation of a call for many keys returned nothing for this one.
+        public static let noResult = Code(base: .noResult)
 
         /// A short, constant text, fit for a metric's dimension.
         public var description: String { self.base.rawValue }
@@ -84,6 +88,8 @@ public struct GroupError: Error, Sendable, Hashable, CustomStringConvertible {
             "the call for key '\(self.key)' would wait for itself: \(self.path.joined(separator: " → "))"
         case .reentrantCall:
             "the operation for key '\(self.key)' asked its own group for the same key and would wait for itself"
+        case .noResult:
+            "the operation returned nothing for the key '\(self.key)'"
         default:
             "key '\(self.key)' already has its maximum of \(self.limit ?? 0) waiting callers"
         }

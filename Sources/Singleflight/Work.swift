@@ -7,12 +7,16 @@ enum Work: Sendable {
     /// The work is scheduled by hand: called when nobody waits any more.
     case handler(@Sendable () -> Void)
 
+    /// One piece of work for this flight and others.
+    case shared(any SharedWork)
+
     /// Nobody waits any more.
     @usableFromInline
     func abandon() {
         switch self {
         case .task(let task): task.cancel()
         case .handler(let handler): handler()
+        case .shared(let work): work.abandon()
         }
     }
 
@@ -26,6 +30,17 @@ enum Work: Sendable {
             }
         case .handler:
             break
+        case .shared(let work):
+            work.raise(to: priority)
         }
     }
+}
+
+/// A piece of work that several flights wait for.
+@usableFromInline
+protocol SharedWork: AnyObject, Sendable {
+    /// Nobody waits any more for one of its flights, which has ended. Called once for each.
+    func abandon()
+    /// Somebody of this priority waits.
+    func raise(to priority: UInt8)
 }

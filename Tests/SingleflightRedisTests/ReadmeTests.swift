@@ -12,6 +12,10 @@ struct ReadmeTests {
 
     private struct Database: Sendable {
         func profile(_ id: String) async throws -> Profile { Profile(name: "profile of \(id)") }
+
+        func profiles(_ ids: [String]) async throws -> [String: Profile] {
+            Dictionary(uniqueKeysWithValues: ids.map { ($0, Profile(name: "profile of \($0)")) })
+        }
     }
 
     @Test("coalesces in one process")
@@ -70,6 +74,21 @@ struct ReadmeTests {
         }
     }
 
+    @Test("asks for many keys at once")
+    func many() async throws {
+        let (database, ids) = (Database(), ["42", "43"])
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let profiles = try DistributedGroup<String, Profile>("profiles", store: store)
+                let found = await profiles.values(ids) { led in
+                    try await database.profiles(led.keys)  // those that nobody else asks for: one query
+                }
+                for id in ids { print(try found[id]?.get().name ?? "") }
+                #expect(try found.mapValues { try $0.get().name } == ["42": "profile of 42", "43": "profile of 43"])
+            }
+        }
+    }
+
     @Test("follows")
     func follow() async throws {
         let id = "42"
@@ -89,7 +108,7 @@ struct ReadmeTests {
             "Tests/SingleflightRedisTests/ReadmeTests.swift", "Examples/Quickstart/main.swift",
         ].map(DocumentedCode.source)
         let readme = try DocumentedCode(page: "README.md")
-        #expect(readme.blocks.count == 5)
+        #expect(readme.blocks.count == 6)
         for block in readme.missing(in: sources) {
             Issue.record("not tested:\n\(block.joined(separator: "\n"))")
         }

@@ -8,7 +8,7 @@ import SingleflightRedis
 struct BudgetSuite {
     /// What can be measured by itself.
     enum Part: String, CaseIterable {
-        case local, client, flights, wakeUps = "wake-ups", herd, blocking, memory, takeover, exec
+        case local, client, flights, many, wakeUps = "wake-ups", herd, blocking, memory, takeover, exec
     }
 
     let isQuick: Bool
@@ -39,6 +39,7 @@ struct BudgetSuite {
                 local = figures
             case .client: client = try await measureClient(&rows)
             case .flights: try await measureFlights(&rows, &further)
+            case .many: try await measureMany(&rows, &further)
             case .wakeUps: try await measureWakeUps(&rows, &further)
             case .herd: try await measureHerd(&rows)
             case .blocking: try await measureBlocking(&rows)
@@ -269,6 +270,27 @@ struct BudgetSuite {
         var pipelined: Double?
     }
 
+    private func measureMany(_ rows: inout [BenchRow], _ further: inout [String: Double]) async throws {
+        for (keys, rounds) in [(10, 200), (100, 100), (1000, 20), (10_000, 4)] {
+            let bench = ManyBench(redis: redis, namespace: namespace)
+            let figures = try await bench.run(keys: keys, rounds: isQuick ? max(1, rounds / 4) : rounds)
+            further["values of \(keys) keys, ms"] = figures.milliseconds
+            further["\(keys) single values at once, ms"] = figures.millisecondsOfOne
+            guard keys == 1000 else { continue }
+            rows.append(
+                .ratio(
+                    .atMost,
+                    1.2,
+                    "Redis CPU of a key among 1000",
+                    figures.serverTime,
+                    "us",
+                    to: figures.serverTimeOfOne,
+                    "1000 single calls at once"
+                )
+            )
+        }
+    }
+
     private func measureWakeUps(_ rows: inout [BenchRow], _ further: inout [String: Double]) async throws {
         let enter = try await redis.load(LeaseScripts.enter)
         let complete = try await redis.load(LeaseScripts.complete)
@@ -439,6 +461,7 @@ extension BudgetSuite.Part {
         case .local: "the local group"
         case .client: "the Redis client"
         case .flights: "flights, end to end"
+        case .many: "calls for many keys"
         case .wakeUps: "wake-ups in other processes"
         case .herd: "herds"
         case .blocking: "a hundred waiting processes"

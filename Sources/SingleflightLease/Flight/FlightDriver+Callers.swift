@@ -15,11 +15,14 @@ extension FlightDriver {
     }
 
     /// The path of code that runs on behalf of the flight.
-    package var path: FlightPath {
+    package var path: FlightPath { self.path(inside: .current) }
+
+    /// The same for code that runs on behalf of others, too.
+    func path(inside outer: FlightPath) -> FlightPath {
         FlightPath(
             shard: self.number,
             flight: FlightID(slot: 0, serial: 0),
-            outer: FlightPath.current,
+            outer: outer,
             owner: self
         )
     }

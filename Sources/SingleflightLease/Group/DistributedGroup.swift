@@ -17,7 +17,7 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// Everything behind this class is of one type, whatever the group's: generic code that another module uses, and
     /// even the deinitializer of a generic class, looks up the metadata of its types as it runs, a quarter of a
     /// flight's time.
-    private let core: GroupCore
+    let core: GroupCore
 
     /// - Parameter runtime: where foreign code runs.
     package init(

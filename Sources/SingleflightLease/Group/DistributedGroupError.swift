@@ -7,7 +7,7 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case invalidConfiguration, unavailable, refused
             case encodingFailed, decodingFailed, resultTooLarge, flightTooLong
-            case storeFull, unknown
+            case storeFull, noResult, unknown
         }
 
         private let kind: Kind
@@ -33,6 +33,8 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
 
         /// The store had no room for the result; the process that computed it has it.
         public static let storeFull = Code(.storeFull)
+        /// The operation of a call for many keys returned nothing for this one.
+        public static let noResult = Code(.noResult)
         /// A failure of a kind that only a later version knows; the message says what it is.
         public static let unknown = Code(.unknown)
 

@@ -94,6 +94,9 @@ package final class GroupCore: Sendable {
     /// The group's name: part of every key's identity in the store.
     var name: String { self.context.group }
 
+    /// Whether calls get one another's results; else they are only looked at.
+    var isCoalescing: Bool { self.observed == nil }
+
     /// The number of keys that callers of this process wait for.
     package var inFlight: Int { self.flights.count + self.localRuns.count + self.followed.count }
 

@@ -157,6 +157,11 @@ package struct ObservedCall: Sendable {
         self.driver?.handInOnceLeading(.success(ErasedValue([UInt8]())))
     }
 
+    /// The path of code that runs on behalf of the flight, and of others.
+    func path(inside outer: FlightPath) -> FlightPath {
+        self.driver?.path(inside: outer) ?? outer
+    }
+
     /// Runs the call's work on behalf of the flight.
     func perform<T>(_ work: () async throws -> T) async rethrows -> T {
         guard let driver else { return try await work() }
