@@ -229,6 +229,40 @@ struct HandBackTableTests {
         #expect(flight.releases(flight.earlier), "\(flight.actions)")
     }
 
+    /// Leaders that hand over make a process ask again long before its earlier request could have run out: each of the
+    /// two may yet be granted.
+    @Test("of two requests in doubt are both handed back, by one timer")
+    func bothRequests() throws {
+        var flight = try Conversation()
+        flight.hint()
+        try flight.answer(.success(.poll(.expired)))
+        let later = try flight.token()
+        try flight.answer(.failure(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true)))
+        try flight.wake()
+        let second = LeaseToken(using: &flight.random)
+        try flight.answer(.success(.enter(.follow(second, remaining: .seconds(3)))))
+        try flight.answer(.success(.poll(.superseded(by: second))))
+        try flight.answer(.success(.poll(.running(remaining: .seconds(3)))))
+        flight.handle(.heard(.announced(Announcement(token: second, news: .outcome(.value([7]))))))
+        #expect(!flight.actions.contains { if case .finish = $0 { true } else { false } })
+
+        var released: Set<LeaseToken> = []
+        for _ in 0..<20 {
+            try flight.wake()
+            let requests = flight.actions.compactMap { action -> FlightRequest? in
+                if case .send(let request) = action { request } else { nil }
+            }
+            for request in requests {
+                guard case .release(let token, .withdraw) = request else { continue }
+                released.insert(token)
+                flight.handle(.replied(.success(.release(.notHeld)), to: request))
+            }
+            if flight.actions.contains(where: { if case .finish = $0 { true } else { false } }) { break }
+        }
+        #expect(released == [try #require(flight.earlier), later])
+        #expect(flight.machine.isFinal)
+    }
+
     /// The first request may also take over from the leader that its process follows: the process would wait for
     /// itself.
     @Test(

@@ -96,10 +96,9 @@ package struct Following: Sendable {
 
     private let terms: FlightTerms
     private var state = State.idle
-    /// What may be left to be handed back when the machine has ended. Of several unanswered requests it is the latest
-    /// one's: unless leaders handed over, an earlier one's lease has expired by the time the process asks again.
-    package private(set) var debt: HandingBack.Debt?
-    /// Whether it was asked to be released.
+    /// What may be left to be handed back when the machine has ended.
+    package private(set) var debts = Debts()
+    /// Whether the last of them was asked to be released.
     package private(set) var isReleasing = false
     /// How often this process saw the flight change hands.
     private var takeovers = 0
@@ -142,13 +141,13 @@ package struct Following: Sendable {
 
     /// For a leader whose lease is gone while somebody else leads; ``join(_:remaining:now:)`` comes next.
     ///
-    /// - Parameter debt: what its request for another lease may yet be granted.
-    package init(afterLeading terms: FlightTerms, owing debt: HandingBack.Debt?) {
+    /// - Parameter debts: what its requests for other leases may yet be granted.
+    package init(afterLeading terms: FlightTerms, owing debts: Debts) {
         self.terms = terms
         self.canTakeOver = false
         self.isOnlooker = false
         self.hasLed = true
-        self.debt = debt
+        self.debts = debts
     }
 
     /// Whether it is still open which process leads, and this one may.
@@ -265,7 +264,7 @@ package struct Following: Sendable {
             guard entering.token == token, entering.isSent else { return .actions([]) }
             entering.isSent = false
             if entering.mayHaveExecuted, !Planted.bug("repeated-request-forgotten") {
-                self.debt = self.debt(of: entering)
+                self.debts.add(self.debt(of: entering), now: now)
             }
             switch reply {
             case .success(.lead(let attempt)):
@@ -338,7 +337,7 @@ package struct Following: Sendable {
     private mutating func handBack(_ entering: Entering) -> FlightActions {
         guard entering.isSent || entering.mayHaveExecuted else { return [] }
         let debt = self.debt(of: entering)
-        self.debt = debt
+        self.debts.add(debt)
         self.isReleasing = true
         return [debt.handBack]
     }
@@ -362,7 +361,7 @@ package struct Following: Sendable {
                 endsAt: grant.sentAt.advanced(by: self.terms.lease.duration),
                 isRepeated: false
             )
-        self.debt = debt
+        self.debts.add(debt)
         self.isReleasing = true
         return debt.handBack
     }
@@ -371,7 +370,7 @@ package struct Following: Sendable {
     /// the process had followed another leader: nothing runs under that lease. It is taken back, for all who wait for
     /// it; the store then says so.
     private func handBack(ownLease token: LeaseToken) -> FlightAction? {
-        guard let debt, debt.token == token, !Planted.bug("own-lease-waited-for") else { return nil }
+        guard let debt = self.debts[token], !Planted.bug("own-lease-waited-for") else { return nil }
         return debt.handBack
     }
 
@@ -751,7 +750,7 @@ package struct Following: Sendable {
     /// This process shuts down: its callers are told now.
     private mutating func shutDown() -> FlightActions {
         // What is handed back now is handed back once: nothing can be sent later.
-        defer { self.debt = nil }
+        defer { self.debts = Debts() }
         switch self.state {
         case .idle, .recovering:
             return self.end(with: .shutDown)

@@ -10,15 +10,15 @@ package struct FlightMachine: Sendable {
         /// This process never leads.
         case looking(Looking)
         case following(Following)
-        /// - Parameter debt: what an earlier sending of this request, or an earlier request, may yet be granted when
+        /// - Parameter debts: what an earlier sending of this request, or an earlier request, may yet be granted when
         ///   this lease has ended.
-        case leading(Leading, debt: HandingBack.Debt?)
+        case leading(Leading, debts: Debts)
         /// The lease is gone, and another one is asked for.
         ///
-        /// - Parameter debt: as of ``leading(_:debt:)``.
-        case regaining(Regaining, debt: HandingBack.Debt?)
+        /// - Parameter debts: as of ``leading(_:debts:)``.
+        case regaining(Regaining, debts: Debts)
         /// Everybody here has been told.
-        case handingBack(HandingBack)
+        case handingBack(HandingBackAll)
         /// There is no lease.
         case alone(Alone)
     }
@@ -114,7 +114,7 @@ package struct FlightMachine: Sendable {
             switch looking.handle(event, now: now, using: &generator) {
             case .actions(let actions):
                 self.phase = .looking(looking)
-                return looking.isFinal ? actions + self.end(owing: nil, isReleasing: false) : actions
+                return looking.isFinal ? actions + self.end(owing: Debts(), isReleasing: false) : actions
             case .follow(let token, let remaining):
                 var following = Following(terms: self.terms, onlooker: token, remaining: remaining, now: now)
                 let actions = following.ask(now: now)
@@ -127,43 +127,46 @@ package struct FlightMachine: Sendable {
             case .actions(let actions):
                 self.phase = .following(following)
                 guard following.isFinal else { return actions }
-                return actions + self.end(owing: following.debt, isReleasing: following.isReleasing)
+                return actions + self.end(owing: following.debts, isReleasing: following.isReleasing)
             case .lead(let grant):
                 var leading = Leading(grant: grant, terms: self.terms, outcomes: self.outcomes, now: now)
                 let actions = leading.start()
-                self.phase = .leading(leading, debt: Planted.bug("repeated-leader-forgotten") ? nil : following.debt)
+                let debts = Planted.bug("repeated-leader-forgotten") ? Debts() : following.debts
+                self.phase = .leading(leading, debts: debts)
                 return actions
             }
-        case .leading(var leading, var debt):
+        case .leading(var leading, var debts):
             // What is handed back on a shutdown is handed back once: nothing can be sent later.
-            if case .heard(.shuttingDown) = event { debt = nil }
-            if leading.isWorking, !Planted.bug("run-taken-back") { debt = debt?.after(running: leading.token) }
+            if case .heard(.shuttingDown) = event { debts = Debts() }
+            if leading.isWorking, !Planted.bug("run-taken-back") { debts = debts.after(running: leading.token) }
             let actions = leading.handle(event, now: now, using: &generator)
             if let loss = leading.loss {
                 let regaining = Regaining(after: loss, terms: self.terms, now: now, using: &generator)
-                self.phase = .regaining(regaining, debt: debt)
+                self.phase = .regaining(regaining, debts: debts)
                 return actions + regaining.start()
             }
-            self.phase = .leading(leading, debt: debt)
+            self.phase = .leading(leading, debts: debts)
             guard leading.isFinal else { return actions }
-            return actions + self.end(owing: debt ?? leading.debt, isReleasing: false)
-        case .regaining(var regaining, var debt):
+            return actions + self.end(owing: debts.adding(leading.debt, now: now), isReleasing: false)
+        case .regaining(var regaining, var debts):
             // As above.
-            if case .heard(.shuttingDown) = event { debt = nil }
+            if case .heard(.shuttingDown) = event { debts = Debts() }
             let step = regaining.handle(event, now: now, using: &generator)
             switch step {
             case .actions(let actions):
-                self.phase = .regaining(regaining, debt: debt)
+                self.phase = .regaining(regaining, debts: debts)
                 guard regaining.isFinal else { return actions }
-                return actions + self.end(owing: regaining.debt ?? debt, isReleasing: regaining.isReleasing)
+                debts.add(regaining.debt, now: now)
+                return actions + self.end(owing: debts, isReleasing: regaining.isReleasing)
             case .lead(let grant):
                 var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, outcomes: self.outcomes)
                 let actions = leading.goOn(with: regaining.loss.outcome, now: now)
-                self.phase = .leading(leading, debt: (grant.debt ?? debt)?.after(running: grant.token))
+                debts.add(grant.debt, now: now)
+                self.phase = .leading(leading, debts: debts.after(running: grant.token))
                 if Planted.bug("operation-stays-under-the-lost-lease") { return actions }
                 return [.moveOperation(to: grant.token)] + actions
             case .follow(let leader, let remaining, let wasWorking):
-                var following = Following(afterLeading: self.terms, owing: regaining.debt ?? debt)
+                var following = Following(afterLeading: self.terms, owing: debts.adding(regaining.debt, now: now))
                 let actions = following.join(leader, remaining: remaining, now: now)
                 self.phase = .following(following)
                 return (wasWorking ? [.cancelOperation(.leaseLost)] : []) + actions
@@ -171,24 +174,25 @@ package struct FlightMachine: Sendable {
         case .handingBack(var handingBack):
             let actions = handingBack.handle(event, now: now, using: &generator)
             self.phase = .handingBack(handingBack)
-            return handingBack.isFinal ? actions + self.end(owing: nil, isReleasing: false) : actions
+            return handingBack.isFinal ? actions + self.end(owing: Debts(), isReleasing: false) : actions
         case .alone(var alone):
             let actions = alone.handle(event, now: now)
             self.phase = .alone(alone)
-            return alone.isFinal ? actions + self.end(owing: nil, isReleasing: false) : actions
+            return alone.isFinal ? actions + self.end(owing: Debts(), isReleasing: false) : actions
         }
     }
 
     /// A phase is over: the flight is, too, unless something may still be held; then it goes on until that is handed
     /// back.
-    private mutating func end(owing debt: HandingBack.Debt?, isReleasing: Bool) -> FlightActions {
+    private mutating func end(owing debts: Debts, isReleasing: Bool) -> FlightActions {
         guard !self.isFinal || Planted.bug("flight-ends-twice") else { return [] }
-        guard let debt, !Planted.bug("nothing-is-handed-back") else {
+        guard !debts.all.isEmpty, !Planted.bug("nothing-is-handed-back") else {
             self.isFinal = true
             return FlightActions(.finish)
         }
-        let handingBack = HandingBack(debt, isReleasing: isReleasing, commandTimeout: self.terms.commandTimeout)
+        var handingBack = HandingBackAll(debts, isReleasing: isReleasing, commandTimeout: self.terms.commandTimeout)
+        let actions = handingBack.start()
         self.phase = .handingBack(handingBack)
-        return handingBack.start()
+        return actions
     }
 }
