@@ -214,6 +214,30 @@ struct ManyTests {
         await self.cluster.expectNothingLeft(a, b)
     }
 
+    @Test("the first result of a key counts, also where a slow codec works on it when the operation ends")
+    func earlyAndSlow() async throws {
+        let held = Mutex<[@Sendable () -> Void]>([])
+        let store = InMemoryLeaseStore(server: self.cluster.server, label: "a")
+        let group = try DistributedGroup<String, String>(
+            "group",
+            store: store,
+            configuration: .test,
+            codec: SlowCodec(),
+            runtime: FlightRuntime(offload: { work in held.withLock { $0.append(work) } }, random: { .system })
+        )
+        let call = Task {
+            await group.outcomes(of: ["x", "y"]) { led in
+                #expect(led.complete("x", with: .success("early")))
+                return ["x": "late", "y": "y!"]
+            }
+        }
+        // The early result of one key, and the later one of the other.
+        try await until("two results wait for the codec") { held.withLock { $0.count } == 2 }
+        for work in held.withLock({ $0.reversed() }) { work() }
+        #expect(try await call.value.mapValues { try $0.completion().result.get() } == ["x": "early", "y": "y!"])
+        #expect(held.withLock { $0.count } == 2)
+    }
+
     @Test("the operation is canceled when no result is wanted any more, and not before")
     func canceled() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
@@ -286,6 +310,33 @@ struct ManyTests {
             return ["x": "x!", "y": "y!"]
         }
         #expect(try outcomes.mapValues { try $0.completion().result.get() } == ["x": "x!", "y": "y!"])
+        await self.cluster.expectNothingLeft(a)
+    }
+
+    @Test("two calls whose operations ask for one another's keys are refused, not hung")
+    func circle() async throws {
+        let a = try self.cluster.process("a")
+        let group = a.group
+        let both = Gate()
+        func call(_ own: String, _ asked: [String]) -> Task<Outcome<String>?, Never> {
+            Task {
+                await group.outcomes(of: [own]) { _ in
+                    await both.wait()
+                    let inner = await group.outcomes(of: asked) { led in
+                        Dictionary(uniqueKeysWithValues: led.keys.map { ($0, "inner") })
+                    }
+                    return [own: inner.values.contains { $0.cancellation?.code == .refused } ? "refused" : "told"]
+                }[own]
+            }
+        }
+        let calls = [call("x", ["z", "y"]), call("y", ["x"])]
+        await both.untilArrived(2)
+        both.open()
+        var seen: [String?] = []
+        for call in calls { seen.append(try await call.value?.get()) }
+        #expect(seen.contains("refused"))
+        // Once they are over, each may wait for the other's key.
+        #expect(try await group.value("x") { _ in try await group.value("y") { _ in "fresh" } } == "fresh")
         await self.cluster.expectNothingLeft(a)
     }
 
@@ -394,6 +445,15 @@ final class ManyWork: Sendable {
 
     func untilStarted(_ count: Int = 1) async { await self.started.untilArrived(count) }
     func untilCanceled() async { await self.canceled.untilArrived() }
+}
+
+/// JSON, by a codec that may block.
+private struct SlowCodec: FlightCodec {
+    let identifier = "slow/1"
+    let isQuick = false
+
+    func encode(_ value: String) throws -> [UInt8] { try JSONCodec<String>().encode(value) }
+    func decode(_ bytes: [UInt8]) throws -> String { try JSONCodec<String>().decode(bytes) }
 }
 
 extension Process {
