@@ -44,8 +44,9 @@ final class FlightWatch {
             case .reuse: break
             }
         case .replied(.success(.poll(.superseded(let token))), _):
-            // A flight that was granted a lease may still ask how the one it waited for ended.
-            if !self.isGranted { self.follow(token) }
+            // A flight that was granted a lease may still ask how the one it waited for ended; one that has left hears
+            // of it too late to follow.
+            if !self.isGranted, !self.isAbandoned { self.follow(token) }
         case .replied(.success(.poll(.gone)), to: .poll(let token, _)):
             // It learned that nothing is to be learned.
             if token == self.following?.token { self.moveOn() }

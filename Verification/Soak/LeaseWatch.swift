@@ -48,6 +48,8 @@ final class LeaseWatch: LeaseStore {
         }
     }
 
+    var isShuttingDown: Bool { self.state.withLock { $0.shutdown != nil } }
+
     func shutdownBegins() { self.state.withLock { $0.shutdown = $0.shutdown ?? .now } }
 
     /// What became of the leases that the server may know still.

@@ -64,6 +64,8 @@ package struct SoakWorkerCommand: AsyncParsableCommand {
             await worker.run()
             // What is still under way is given up with the store, or ends by itself.
             let listening = await Self.settle(store)
+            // What is handed back is asked for before that, and answered by the end of the store.
+            if watch.isShuttingDown { _ = await life.result }
             Self.say(.period(worker.takePeriod()), to: parent)
             Self.say(.drained(listening: listening, leases: watch.accounts), to: parent)
         }
