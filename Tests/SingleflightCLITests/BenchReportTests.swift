@@ -26,6 +26,11 @@ struct BenchReportTests {
         let text = LoadRendering.summary(Self.report, for: Terminal())
         #expect(text.contains("p50 5.0 ms, p99 9.7 ms, p99.9 10 ms (1000 samples)"), "\(text)")
         #expect(text.contains("Redis CPU per flight         1.3 ms"), "\(text)")
+        #expect(!text.contains("primaries"))
+        var report = Self.report
+        report.primaries = 3
+        let spread = LoadRendering.summary(report, for: Terminal())
+        #expect(spread.contains("Redis CPU per flight         1.3 ms (of 3 primaries together)"), "\(spread)")
         #expect(LoadRendering.summary(Self.report, for: Terminal(isASCII: true)).allSatisfy { $0.isASCII })
     }
 

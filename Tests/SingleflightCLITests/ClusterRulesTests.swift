@@ -7,7 +7,10 @@ import Testing
 /// What `doctor` thinks of what the nodes of a cluster say.
 @Suite("Doctor's rules about clusters")
 struct ClusterRulesTests {
-    private static func findings(_ change: (inout ClusterFacts) -> Void = { _ in }) -> [String: Finding] {
+    private static func findings(
+        settings: [String: String] = [:],
+        _ change: (inout ClusterFacts) -> Void = { _ in }
+    ) -> [String: Finding] {
         var cluster = ClusterFacts()
         cluster.primaries = (0..<3).map { index in
             ClusterFacts.Primary(
@@ -21,7 +24,8 @@ struct ClusterRulesTests {
         change(&cluster)
         var facts = RedisFacts()
         facts.role = "master"
-        facts.info = ["redis_version": "7.0.15", "cluster_enabled": "1"]
+        facts.info = ["redis_version": "7.0.15", "cluster_enabled": "1", "connected_slaves": "1"]
+        facts.settings = settings
         facts.cluster = cluster
         let findings = DoctorRules.findings(of: facts, at: .zero)
         return Dictionary(findings.map { ($0.check, $0) }) { first, _ in first }
@@ -67,5 +71,12 @@ struct ClusterRulesTests {
         let finding = Self.findings { $0.primaries[0].replicas = 0 }["spares"]
         #expect(finding?.status == .warn)
         #expect(finding?.found.contains("n0:6379") == true)
+    }
+
+    @Test("no replica need be required: a primary that is cut off stops by itself")
+    func replicas() {
+        let settings = ["min-replicas-to-write": "0", "min-replicas-max-lag": "10"]
+        let finding = Self.findings(settings: settings)["replicas"]
+        #expect(finding?.status == .ok && finding?.found == "1 connected", "\(String(describing: finding))")
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import PrivateRedis
 import SingleflightRedis
 import TestSupport
@@ -65,5 +66,52 @@ struct ClusterToolTests {
             #expect(ill.status == 1, "\(ill.output) \(ill.messages)")
             #expect(ill.output.contains("1 of 3 primaries do not answer"))
         }
+    }
+
+    @Test("doctor counts the replicas of a cluster that has just started")
+    func newReplicas() async throws {
+        try await PrivateCluster.with(.init(replicas: 1)) { cluster in
+            let run = try await Tool.run("doctor", "--url", cluster.url)
+            #expect(run.output.contains("every primary has a replica"), "\(run.output) \(run.messages)")
+            #expect(run.output.contains("1 connected") && !run.output.contains("none required"), "\(run.output)")
+        }
+    }
+
+    @Test("bench counts what all primaries do, whether it is told of one of them or of the cluster")
+    func bench() async throws {
+        try await PrivateCluster.with { cluster in
+            for url in [cluster.url, cluster.clusterURL] {
+                let before = try await Self.calls(cluster)
+                let run = try await Tool.run(
+                    ["bench", "--redis", url, "--processes", "2", "--callers", "8", "--keys", "500", "--zipf", "0"]
+                        + ["--duration", "1", "--output", "json"]
+                )
+                #expect(run.status == 0, "\(run.messages)")
+                let calls = try await zip(before, Self.calls(cluster)).map { $1 - $0 }
+                let object = try JSONSerialization.jsonObject(with: Data(run.output.utf8))
+                let report = try #require(object as? [String: Any])
+                #expect(report["primaries"] as? Int == 3 && report["failures"] as? Int == 0, "\(run.output)")
+                let flights = try #require(report["flights"] as? Double)
+                let counted = flights * (try #require(report["redisCallsPerFlight"] as? Double))
+                // All that was done, but for what comes before and after: connections, questions about the cluster.
+                let total = Double(calls.reduce(0, +))
+                #expect(flights > 100 && total * 0.7 < counted && counted <= total, "\(counted) of \(total)")
+                // The keys are spread over all of them.
+                for share in calls { #expect(Double(share) > total / 10, "\(calls)") }
+            }
+        }
+    }
+
+    /// How many commands each node has carried out, those of scripts included.
+    private static func calls(_ cluster: PrivateCluster) async throws -> [Int] {
+        var calls: [Int] = []
+        for index in cluster.nodes.indices {
+            let lines = try await cluster.ask(index, "INFO", "commandstats").split(whereSeparator: \.isNewline)
+            let counts = lines.compactMap { line in
+                line.firstRange(of: ":calls=").flatMap { Int(line[$0.upperBound...].prefix { $0 != "," }) }
+            }
+            calls.append(counts.reduce(0, +))
+        }
+        return calls
     }
 }

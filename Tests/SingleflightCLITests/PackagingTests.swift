@@ -81,7 +81,7 @@ struct PackagingTests {
 
     @Test(
         "every place in compose files that needs the password says what to do without it",
-        arguments: ["", ".workers", ".sentinel"]
+        arguments: ["", ".workers", ".sentinel", ".cluster"]
     )
     func compose(_ name: String) throws {
         let lines = try Self.text("docker/compose\(name).yaml").split(separator: "\n")

@@ -37,8 +37,10 @@ struct LoadReport: Encodable, Sendable {
     let keys: Int
     let zipf: Double
     let payload: Int
+    /// How many servers the keys were spread over.
+    var primaries = 1
     let count: LoadCount
-    /// Microseconds of the server's processor time, and of its commands, per flight.
+    /// Microseconds of the servers' processor time, and their commands, per flight.
     let redisCPU: Double
     let redisCalls: Double
 
@@ -55,7 +57,7 @@ struct LoadReport: Encodable, Sendable {
 extension LoadReport {
     /// The unit is part of the name: a number of JSON has none of its own.
     private enum CodingKeys: String, CodingKey {
-        case processes, callers, keys, zipf, payload, seconds, calls, flights, failures, callsPerSecond,
+        case processes, callers, keys, zipf, payload, primaries, seconds, calls, flights, failures, callsPerSecond,
             flightsPerSecond, callsPerFlight, wakeUpSamples, wakeUpP50Microseconds, wakeUpP90Microseconds,
             wakeUpP99Microseconds, wakeUpP999Microseconds, redisCPUMicrosecondsPerFlight, redisCallsPerFlight
     }
@@ -67,6 +69,7 @@ extension LoadReport {
         try values.encode(keys, forKey: .keys)
         try values.encode(zipf, forKey: .zipf)
         try values.encode(payload, forKey: .payload)
+        try values.encode(primaries, forKey: .primaries)
         try values.encode(count.seconds, forKey: .seconds)
         try values.encode(count.calls, forKey: .calls)
         try values.encode(count.runs, forKey: .flights)
@@ -113,6 +116,7 @@ struct LoadBench {
                 keys: load.keys,
                 zipf: load.skew,
                 payload: load.payload,
+                primaries: redis.primaries.count,
                 count: total,
                 redisCPU: (after.cpu - before.cpu) * 1e6 / flights,
                 redisCalls: Double(calls) / flights

@@ -4,6 +4,7 @@ import Foundation
 enum LoadRendering {
     static func summary(_ report: LoadReport, for terminal: Terminal) -> String {
         func time(_ quantile: Double) -> String { report.wakeUp(quantile).map(terminal.duration) ?? "-" }
+        let share = report.primaries == 1 ? "" : " (of \(report.primaries) primaries together)"
         return """
             calls per second             \(BenchNumber.text(report.callsPerSecond))
             flights per second           \(BenchNumber.text(report.runsPerSecond))
@@ -11,7 +12,7 @@ enum LoadRendering {
             failed calls                 \(report.count.failures)
             wake-up across processes     p50 \(time(0.5)), p99 \(time(0.99)), p99.9 \(time(0.999)) \
             (\(report.count.wakeUps.count) samples)
-            Redis CPU per flight         \(terminal.duration(.nanoseconds(Int64(report.redisCPU * 1_000))))
+            Redis CPU per flight         \(terminal.duration(.nanoseconds(Int64(report.redisCPU * 1_000))))\(share)
             Redis calls per flight       \(BenchNumber.text(report.redisCalls)) (scripts' own included)
 
             """

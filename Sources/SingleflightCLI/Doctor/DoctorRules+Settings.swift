@@ -90,6 +90,13 @@ extension DoctorRules {
             return .skipped("replicas", needs: "INFO")
         }
         guard connected > 0 else { return .ok("replicas", "none", "There is no failover that could lose a lease.") }
+        guard facts.cluster == nil else {
+            return .ok(
+                "replicas",
+                "\(connected) connected",
+                "A primary of a cluster that is cut off from most others stops granting leases after cluster-node-timeout."
+            )
+        }
         guard let needed = facts.settings["min-replicas-to-write"].flatMap({ Int($0) }),
             let lag = facts.settings["min-replicas-max-lag"].flatMap({ Int($0) })
         else { return .skipped("replicas", needs: "CONFIG GET") }

@@ -86,6 +86,13 @@ extension RedisProbe {
             primary.epoch = info["cluster_current_epoch"].flatMap { Int64($0) }
         } catch {
             primary.failure = LeaseStoreError(error).message
+            return
+        }
+        // CLUSTER SLOTS leaves replicas out of which no offset is known yet: those of a cluster that has just started.
+        if let reply = try? await client.send(RedisCommand("INFO", "replication"), timeout: timeout),
+            let connected = Self.fields(reply.string ?? "")["connected_slaves"].flatMap({ Int($0) })
+        {
+            primary.replicas = connected
         }
     }
 

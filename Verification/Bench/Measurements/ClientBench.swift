@@ -12,7 +12,7 @@ struct ClientBench {
         let latency: LatencyHistogram
     }
 
-    let client: RedisClient
+    let client: RedisDeploymentClient
 
     func run(inFlight: Int, commands: Int) async throws -> Figures {
         let script = RedisScript("return 1")
@@ -41,13 +41,13 @@ struct ClientBench {
             var latency = LatencyHistogram()
         }
 
-        private let client: RedisClient
+        private let client: RedisDeploymentClient
         private let script: RedisScript
         private let state: Mutex<State>
         private let continuation: CheckedContinuation<LatencyHistogram, Never>
 
         init(
-            client: RedisClient,
+            client: RedisDeploymentClient,
             script: RedisScript,
             commands: Int,
             continuation: CheckedContinuation<LatencyHistogram, Never>
