@@ -19,7 +19,8 @@ struct DemoStageTests {
             configuration: configuration,
             origin: OriginClient(port: server.port),
             redis: nil,
-            progress: ProgressLine(terminal: Terminal())
+            progress: ProgressLine(terminal: Terminal()),
+            untilFollowed: { _, _ in }
         ) { _ in
             try await ChildProcess("/bin/sh", ["-c", script])
         }
@@ -54,6 +55,19 @@ struct DemoStageTests {
                 try await stage.wait(for: batch, "a sign of life") { $0.isDone() }
             }
             #expect(stopped?.description.hasSuffix("ended by itself with signal 9") == true)
+        }
+    }
+
+    @Test("what is noticed of a key ends a wait, though no worker says anything")
+    func noticed() async throws {
+        try await withStage("\(Self.ready); cat > /dev/null") { stage in
+            let batch = stage.call(["a"], callers: 1)
+            let noticing = stage.notice("a", followedBy: 1)
+            try await stage.wait(for: batch, "followers") { _ in stage.followed.contains("a") }
+            try await noticing.value
+            #expect(stage.followed == ["a"])
+            stage.end()
+            #expect(stage.followed.isEmpty)
         }
     }
 

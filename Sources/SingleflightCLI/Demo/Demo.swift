@@ -48,7 +48,10 @@ struct Demo {
             configuration: configuration,
             origin: OriginClient(port: originPort),
             redis: redis,
-            progress: progress
+            progress: progress,
+            untilFollowed: { key, processes in
+                try await DemoGroups.untilFollowed(key, by: processes, url: url, namespace: namespace)
+            }
         ) { worker in
             try await ChildProcess(
                 executable,

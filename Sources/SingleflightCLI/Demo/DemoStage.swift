@@ -7,6 +7,8 @@ import PrivateRedis
 private enum StageEvent: Sendable {
     case said(worker: Int, process: Int32, WorkerEvent)
     case ended(worker: Int, process: Int32, ProcessExit)
+    /// As many processes wait for the leader of the key as the scene wanted to know of.
+    case followed(key: String)
     case limitReached(scene: Int)
 }
 
@@ -27,11 +29,15 @@ final class DemoStage {
     let progress: ProgressLine
 
     private let launch: @Sendable @concurrent (_ worker: Int) async throws -> ChildProcess
+    /// Returns when this number of processes waits for the leader of a key.
+    private let untilFollowed: @Sendable @concurrent (_ key: String, _ processes: Int) async throws -> Void
     private let events: AsyncStream<StageEvent>.Continuation
     private var incoming: AsyncStream<StageEvent>.Iterator
     private var workers: [ChildProcess] = []
     private var readyProcesses: Set<Int32> = []
     private var ledgers: [Int: BatchLedger] = [:]
+    /// Keys of which it was noticed that enough processes wait for their leaders.
+    private(set) var followed: Set<String> = []
     /// Processes whose end is part of the scene.
     private var expectedEnds: Set<Int32> = []
     private var lastBatch = 0
@@ -43,12 +49,14 @@ final class DemoStage {
         origin: OriginClient,
         redis: PrivateRedis?,
         progress: ProgressLine,
+        untilFollowed: @escaping @Sendable @concurrent (_ key: String, _ processes: Int) async throws -> Void,
         launch: @escaping @Sendable @concurrent (_ worker: Int) async throws -> ChildProcess
     ) {
         self.configuration = configuration
         self.origin = origin
         self.redis = redis
         self.progress = progress
+        self.untilFollowed = untilFollowed
         self.launch = launch
         let (stream, continuation) = AsyncStream.makeStream(of: StageEvent.self)
         events = continuation
@@ -73,6 +81,7 @@ final class DemoStage {
         limit?.cancel()
         limit = nil
         ledgers = [:]
+        followed = []
     }
 
     // MARK: Workers
@@ -166,6 +175,14 @@ final class DemoStage {
 
     // MARK: Events
 
+    /// Has it noticed, in ``followed``, when this number of processes waits for the leader of `key`. The scene ends it.
+    func notice(_ key: String, followedBy processes: Int) -> Task<Void, any Error> {
+        Task { [events, untilFollowed] in
+            try await untilFollowed(key, processes)
+            events.yield(.followed(key: key))
+        }
+    }
+
     private func read(_ what: String, until isDone: (DemoStage) -> Bool) async throws {
         while !isDone(self) {
             guard let event = await incoming.next(isolation: #isolation) else { throw CancellationError() }
@@ -174,6 +191,7 @@ final class DemoStage {
             case .ended(_, let process, _) where expectedEnds.contains(process): break
             case .ended(let worker, _, let exit):
                 throw SceneStopped(description: "worker \(worker + 1) ended by itself with \(exit)")
+            case .followed(let key): followed.insert(key)
             case .limitReached(let number) where number == scene:
                 throw SceneStopped(description: "waited in vain for \(what)")
             case .limitReached: break

@@ -43,6 +43,17 @@ enum DemoGroups {
             try await body(LeasedDemoGroup(store: store))
         }
     }
+
+    /// Returns when this number of processes waits for the leader of `key`.
+    static func untilFollowed(_ key: String, by processes: Int, url: String, namespace: String) async throws {
+        let configuration = RedisLeaseStoreConfiguration(namespace: namespace, label: "demo")
+        try await RedisLeaseStore.withConnection(to: url, configuration: configuration) { store in
+            while try await store.leases(where: { $1 == key }).allSatisfy({ $0.waiterCount < processes }) {
+                // No news comes of that: it is looked at again and again.
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+    }
 }
 
 /// The real thing: one distributed group for each policy.
