@@ -12,6 +12,10 @@ package final class PrivateCluster: Sendable {
         package var replicas: Int
         /// After how many milliseconds without an answer nodes take another one for failed.
         package var nodeTimeout: Int
+        /// With which files nodes speak TLS, on a port of their own and among one another; nil for not at all.
+        package var tls: TLS?
+        /// Whether nodes tell one another, and clients, addresses of IPv6: ::1.
+        package var announcesIPv6: Bool
         /// ACL users, and further lines of each node's configuration file.
         package var users: [String]
         package var extraLines: [String]
@@ -23,6 +27,8 @@ package final class PrivateCluster: Sendable {
             primaries: Int = 3,
             replicas: Int = 0,
             nodeTimeout: Int = 5_000,
+            tls: TLS? = nil,
+            announcesIPv6: Bool = false,
             users: [String] = [],
             extraLines: [String] = [],
             searchPath: String? = nil
@@ -30,10 +36,31 @@ package final class PrivateCluster: Sendable {
             self.primaries = primaries
             self.replicas = replicas
             self.nodeTimeout = nodeTimeout
+            self.tls = tls
+            self.announcesIPv6 = announcesIPv6
             self.users = users
             self.extraLines = extraLines
             self.searchPath = searchPath
         }
+    }
+
+    /// PEM files of all nodes: a certificate for 127.0.0.1 that serves clients and servers alike, and who vouches for it.
+    package struct TLS: Sendable {
+        package var certificate: String
+        package var key: String
+        package var authority: String
+
+        package init(certificate: String, key: String, authority: String) {
+            self.certificate = certificate
+            self.key = key
+            self.authority = authority
+        }
+    }
+
+    /// A node, and its port for TLS.
+    private struct Node {
+        var server: PrivateRedis
+        var tlsPort: UInt16?
     }
 
     /// The number of slots of every cluster.
@@ -44,10 +71,13 @@ package final class PrivateCluster: Sendable {
     private let configuration: Configuration
     /// The primaries, as they were at the start, and behind them their replicas, in the same order.
     package let nodes: [PrivateRedis]
+    /// Their ports for TLS, in the same order; none without it.
+    package let tlsPorts: [UInt16]
 
-    private init(_ configuration: Configuration, _ nodes: [PrivateRedis]) {
+    private init(_ configuration: Configuration, _ nodes: [Node]) {
         self.configuration = configuration
-        self.nodes = nodes
+        self.nodes = nodes.map(\.server)
+        self.tlsPorts = nodes.compactMap(\.tlsPort)
     }
 
     /// Starts a cluster and returns when all of its nodes take it for well.
@@ -55,9 +85,9 @@ package final class PrivateCluster: Sendable {
     /// - Throws: ``PrivateRedisError``; what a node answers instead of OK; ``PrivateClusterError``.
     package static func start(_ configuration: Configuration = Configuration()) async throws -> PrivateCluster {
         let count = configuration.primaries * (1 + configuration.replicas)
-        let nodes = try await withThrowingTaskGroup(of: PrivateRedis.self) { group in
+        let nodes = try await withThrowingTaskGroup(of: Node.self) { group in
             for _ in 0..<count { group.addTask { try await Self.startNode(configuration) } }
-            var nodes: [PrivateRedis] = []
+            var nodes: [Node] = []
             for try await node in group { nodes.append(node) }
             return nodes
         }
@@ -87,28 +117,46 @@ package final class PrivateCluster: Sendable {
         }
     }
 
-    /// The bus has a port of its own, which is chosen as the others are.
-    private static func startNode(_ configuration: Configuration) async throws -> PrivateRedis {
+    /// Bus and TLS have ports of their own, which are chosen as the others are.
+    private static func startNode(_ configuration: Configuration) async throws -> Node {
         // Another one may have taken a port.
         for _ in 1..<5 {
-            if let node = try? await PrivateRedis.start(node(configuration)) { return node }
+            if let node = try? await startOnce(configuration) { return node }
         }
-        return try await PrivateRedis.start(node(configuration))
+        return try await startOnce(configuration)
     }
 
-    private static func node(_ configuration: Configuration) -> PrivateRedis.Configuration {
-        let lines = [
+    private static func startOnce(_ configuration: Configuration) async throws -> Node {
+        let tlsPort = configuration.tls.map { _ in UInt16.random(in: 20_000..<32_000) }
+        return Node(server: try await PrivateRedis.start(server(configuration, tlsPort)), tlsPort: tlsPort)
+    }
+
+    private static func server(_ configuration: Configuration, _ tlsPort: UInt16?) -> PrivateRedis.Configuration {
+        var lines = [
             "cluster-enabled yes", "cluster-config-file nodes.conf",
             "cluster-port \(UInt16.random(in: 20_000..<32_000))",
             "cluster-node-timeout \(configuration.nodeTimeout)", "cluster-replica-validity-factor 0",
             "repl-diskless-sync-delay 0",
         ]
+        if let tls = configuration.tls, let tlsPort {
+            lines += [
+                "tls-port \(tlsPort)", "tls-cluster yes", "tls-replication yes", "tls-auth-clients no",
+                "tls-cert-file \(tls.certificate)", "tls-key-file \(tls.key)", "tls-ca-cert-file \(tls.authority)",
+            ]
+        }
+        if configuration.announcesIPv6 { lines.append("cluster-announce-ip \(host(configuration))") }
         return PrivateRedis.Configuration(
             listening: .tcp(.free),
+            listensOnIPv6: configuration.announcesIPv6,
             users: configuration.users,
             extraLines: configuration.extraLines + lines,
             searchPath: configuration.searchPath
         )
+    }
+
+    /// Where nodes say that they are.
+    private static func host(_ configuration: Configuration) -> String {
+        configuration.announcesIPv6 ? "::1" : "127.0.0.1"
     }
 
     private func join() async throws {
@@ -154,11 +202,24 @@ package final class PrivateCluster: Sendable {
     package var url: String { url(of: 0) }
 
     /// One node's address.
-    package func url(of index: Int) -> String { nodes[index].url }
+    package func url(of index: Int) -> String { "redis://\(authority(nodes[index].port))" }
 
-    /// A URL that names the cluster as one, and some of its nodes.
+    /// A URL that names the cluster as one, and its nodes.
     package var clusterURL: String {
-        "redis://" + nodes.map { "127.0.0.1:\($0.port ?? 0)" }.joined(separator: ",") + "/?topology=cluster"
+        "redis://" + nodes.map { authority($0.port) }.joined(separator: ",") + "/?topology=cluster"
+    }
+
+    /// The same, by TLS: a node's address, and that of the cluster.
+    package func tlsURL(of index: Int) -> String { "rediss://\(authority(tlsPorts[index]))/?\(trust)" }
+
+    package var tlsClusterURL: String {
+        "rediss://" + tlsPorts.map { authority($0) }.joined(separator: ",") + "/?topology=cluster&\(trust)"
+    }
+
+    private var trust: String { "ca=\(configuration.tls?.authority ?? "")" }
+
+    private func authority(_ port: UInt16?) -> String {
+        (configuration.announcesIPv6 ? "[::1]" : "127.0.0.1") + ":\(port ?? 0)"
     }
 
     /// Sends a command to a node and returns the raw reply.
@@ -240,12 +301,17 @@ package final class PrivateCluster: Sendable {
         reply.split(whereSeparator: \.isNewline).filter { !$0.hasPrefix("$") && !$0.hasPrefix("*") }.map(String.init)
     }
 
+    /// The port that other nodes use.
+    private func portAmongNodes(of index: Int) -> UInt16 {
+        configuration.tls == nil ? nodes[index].port ?? 0 : tlsPorts[index]
+    }
+
     // MARK: Changing it
 
     /// Makes a node known to another.
     package func meet(_ index: Int, from other: Int) async throws {
         let bus = Self.strings(try await ask(index, "CONFIG", "GET", "cluster-port")).last ?? ""
-        try await ask(other, "CLUSTER", "MEET", "127.0.0.1", "\(nodes[index].port ?? 0)", bus)
+        try await ask(other, "CLUSTER", "MEET", Self.host(configuration), "\(portAmongNodes(of: index))", bus)
     }
 
     /// Makes a node the replica of another.
@@ -291,7 +357,7 @@ package final class PrivateCluster: Sendable {
         while true {
             let keys = Self.strings(try await ask(source, "CLUSTER", "GETKEYSINSLOT", "\(slot)", "100"))
             guard !keys.isEmpty else { return }
-            let place = ["127.0.0.1", "\(nodes[target].port ?? 0)", "", "0", "5000", "REPLACE", "KEYS"]
+            let place = ["127.0.0.1", "\(portAmongNodes(of: target))", "", "0", "5000", "REPLACE", "KEYS"]
             let reply = try await nodes[source].command(["MIGRATE"] + place + keys)
             guard reply.hasPrefix("+") else { throw PrivateClusterError.refused(reply, ["MIGRATE"]) }
         }

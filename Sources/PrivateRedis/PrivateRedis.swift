@@ -34,6 +34,8 @@ package final class PrivateRedis: Sendable {
 
         /// Where the server listens.
         package var listening: Listening
+        /// Whether a port is one of ::1 as well.
+        package var listensOnIPv6: Bool
         /// The default user's password; nil asks for none.
         package var password: String?
         /// ACL users, each as it stands behind `user ` in a Redis configuration file.
@@ -51,6 +53,7 @@ package final class PrivateRedis: Sendable {
         /// Describes a server; by default one that listens on a Unix socket and asks for no password.
         package init(
             listening: Listening = .unixSocket,
+            listensOnIPv6: Bool = false,
             password: String? = nil,
             users: [String] = [],
             extraLines: [String] = [],
@@ -59,6 +62,7 @@ package final class PrivateRedis: Sendable {
             isSentinel: Bool = false
         ) {
             self.listening = listening
+            self.listensOnIPv6 = listensOnIPv6
             self.password = password
             self.users = users
             self.extraLines = extraLines

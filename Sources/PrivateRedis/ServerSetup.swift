@@ -12,6 +12,7 @@ struct ServerSetup: Sendable {
     let directory: String
     let socketPath: String?
     let port: UInt16?
+    private let listensOnIPv6: Bool
     let password: String?
     private let users: [String]
     private let extraLines: [String]
@@ -32,6 +33,7 @@ struct ServerSetup: Sendable {
             directory: directory,
             socketPath: hasUnixSocket ? directory + "/redis.sock" : nil,
             port: port.map(number),
+            listensOnIPv6: configuration.listensOnIPv6,
             password: configuration.password,
             users: configuration.users,
             extraLines: configuration.extraLines
@@ -103,7 +105,7 @@ struct ServerSetup: Sendable {
         lines += extraLines
         lines += [
             "daemonize no", "supervised no", "loglevel notice", #"logfile """#, "always-show-logo no",
-            "dir \(directory)", "bind 127.0.0.1", "port \(port ?? 0)",
+            "dir \(directory)", "bind 127.0.0.1\(listensOnIPv6 ? " ::1" : "")", "port \(port ?? 0)",
         ]
         if let socketPath { lines += ["unixsocket \(socketPath)", "unixsocketperm 700"] }
         return lines.joined(separator: "\n") + "\n"

@@ -4,13 +4,14 @@ import Foundation
 final class Certificates: Sendable {
     private let directory: String
 
-    /// Makes an authority, and a certificate for `localhost` and `127.0.0.1`, which serves clients and servers alike.
+    /// Makes an authority, and a certificate for `localhost`, `127.0.0.1` and `::1`, which serves clients and
+    /// servers alike.
     init() throws {
         directory = NSTemporaryDirectory() + "/singleflight-tls-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         try makeAuthority("ca")
         try makeAuthority("stranger")
-        try makeCertificate("localhost", names: "DNS:localhost,IP:127.0.0.1")
+        try makeCertificate("localhost", names: "DNS:localhost,IP:127.0.0.1,IP:::1")
         try makeCertificate("elsewhere", names: "DNS:elsewhere.invalid")
     }
 
