@@ -181,7 +181,7 @@ let package = Package(
         .target(
             name: "Bench",
             dependencies: [
-                "HiredisClient", "Singleflight", "SingleflightCLI", "SingleflightRedis",
+                "HiredisClient", "PrivateRedis", "Singleflight", "SingleflightCLI", "SingleflightRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Verification/Bench",

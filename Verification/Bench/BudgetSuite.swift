@@ -8,7 +8,7 @@ import SingleflightRedis
 struct BudgetSuite {
     /// What can be measured by itself.
     enum Part: String, CaseIterable {
-        case local, client, flights, many, wakeUps = "wake-ups", herd, blocking, memory, takeover, exec
+        case local, client, flights, many, wakeUps = "wake-ups", herd, blocking, memory, takeover, exec, cluster
     }
 
     let isQuick: Bool
@@ -46,6 +46,7 @@ struct BudgetSuite {
             case .memory: try await measureMemory(&rows)
             case .takeover: try await measureTakeover(&rows)
             case .exec: try await measureExec(&rows)
+            case .cluster: try await measureCluster(&rows, &further)
             }
             noise.sample()
         }
@@ -455,6 +456,42 @@ extension BudgetSuite {
     }
 }
 
+extension BudgetSuite {
+    /// Clusters beside one server; wake-ups while slots move beside those at rest.
+    private func measureCluster(_ rows: inout [BenchRow], _ further: inout [String: Double]) async throws {
+        let bench = ClusterBench(isQuick: isQuick, namespace: namespace)
+        let flights = try await bench.flights(primaries: 3)
+        let server = flights[0]
+        further["one server by TCP, flights per second"] = server.perSecond
+        for (primaries, cluster) in zip(1..., flights.dropFirst()) {
+            let title = "cluster of \(primaries)"
+            rows += [
+                .ratio(.atLeast, 0.7, "\(title), flights", cluster.perSecond, "/s", to: server.perSecond, "one server"),
+                .ratio(.atMost, 1.5, "\(title), Redis CPU", cluster.redisCPU, "us", to: server.redisCPU, "one server"),
+            ]
+        }
+        let wakeUps = try await bench.wakeUps()
+        func microseconds(_ histogram: LatencyHistogram, _ quantile: Double) -> Double {
+            Double(histogram.quantile(quantile)) / 1000
+        }
+        for (quantile, name) in [(0.5, "p50"), (0.99, "p99")] {
+            rows.append(
+                .ratio(
+                    .atMost,
+                    3,
+                    "wake-up while slots move, \(name)",
+                    microseconds(wakeUps.moving, quantile),
+                    "us",
+                    to: microseconds(wakeUps.rest, quantile),
+                    "at rest"
+                )
+            )
+        }
+        further["wake-ups while slots move, samples"] = Double(wakeUps.moving.count)
+        further["slots moved per second"] = Double(wakeUps.moves) / wakeUps.seconds
+    }
+}
+
 extension BudgetSuite.Part {
     fileprivate var title: String {
         switch self {
@@ -468,6 +505,7 @@ extension BudgetSuite.Part {
         case .memory: "allocations and memory of flights"
         case .takeover: "takeover"
         case .exec: "a command by exec"
+        case .cluster: "clusters"
         }
     }
 }

@@ -5,12 +5,17 @@ extension BenchRedis {
     /// How many inboxes wait for the one flight whose keys match `pattern`; 0 while there is none.
     func waiters(matching pattern: String) async throws -> Int {
         guard let key = try await keys(matching: pattern).first else { return 0 }
-        return Int(try await client.send(RedisCommand("HLEN", .string(key))).integer ?? 0)
+        let place = RedisOrder.none(in: HashSlot(of: key))
+        return Int(try await client.send(RedisCommand("HLEN", .string(key)), order: place).integer ?? 0)
     }
 
     func keys(matching pattern: String) async throws -> [String] {
-        let reply = try await client.send(RedisCommand("KEYS", .string(pattern)))
-        return reply.array?.compactMap(\.string) ?? []
+        var keys: [String] = []
+        for primary in primaries {
+            let reply = try await primary.send(RedisCommand("KEYS", .string(pattern)))
+            keys += reply.array?.compactMap(\.string) ?? []
+        }
+        return keys
     }
 
     /// The bytes that `key` takes in the server.

@@ -14,9 +14,18 @@ struct WakeUpBench {
 
     /// The first worker leads, the others follow, once a round; from its hand-over until they have the value.
     func run(_ workers: [BenchWorkers], _ rounds: Int, series: String) async throws -> Latencies {
+        var round = 0
+        return try await run(workers, rounds) {
+            defer { round += 1 }
+            return "wake-\(workers.count)-\(series)-\(round)"
+        }
+    }
+
+    /// - Parameter key: of the next round's flight.
+    func run(_ workers: [BenchWorkers], _ rounds: Int, key nextKey: () -> String) async throws -> Latencies {
         var latencies = Latencies()
-        for round in 0..<rounds {
-            let key = "wake-\(workers.count)-\(series)-\(round)"
+        for _ in 0..<rounds {
+            let key = nextKey()
             try workers[0].send(.lead(key: key, payload: 100))
             guard case .leading = try await workers[0].answer() else { throw BenchWorkers.outOfTurn }
             for follower in workers.dropFirst() { try follower.send(.follow(key: key)) }
