@@ -199,7 +199,7 @@ let package = Package(
         .executableTarget(
             name: "lab",
             dependencies: [
-                "Bench", "FaultMatrix", "SingleflightSimulation", "Soak", "Storm",
+                "Bench", "FaultMatrix", "PrivateRedis", "SingleflightSimulation", "Soak", "Storm",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Verification/Lab",
@@ -296,6 +296,7 @@ let package = Package(
             dependencies: [
                 "HiredisClient", "PrivateRedis", "SingleflightCLI", "SingleflightRedis", "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],

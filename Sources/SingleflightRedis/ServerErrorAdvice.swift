@@ -61,13 +61,18 @@ extension RedisServerError {
     }
 
     /// Servers have no code of their own for what a script may not do: Redis 7.0 says the first, later ones and Valkey
-    /// the second.
+    /// the second, and servers before 7.0 put where in the script it was in front of the first.
     var isMissingRightInScript: Bool {
         ["ERR The user executing the script can't", "ERR ACL failure in script"].contains { self.message.hasPrefix($0) }
+            || self.message.hasPrefix("ERR Error running script")
+                && self.message.contains(": The user executing the script can't")
     }
 
-    /// The server has no such command: it is too old, or somebody has renamed the command away.
+    /// The server has no such command: it is too old, or only compatible, or somebody has renamed the command away.
     var isUnknownCommand: Bool {
-        self.message.hasPrefix("ERR unknown command")
+        // Before 7.0 with a capital letter for a subcommand.
+        ["ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand"].contains {
+            self.message.hasPrefix($0)
+        }
     }
 }

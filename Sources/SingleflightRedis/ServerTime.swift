@@ -63,10 +63,13 @@ extension RESPValue {
     /// The server's time since 1970, as `TIME` is answered; `nil` for anything else, and beyond the year 285 000, as in
     /// scripts' answers: it is computed with in milliseconds, until it overflows.
     var serverTime: Duration? {
-        guard let parts = self.array, parts.count == 2, let seconds = parts[0].string.flatMap({ Int64($0) }),
-            let microseconds = parts[1].string.flatMap({ Int64($0) }), (0...(1 << 53) / 1_000).contains(seconds),
+        guard let parts = self.array, parts.count == 2, let seconds = parts[0].number,
+            let microseconds = parts[1].number, (0...(1 << 53) / 1_000).contains(seconds),
             (0..<1_000_000).contains(microseconds)
         else { return nil }
         return .seconds(seconds) + .microseconds(microseconds)
     }
+
+    /// Redis tells its time in strings, Dragonfly in integers.
+    private var number: Int64? { self.integer ?? self.string.flatMap { Int64($0) } }
 }

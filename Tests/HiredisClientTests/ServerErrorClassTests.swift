@@ -122,4 +122,21 @@ struct ServerErrorClassTests {
         default: Issue.record("the second command is answered")
         }
     }
+
+    @Test(
+        "a server that cannot read a script's first line is told by its words",
+        arguments: [
+            ("ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'", true),
+            ("ERR Unexpected flag in script shebang: allow-oom", true),
+            ("ERR Could not find scripting engine 'lua'", true),
+            // Dragonfly's and kvrocks'.
+            ("ERR Invalid flag: allow-oom", true), ("ERR allow-oom is not supported yet", true),
+            ("ERR Unknown flag given: allow-oom", true),
+            ("ERR user_script:3: attempt to index a nil value", false),
+            ("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'", false),
+        ]
+    )
+    func shebang(_ message: String, _ isRejected: Bool) {
+        #expect(RedisServerError(message: message).rejectsShebang == isRejected)
+    }
 }

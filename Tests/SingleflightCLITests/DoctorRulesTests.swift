@@ -158,6 +158,48 @@ struct DoctorRulesTests {
         #expect(findings.first { $0.check == "commands" }?.found == "the server has no ROLE")
     }
 
+    @Test("a command that nobody needs is told where it is missing, and is no failure")
+    func dispensable() throws {
+        var facts = Self.healthy
+        facts.user = "worker"
+        facts.dispensableCommands = [
+            "ROLE": .init(.unknown, "ERR unknown command 'ROLE'"), "SELECT": .init(.command, "NOPERM"),
+        ]
+        let findings = DoctorRules.findings(of: facts, at: .zero)
+        #expect(findings.filter { $0.status != .ok } == [])
+        let found = findings.reduce(into: [:]) { $0[$1.check] = $1.found }
+        #expect(found["commands"] == "all that are needed; the server has no ROLE (INFO tells it)")
+        let rights = "user worker may send every command that is needed; not SELECT (there is database 0 only)"
+        #expect(found["rights"] == rights)
+    }
+
+    @Test("settings that nobody is told are not known, and no operator can find them out")
+    func untold() throws {
+        var facts = Self.healthy
+        facts.settings = [:]
+        facts.dispensableCommands = ["CONFIG": .init(.unknown, "ERR unknown command 'CONFIG'")]
+        let findings = DoctorRules.findings(of: facts, at: .zero)
+        let skipped = findings.filter { $0.status == .skipped }
+        // INFO tells the policy, and that there are no replicas.
+        #expect(skipped.map(\.check) == ["persistence", "inbox buffer", "idle timeout", "keepalive"])
+        #expect(skipped.allSatisfy { $0.found == "not told: the server has no CONFIG" })
+        let report = DoctorReport(url: "redis://h", namespace: "n", findings: findings)
+        #expect(try !report.text(as: .table, for: Terminal()).contains("more rights"))
+    }
+
+    @Test(
+        "a compatible server is called by its name, whatever Redis it says it is",
+        arguments: [("dragonfly_version", "df-v1.30.0", "Dragonfly"), ("kvrocks_version", "2.10.0", "kvrocks")]
+    )
+    func compatible(_ field: String, _ version: String, _ name: String) throws {
+        var facts = Self.healthy
+        facts.info["redis_version"] = "4.0.0"
+        facts.info[field] = version
+        let finding = try #require(DoctorRules.findings(of: facts, at: .zero).first { $0.check == "version" })
+        #expect(finding.found == "\(name) \(version)")
+        #expect(finding.status == .warn)
+    }
+
     @Test("a replica is told with its primary's URL")
     func primary() throws {
         var facts = Self.healthy
@@ -282,7 +324,7 @@ struct DoctorRulesTests {
         #expect(try status("keepalive") { $0.settings["tcp-keepalive"] = "0" } == .warn)
         #expect(try status("persistence") { $0.settings["save"] = "3600 1" } == .warn)
         #expect(try status("persistence") { $0.settings["appendonly"] = "yes" } == .warn)
-        #expect(try status("scripts") { $0.scripts = .withoutShebang } == .warn)
+        #expect(try status("scripts") { $0.scripts = .withoutShebang("ERR") } == .warn)
     }
 
     @Test("the report is as bad as its worst finding, and a skipped one is not bad")

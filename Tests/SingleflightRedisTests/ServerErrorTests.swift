@@ -44,6 +44,13 @@ struct ServerErrorTests {
                 .refused,
                 "doctor"
             ),
+            Sample(
+                "ERR Error running script (call to f_1): @user_script:3: @user_script: 3: "
+                    + "The user executing the script can't run this command or subcommand",
+                .refused,
+                "doctor"
+            ),
+            Sample("ERR unknown subcommand 'SETNAME'. Try CLIENT HELP.", .refused, "no such command"),
             Sample("DENIED Redis is running in protected mode", .refused, "set a password"),
             Sample("ERR unknown command 'EVALSHA', with args beginning with: ", .refused, "renamed"),
             Sample("ERR Protocol error: invalid bulk length", .invalidRequest, "proto-max-bulk-len"),
@@ -101,7 +108,8 @@ struct ServerErrorTests {
             let error = await #expect(throws: LeaseStoreError.self) {
                 try await RedisLeaseStore.withConnection(to: redis.url + "?db=99") { _ in }
             }
-            #expect(error?.code == .unavailable)
+            #expect(error?.code == .invalidRequest)
+            #expect(error?.message.contains("database 99 cannot be selected") == true)
             #expect(error?.message.contains("DB index is out of range") == true)
             #expect(error?.message.contains("the URL names a database") == true)
         }

@@ -10,6 +10,13 @@ struct ServerTimeTests {
         #expect(answer("1700000000", "123456").serverTime == .microseconds(1_700_000_000_123_456))
     }
 
+    @Test("is understood in integers, too")
+    func integers() {
+        let answer = RESPValue.array([.integer(1_700_000_000), .integer(123_456)])
+        #expect(answer.serverTime == .microseconds(1_700_000_000_123_456))
+        #expect(RESPValue.array([.integer(-1), .integer(0)]).serverTime == nil)
+    }
+
     /// A hostile server's time was computed with until it overflowed, and ended the process at its next request to
     /// lead.
     @Test(

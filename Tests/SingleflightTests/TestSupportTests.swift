@@ -74,4 +74,19 @@ struct TestSupportTests {
         let canceled = await condition.value
         #expect(throws: CancellationError.self) { try canceled.get() }
     }
+
+    @Test("a server's version is read from what it says, and settings are those that it knows")
+    func serverVersion() {
+        let (old, new) = (
+            ServerVersion(said: "Redis server v=6.2.5 sha=00000000:0 malloc=jemalloc-5.1.0 bits=64"),
+            ServerVersion(said: "Valkey server v=8.0.1 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64")
+        )
+        #expect(!old.isValkey && old.major == 6 && old.minor == 2)
+        #expect(new.isValkey && new.major == 8 && new.minor == 0)
+        #expect(old.isBefore7 && old.isBefore72 && !new.isBefore7 && !new.isBefore72)
+        #expect(ServerVersion(said: "Redis server v=7.0.15").isBefore72 && !ServerVersion(said: "").isBefore7)
+        let lines = ["enable-debug-command yes", "busy-reply-threshold 20", "appendonly yes"]
+        #expect(old.lines(lines) == ["lua-time-limit 20", "appendonly yes"])
+        #expect(new.lines(lines) == lines)
+    }
 }

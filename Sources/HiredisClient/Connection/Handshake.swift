@@ -157,10 +157,13 @@ extension Handshake.Step {
         // older form only, which it is sent with the first evaluation; and whatever it says of a script, it answers.
         case .findCluster, .setName, .loadScript, .evaluateNothing:
             if !isFatal(error) { return nil }
-        case .role where error.code == "NOPERM" || error.message.hasPrefix("ERR unknown command"):
+        case .role where ["NOPERM", "ERR"].contains(error.code) && !isFatal(error):
             var refusal = RedisClientError(.connectionFailed, "ROLE was refused", underlying: error)
             refusal.refusesRole = true
             return refusal
+        // It does not know the command, has fewer databases, or only one. Time heals none of that.
+        case .selectDatabase(let number) where error.code == "ERR" && !isFatal(error):
+            return .noDatabase(number, error)
         case .authenticate, .selectDatabase, .role, .replication, .ping, .subscribe:
             break
         }
@@ -202,5 +205,11 @@ extension RedisClientError {
     fileprivate static func database(_ number: Int) -> RedisClientError {
         let message = "the server is a node of a cluster, which has database 0 only: leave /\(number) out of the URL"
         return RedisClientError(.misconfigured, message)
+    }
+
+    /// A server was asked for a database that it does not have, or does not let anybody choose.
+    fileprivate static func noDatabase(_ number: Int, _ error: RedisServerError) -> RedisClientError {
+        let message = "database \(number) cannot be selected: leave its number out of the URL for database 0"
+        return RedisClientError(.misconfigured, message, underlying: error)
     }
 }

@@ -81,11 +81,16 @@ package struct RedisServerError: Error, Hashable, Sendable {
     /// The server could not even compile a script because it does not know the `#!lua` line, which came with 7.0.
     ///
     /// Older servers complain about a syntax error at `#`; others may know shebangs, but not this engine or flag.
+    /// Dragonfly says `Invalid flag: allow-oom`, kvrocks `allow-oom is not supported yet`, or that it is unknown.
     var rejectsShebang: Bool {
         guard code == "ERR" else { return false }
         let text = message.lowercased()
-        return ["near '#'", "shebang", "script engine", "scripting engine"].contains { text.contains($0) }
+        return RedisServerError.wordsOnShebang.contains { text.contains($0) }
     }
+
+    private static let wordsOnShebang = [
+        "near '#'", "shebang", "script engine", "scripting engine", "invalid flag", "unknown flag", "allow-oom is not",
+    ]
 }
 
 extension RedisServerError: CustomStringConvertible {

@@ -38,6 +38,7 @@ extension DoctorRules {
     }
 
     private static func advice(_ failure: LeaseStoreError, _ server: RedisServerError?) -> String {
+        if failure.code == .invalidRequest { return "Change the URL." }
         guard let server else {
             return failure.code == .timedOut
                 ? "See whether the server hangs, or something between here and there."
@@ -54,8 +55,6 @@ extension DoctorRules {
             "Raise maxclients, or see who holds the connections (CLIENT LIST on one that is there already)."
         case _ where server.message.contains("unknown command"):
             "Take rename-command out of the server's configuration."
-        case _ where server.message.contains("DB index is out of range"):
-            "Use a database that the server has; the URL ends in its number."
         default: "See what the server says."
         }
     }

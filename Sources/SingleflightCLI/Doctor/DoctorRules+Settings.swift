@@ -4,7 +4,7 @@ import SingleflightRedis
 extension DoctorRules {
     static func eviction(_ facts: RedisFacts) -> Finding {
         guard let policy = facts.settings["maxmemory-policy"] ?? facts.info["maxmemory_policy"] else {
-            return .skipped("eviction", needs: "CONFIG GET or INFO")
+            return .untold("eviction", facts, needs: "CONFIG GET or INFO")
         }
         if policy == "noeviction" {
             return .ok("eviction", policy, "A full server refuses new leases and keeps the ones it has.")
@@ -53,7 +53,7 @@ extension DoctorRules {
         case (true, _): return .warn("persistence", "the append-only file is on", meaning, do: advice)
         case (_, true): return .warn("persistence", "snapshots are on", meaning, do: advice)
         case (false, false): return .ok("persistence", "off", "A restart ends all leases, as it should.")
-        case (nil, _), (_, nil): return .skipped("persistence", needs: "CONFIG GET")
+        case (nil, _), (_, nil): return .untold("persistence", facts)
         }
     }
 
@@ -61,7 +61,7 @@ extension DoctorRules {
         let words = facts.settings["client-output-buffer-limit"]?.split(separator: " ").map(String.init) ?? []
         guard let start = words.firstIndex(of: "pubsub"), words.count > start + 3,
             let hard = Int64(words[start + 1]), let soft = Int64(words[start + 2])
-        else { return .skipped("inbox buffer", needs: "CONFIG GET") }
+        else { return .untold("inbox buffer", facts) }
         let found = "\(limit(hard)), \(limit(soft)) for \(words[start + 3]) s"
         let advice = "Set client-output-buffer-limit pubsub 64mb 16mb 60."
         let smallest = [hard, soft].filter { $0 > 0 }.min() ?? Int64.max
@@ -99,7 +99,7 @@ extension DoctorRules {
         }
         guard let needed = facts.settings["min-replicas-to-write"].flatMap({ Int($0) }),
             let lag = facts.settings["min-replicas-max-lag"].flatMap({ Int($0) })
-        else { return .skipped("replicas", needs: "CONFIG GET") }
+        else { return .untold("replicas", facts) }
         if needed == 0 || lag == 0 {
             return .warn(
                 "replicas",
@@ -134,7 +134,7 @@ extension DoctorRules {
 
     static func idleTimeout(_ facts: RedisFacts) -> Finding {
         guard let seconds = facts.settings["timeout"].flatMap({ Int($0) }) else {
-            return .skipped("idle timeout", needs: "CONFIG GET")
+            return .untold("idle timeout", facts)
         }
         // A silent connection is sent a PING every five seconds.
         if (1..<10).contains(seconds) {
@@ -150,7 +150,7 @@ extension DoctorRules {
 
     static func keepalive(_ facts: RedisFacts) -> Finding {
         guard let seconds = facts.settings["tcp-keepalive"].flatMap({ Int($0) }) else {
-            return .skipped("keepalive", needs: "CONFIG GET")
+            return .untold("keepalive", facts)
         }
         if seconds == 0 {
             return .warn(

@@ -22,6 +22,14 @@ package enum DoctorRules {
     // MARK: - The server and what it is
 
     private static func version(_ facts: RedisFacts) -> Finding {
+        if let (name, version) = compatible(facts) {
+            return .warn(
+                "version",
+                "\(name) \(version)",
+                "It is no Redis: the lines below say how far it is alike, and nobody has tried what it does in trouble.",
+                do: "Restart it and cut it off under load before leases depend on it (docs/deploy.md)."
+            )
+        }
         let name = facts.info["valkey_version"] == nil ? "Redis" : "Valkey"
         guard let text = facts.info["valkey_version"] ?? facts.info["redis_version"] else {
             return .skipped("version", needs: "INFO")
@@ -44,9 +52,16 @@ package enum DoctorRules {
         return .ok("version", found, "It has all that leases need.")
     }
 
+    /// A server that is no Redis. What it tells as Redis' version is a matter of taste: kvrocks says 4.0.0.
+    private static func compatible(_ facts: RedisFacts) -> (name: String, version: String)? {
+        if let version = facts.info["dragonfly_version"] { return ("Dragonfly", version) }
+        if let version = facts.info["kvrocks_version"] { return ("kvrocks", version) }
+        return nil
+    }
+
     private static func role(_ facts: RedisFacts) -> Finding {
         switch facts.role {
-        case nil: .skipped("role", needs: "ROLE")
+        case nil: .skipped("role", needs: "ROLE or INFO")
         case "master": .ok("role", "primary", "Leases are granted by the primary.")
         case "slave":
             .fail(
@@ -76,7 +91,11 @@ package enum DoctorRules {
     private static func commands(_ facts: RedisFacts) -> Finding {
         guard let refused = facts.refusedCommands else { return .notTried("commands") }
         let unknown = refused.filter { $0.value.reason == .unknown }.keys.sorted()
-        guard !unknown.isEmpty else { return .ok("commands", "all are there", "Nothing that workers send is renamed.") }
+        guard !unknown.isEmpty else {
+            let without = dispensable(facts) { $0 == .unknown }
+            let found = without.isEmpty ? "all are there" : "all that are needed; the server has no \(without)"
+            return .ok("commands", found, "Nothing that workers need is renamed.")
+        }
         return .fail(
             "commands",
             "the server has no \(unknown.joined(separator: ", "))",
@@ -85,12 +104,28 @@ package enum DoctorRules {
         )
     }
 
+    /// What works without, and what follows.
+    private static func dispensable(_ facts: RedisFacts, where isMeant: (RedisFacts.Refusal.Reason) -> Bool) -> String {
+        let commands = facts.dispensableCommands.filter { isMeant($0.value.reason) }.keys.sorted()
+        return commands.map { command in
+            switch command {
+            case "CLIENT SETNAME": "CLIENT SETNAME (connections have no names)"
+            case "CONFIG": "CONFIG (nobody is told its settings)"
+            case "ROLE": "ROLE (INFO tells it)"
+            case "SELECT": "SELECT (there is database 0 only)"
+            default: command
+            }
+        }.joined(separator: ", ")
+    }
+
     private static func rights(_ facts: RedisFacts) -> Finding {
         guard let refused = facts.refusedCommands else { return .notTried("rights") }
         let user = facts.user.map { "user \($0)" } ?? "this user"
         let lacking = refused.filter { $0.value.reason != .unknown }
         guard let first = lacking.min(by: { $0.key < $1.key }) else {
-            return .ok("rights", "\(user) may send every command", "A worker can lead and follow as this user.")
+            let without = dispensable(facts) { $0 != .unknown }
+            let found = "\(user) may send every command" + (without.isEmpty ? "" : " that is needed; not \(without)")
+            return .ok("rights", found, "A worker can lead and follow as this user.")
         }
         let names = lacking.keys.sorted().joined(separator: ", ")
         return .fail(
@@ -144,12 +179,12 @@ package enum DoctorRules {
         switch facts.scripts {
         case nil: .notTried("scripts")
         case .withShebang: .ok("scripts", "they run, with #!lua", "Flights can be joined, renewed and completed.")
-        case .withoutShebang:
+        case .withoutShebang(let reason):
             .warn(
                 "scripts",
-                "they run, but not with #!lua",
+                "they run, but not with #!lua: \(reason)",
                 "A server that is full or read-only stops scripts half-way instead of refusing them.",
-                do: "Upgrade the server to 7.0 or later."
+                do: "Upgrade the server to 7.0 or later; one that is no Redis must not run out of memory."
             )
         case .refused(let reason):
             .fail("scripts", reason, "Nobody can join, renew or complete a flight.", do: "Allow EVAL and EVALSHA.")

@@ -1,3 +1,5 @@
+import SingleflightRedis
+
 /// One thing that was looked at, and what to think of it.
 package struct Finding: Codable, Equatable, Sendable {
     /// How bad it is; in the order of severity.
@@ -65,6 +67,18 @@ extension Finding {
             found: "\(notKnown): needs \(command)",
             meaning: "The server does not tell this user.",
             advice: "Run doctor as an operator user, who may send \(command)."
+        )
+    }
+
+    /// A setting that is not known: the server does not tell this user, or nobody.
+    static func untold(_ check: String, _ facts: RedisFacts, needs command: String = "CONFIG GET") -> Finding {
+        guard facts.dispensableCommands["CONFIG"] != nil else { return .skipped(check, needs: command) }
+        return Finding(
+            check: check,
+            status: .skipped,
+            found: "not told: the server has no CONFIG",
+            meaning: "Only those who run the server know.",
+            advice: "Compare what they say with the settings in docs/deploy.md."
         )
     }
 }

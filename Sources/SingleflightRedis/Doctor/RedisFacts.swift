@@ -7,8 +7,8 @@ package struct RedisFacts: Sendable {
     package enum Scripts: Sendable, Hashable {
         /// They may begin with `#!lua`, as from 7.0 on.
         case withShebang
-        /// They run, but only without that line.
-        case withoutShebang
+        /// They run, but only without that line, of which the server says this.
+        case withoutShebang(String)
         /// They do not run, because of this.
         case refused(String)
     }
@@ -61,7 +61,7 @@ package struct RedisFacts: Sendable {
     package var failure: LeaseStoreError?
     /// The user's name in the server, as the URL has it if the user may not ask; nil if neither tells.
     package var user: String?
-    /// `master`, `slave` or `sentinel`; nil if the user may not ask.
+    /// `master`, `slave` or `sentinel`, by ROLE or by INFO; nil if the user may ask for neither.
     package var role: String?
     /// Where a replica's primary is.
     package var primary: (host: String, port: Int)?
@@ -79,6 +79,9 @@ package struct RedisFacts: Sendable {
     package var settings: [String: String] = [:]
     /// Commands that a worker needs and the server does not do for this user; nil where none was tried.
     package var refusedCommands: [String: Refusal]?
+    /// Commands that a worker sends, or this package would like to, and the server does not do for this user, without
+    /// which everything works.
+    package var dispensableCommands: [String: Refusal] = [:]
     /// Whether the user may look for leases (`SCAN`); nil where it was not tried.
     package var mayScan: Bool?
     /// Why commands are not accepted that the user may send: MISCONF, OOM and the like.

@@ -32,6 +32,7 @@ package struct RedisProbe: Sendable {
     let timeout: Duration
     private let wallClock: @Sendable () -> Duration
     private let prefix: String
+    private let database: Int
 
     /// Connects to the server at `url`, which may be a replica, asks it everything, and disconnects.
     ///
@@ -68,7 +69,8 @@ package struct RedisProbe: Sendable {
             key: .string(key),
             timeout: configuration.commandTimeout,
             wallClock: wallClock,
-            prefix: prefix
+            prefix: prefix,
+            database: target.database
         )
         client.start()
         var facts = RedisFacts()
@@ -102,22 +104,44 @@ package struct RedisProbe: Sendable {
 
     private func findRest(_ facts: inout RedisFacts) async throws {
         facts.user = try await ask("ACL", "WHOAMI").value?.string ?? facts.user
-        let role = try await ask("ROLE").value?.array ?? []
-        facts.role = role.first?.string
-        if facts.role == "slave", role.count > 2, let host = role[1].string, let port = role[2].integer {
-            facts.primary = (host, Int(port))
-        }
         facts.info = Self.fields(try await ask("INFO").value?.string ?? "")
+        let roleRefusal = try await findRole(&facts)
         for parameter in Self.parameters {
             // One at a time: several in one command came with 7.0.
-            let pair = try await ask("CONFIG", "GET", .string(parameter)).value?.array
-            if let pair, pair.count == 2, let value = pair[1].string { facts.settings[parameter] = value }
+            let answer = try await ask("CONFIG", "GET", .string(parameter))
+            if let pair = answer.value?.array, pair.count == 2, let value = pair[1].string {
+                facts.settings[parameter] = value
+            }
+            // A worker's user need not have the right.
+            if let refusal = answer.refusal, refusal.reason == .unknown {
+                facts.dispensableCommands["CONFIG"] = refusal
+            }
         }
         try await tryCommands(&facts)
+        if facts.role == nil { facts.refusedCommands?["ROLE"] = roleRefusal }
+        try await tryDispensableCommands(&facts)
         facts.scripts = try await scripts()
         facts.inbox = try await inbox(facts)
         facts.clockOffset = try await clockOffset()
         facts.roundTrips = try await roundTrips()
+    }
+
+    /// As a process does: by INFO where ROLE is refused.
+    ///
+    /// - Returns: the refusal.
+    private func findRole(_ facts: inout RedisFacts) async throws -> RedisFacts.Refusal? {
+        let answer = try await ask("ROLE")
+        let role = answer.value?.array ?? []
+        facts.role = role.first?.string ?? facts.info["role"]
+        if facts.role == "slave", role.count > 2, let host = role[1].string, let port = role[2].integer {
+            facts.primary = (host, Int(port))
+        } else if facts.role == "slave", let host = facts.info["master_host"],
+            let port = facts.info["master_port"].flatMap({ Int($0) })
+        {
+            facts.primary = (host, port)
+        }
+        if facts.role != nil { facts.dispensableCommands["ROLE"] = answer.refusal }
+        return answer.refusal
     }
 
     // MARK: - Rights
@@ -132,8 +156,7 @@ package struct RedisProbe: Sendable {
         var commands: [(name: String, arguments: [RedisArgument])] = [
             ("GET", [key]), ("HGET", [key, "1"]), ("HDEL", [key, "1"]), ("HLEN", [key]), ("HKEYS", [key]),
             ("HRANDFIELD", [key, "1"]), ("PEXPIRE", [key, "5000"]), ("PTTL", [key]), ("STRLEN", [key]), ("TIME", []),
-            ("ROLE", []), ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("PING", []),
-            ("DEL", [key]),
+            ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("PING", []), ("DEL", [key]),
         ]
         // Where no string could be written, HSET would make a hash without a time to live.
         if write.error == nil { commands.insert(("HSET", [key, "1", "1"]), at: 0) }
@@ -141,6 +164,14 @@ package struct RedisProbe: Sendable {
             note(try await ask(RedisCommand(name, arguments: arguments)), name, &facts)
         }
         facts.mayScan = try await ask("SCAN", "0", "MATCH", key, "COUNT", "1").refusal == nil
+    }
+
+    private func tryDispensableCommands(_ facts: inout RedisFacts) async throws {
+        facts.dispensableCommands["CLIENT SETNAME"] = try await ask("CLIENT", "SETNAME", "sf:doctor").refusal
+        // Where the URL names another database, there would be no connection without it.
+        if database == 0 {
+            facts.dispensableCommands["SELECT"] = try await ask("SELECT", "0").refusal
+        }
     }
 
     private func note(_ answer: Answer, _ command: String, _ facts: inout RedisFacts) {
@@ -158,7 +189,7 @@ package struct RedisProbe: Sendable {
         // whether it would run is not known.
         guard !refusal.isTransient else { return nil }
         let legacy = try await ask("EVAL", "return redis.call('PTTL', KEYS[1])", "1", key)
-        guard let error = legacy.error else { return .withoutShebang }
+        guard let error = legacy.error else { return .withoutShebang(refusal.message) }
         return .refused(error.message)
     }
 
