@@ -9,7 +9,7 @@ package struct DocumentedCode {
     /// The page, by its path in the repository.
     package var page: String
     /// Its blocks of Swift, each as its lines without indentation. Manifests are left out: they begin with `//
-    /// Package.swift`.
+    /// Package.swift`, or with the version of the tools.
     package var blocks: [[String]]
 
     package init(page: String) throws {
@@ -17,7 +17,7 @@ package struct DocumentedCode {
         self.page = page
         self.blocks = text.components(separatedBy: "```swift\n").dropFirst()
             .compactMap { $0.components(separatedBy: "\n```").first }
-            .filter { !$0.hasPrefix("// Package.swift") }
+            .filter { !$0.hasPrefix("// Package.swift") && !$0.hasPrefix("// swift-tools-version") }
             .map(Self.lines)
     }
 
