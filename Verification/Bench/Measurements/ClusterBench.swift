@@ -13,7 +13,7 @@ struct ClusterBench {
     }
 
     struct WakeUps {
-        /// At rest, and while the slots of the flights move.
+        /// At rest, and while slots move.
         var rest = LatencyHistogram()
         var moving = LatencyHistogram()
         /// How many slots have moved, in which time.
@@ -33,8 +33,9 @@ struct ClusterBench {
     private static let rounds = 5
     /// Worker processes for each contender; the work of a single one is not what limits it.
     private static let processes = 2
-    /// The slots of these move, and all flights lie in them.
-    private static let movingPartitions = 16
+    /// All partitions of a namespace, and those few to which all flights are drawn where they are to meet moves.
+    private static let allPartitions = 256
+    private static let fewPartitions = 16
 
     // MARK: Flights
 
@@ -98,12 +99,17 @@ struct ClusterBench {
 
     // MARK: Wake-ups
 
-    /// On a cluster of three primaries: rounds at rest and rounds while slots move take turns.
-    func wakeUps() async throws -> WakeUps {
+    /// On a cluster of three primaries: rounds at rest and rounds while slots move, one after the other, take turns.
+    ///
+    /// - Returns: of flights on any keys, while all slots move; of flights in a few slots that move all the time, so that
+    ///   one of sixteen flights meets a move of its own slot.
+    func wakeUps() async throws -> (everywhere: WakeUps, inMovingSlots: WakeUps) {
         try await PrivateCluster.with { cluster in
             try await BenchRedis.with(cluster.clusterURL) { redis in
                 try await BenchWorkers.withWorkers(2, url: redis.url, namespace: namespace) { workers in
-                    try await wakeUps(of: workers, redis, cluster)
+                    let everywhere = try await wakeUps(of: workers, redis, cluster, partitions: Self.allPartitions)
+                    let few = try await wakeUps(of: workers, redis, cluster, partitions: Self.fewPartitions)
+                    return (everywhere, few)
                 }
             }
         }
@@ -112,18 +118,19 @@ struct ClusterBench {
     private func wakeUps(
         of workers: [BenchWorkers],
         _ redis: BenchRedis,
-        _ cluster: PrivateCluster
+        _ cluster: PrivateCluster,
+        partitions: Int
     ) async throws -> WakeUps {
         let bench = WakeUpBench(redis: redis, namespace: namespace)
         let flights = isQuick ? 30 : 100
-        var keys = Self.keysInMovingSlots().makeIterator()
+        var keys = Self.keys(partitions: partitions).makeIterator()
         func next() -> String { keys.next() ?? "" }
-        // In each of the partitions, so that all inboxes are subscribed to.
-        _ = try await bench.run(workers, Self.movingPartitions * 4, key: next)
+        // So that most inboxes are subscribed to.
+        _ = try await bench.run(workers, isQuick ? 60 : 400, key: next)
         var wakeUps = WakeUps()
         for _ in 0..<Self.rounds {
             wakeUps.rest.merge(try await bench.run(workers, flights, key: next).each)
-            let mover = SlotMover(cluster, namespace: namespace, partitions: Self.movingPartitions)
+            let mover = SlotMover(cluster, namespace: namespace, partitions: partitions)
             let start = MonotonicTime.now
             wakeUps.moving.merge(try await bench.run(workers, flights, key: next).each)
             wakeUps.moves += try await mover.stop()
@@ -132,10 +139,11 @@ struct ClusterBench {
         return wakeUps
     }
 
-    /// Keys of the group "bench" without end. A partition is the checksum of group and key, and so is a slot.
-    private static func keysInMovingSlots() -> some Sequence<String> {
-        (0...).lazy.map { "wake-\($0)" }
-            .filter { Int(HashSlot(of: "bench:\($0)").number) % 256 < movingPartitions }
+    /// Keys of the group "bench" in the first partitions, without end. A partition is the checksum of group and key, and
+    /// so is a slot.
+    private static func keys(partitions: Int) -> some Sequence<String> {
+        (0...).lazy.map { "wake-\(partitions)-\($0)" }
+            .filter { Int(HashSlot(of: "bench:\($0)").number) % allPartitions < partitions }
     }
 }
 
