@@ -40,9 +40,12 @@ public final class RedisLeaseStore: LeaseStore, Service {
     private let eventLoopClock: EventLoopClock
     let serverTime: ServerTime
     private let router: InboxRouter<String>
-    private let outstanding = OutstandingRequests()
+    let outstanding = OutstandingRequests()
     private let lastListener: LastListener
     private let seenFences = SeenFences()
+    /// What ends a flight that nobody joined.
+    let deletions = ComparingDeletions()
+    let granted = Mutex(GrantedRecords())
     private let spans: RequestSpans?
     private let life = Mutex(Life.new)
     private let warnings: StoreWarnings
@@ -324,6 +327,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 self.outstanding.end()
                 return self.enterIfValid(entering, reply: reply)
             case .success(.simpleString):
+                self.remember(record, of: request, names)
                 reply(.success(.enter(.lead(attempt: 0))))
             case .success:
                 reply(.failure(LeaseStoreError(.protocolViolation, "unexpected reply to SET NX")))
@@ -410,6 +414,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     private func renew(_ request: RenewRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
+        self.forget(request.token)
         let record = self.record(
             token: request.token,
             terms: request.terms,
@@ -428,8 +433,13 @@ public final class RedisLeaseStore: LeaseStore, Service {
         ) { reply throws(LeaseStoreError) in .renew(try reply.renewReply()) }
     }
 
-    private func complete(_ request: CompleteRequest, reply: @escaping ReplyHandler<LeaseReply>) {
-        let names = self.keyspace.names(of: request.key)
+    /// - Parameter timeout: until when the answer is of use; the command timeout unless told otherwise.
+    func completeByScript(
+        _ request: CompleteRequest,
+        _ names: Keyspace.Names,
+        timeout: Duration? = nil,
+        reply: @escaping ReplyHandler<LeaseReply>
+    ) {
         let (status, payload) = request.outcome.wireForm
         let keys = [names.lease, names.wait, names.done(request.token), names.last]
         let arguments: [RedisArgument] = [
@@ -440,11 +450,11 @@ public final class RedisLeaseStore: LeaseStore, Service {
             .complete(try reply.completeReply())
         }
         guard payload.count > LeaseScripts.longPayload else {
-            return self.evaluate(LeaseScripts.complete, names, keys, arguments, reply, read: read)
+            return self.evaluate(LeaseScripts.complete, names, keys, arguments, timeout: timeout, reply, read: read)
         }
         let told: ReplyHandler<LeaseReply> = { reply($0.mapError(\.asFull)) }
         guard payload.count > PayloadConnection.threshold else {
-            return self.evaluate(LeaseScripts.completeLong, names, keys, arguments, told, read: read)
+            return self.evaluate(LeaseScripts.completeLong, names, keys, arguments, timeout: timeout, told, read: read)
         }
         self.submit(told) { done in
             self.whileRenewing(request.token, names) { end in
@@ -497,6 +507,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
 
     private func release(_ request: ReleaseRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)
+        self.forget(request.token)
         let mode: RedisArgument =
             switch request.mode {
             case .unlessAwaited: "u"
@@ -751,7 +762,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     }
 
     /// What a failure of the client means for a request. The first of a kind is a warning.
-    private func failure(_ error: RedisClientError) -> LeaseStoreError {
+    func failure(_ error: RedisClientError) -> LeaseStoreError {
         var failure = LeaseStoreError(error)
         switch failure.code {
         case .unavailable, .down:
@@ -797,5 +808,5 @@ public final class RedisLeaseStore: LeaseStore, Service {
 }
 
 extension LeaseStoreError {
-    fileprivate static var storeIsShutDown: LeaseStoreError { LeaseStoreError(.shutDown, "the store is shut down") }
+    static var storeIsShutDown: LeaseStoreError { LeaseStoreError(.shutDown, "the store is shut down") }
 }

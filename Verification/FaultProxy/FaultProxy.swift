@@ -35,11 +35,14 @@ package final class FaultProxy: Sendable {
 
     /// Starts to listen on a port that nobody uses.
     ///
-    /// - Parameter name: what a command is called; announcements are called `announcement`.
+    /// - Parameters:
+    ///   - name: what a command is called; announcements are called `announcement`.
+    ///   - translate: the words of the command that the server is sent instead; `nil` for what was sent.
     package init(
         to target: Target,
         times: FaultTimes,
-        name: @escaping @Sendable (RESPFrame) -> String
+        name: @escaping @Sendable (RESPFrame) -> String,
+        translate: @escaping @Sendable (RESPFrame) -> [String]? = { _ in nil }
     ) async throws {
         let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
         let reservation = try PortReservation()
@@ -54,6 +57,7 @@ package final class FaultProxy: Sendable {
                     times: times,
                     port: reservation.port,
                     name: name,
+                    translate: translate,
                     eventLoop: eventLoop,
                     strike: strike
                 ),
@@ -148,6 +152,7 @@ extension FaultProxy {
         private let times: FaultTimes
         private let port: Int
         private let name: @Sendable (RESPFrame) -> String
+        private let translate: @Sendable (RESPFrame) -> [String]?
         private let eventLoop: any EventLoop
         private let strike: EventLoopPromise<ContinuousClock.Instant?>
 
@@ -156,6 +161,7 @@ extension FaultProxy {
             times: FaultTimes,
             port: Int,
             name: @escaping @Sendable (RESPFrame) -> String,
+            translate: @escaping @Sendable (RESPFrame) -> [String]?,
             eventLoop: any EventLoop,
             strike: EventLoopPromise<ContinuousClock.Instant?>
         ) {
@@ -163,6 +169,7 @@ extension FaultProxy {
             self.times = times
             self.port = port
             self.name = name
+            self.translate = translate
             self.eventLoop = eventLoop
             self.strike = strike
         }
@@ -251,6 +258,11 @@ extension FaultProxy {
         func sees(command frame: RESPFrame, on link: Link) {
             guard let plan, self.name(frame) == plan.point else { return }
             self.strike(plan, at: link, isAnnouncement: false)
+        }
+
+        /// What the server is sent.
+        func translated(_ command: RESPFrame) -> [UInt8] {
+            self.translate(command).map { RESPFrame(words: $0).bytes } ?? command.bytes
         }
 
         func sees(announcement frame: RESPFrame, on link: Link) {

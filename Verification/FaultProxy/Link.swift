@@ -58,7 +58,7 @@ final class Link {
             self.proxy.sees(command: frame, on: self)
             guard !self.isClosed else { return }
             self.unanswered += 1
-            self.toServer.send(frame.bytes)
+            self.toServer.send(self.proxy.translated(frame))
         }
     }
 

@@ -4,6 +4,17 @@ package struct RESPFrame: Sendable {
     package let bytes: [UInt8]
     /// The strings of an array, which is what commands and pushes are; of other replies nothing.
     package let words: [String]
+
+    init(bytes: [UInt8], words: [String]) {
+        self.bytes = bytes
+        self.words = words
+    }
+
+    /// A command.
+    init(words: [String]) {
+        let bulks = words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }
+        self.init(bytes: Array(("*\(words.count)\r\n" + bulks.joined()).utf8), words: words)
+    }
 }
 
 /// Cuts a stream of RESP2 into frames, whatever pieces it arrives in. What is no RESP passes as one frame: a proxy

@@ -16,7 +16,7 @@ from .server import VECTORS, start
 SWIFT = VECTORS.parents[1] / "Sources" / "SingleflightRedis" / "Protocol" / "Scripts"
 # Each after those that it calls.
 SHARED = (
-    "name", "publish", "tell", "heard", "event", "decide", "read_lease", "left", "lapse", "canceled", "strike", "awaited", "register",
+    "name", "publish", "tell", "heard", "event", "decide", "read_lease", "left", "lapse", "canceled", "strike", "awaited", "mark", "register",
 )
 STEPS = int(os.environ.get("STEPS", "2000"))
 TOKENS = [character * 32 for character in "abcdef"]

@@ -9,12 +9,12 @@ package import HiredisClient
 /// memory: they end flights or keep them alive, and free memory sooner or later.
 package enum LeaseScripts {
     package static let enter = script(
-        [.readLease, .left, .name, .publish, .event, .heard, .register, .tell, .decide, .lapse],
+        [.readLease, .left, .name, .publish, .event, .heard, .mark, .register, .tell, .decide, .lapse],
         PackageResources.enter_lua,
         flags: nil
     )
     static let renew = script(
-        [.readLease, .canceled, .left, .name, .publish, .event, .heard, .awaited, .tell],
+        [.readLease, .canceled, .left, .name, .publish, .event, .heard, .awaited, .mark, .tell],
         PackageResources.renew_lua
     )
     package static let complete = script(
@@ -32,7 +32,7 @@ package enum LeaseScripts {
         PackageResources.release_lua
     )
     static let poll = script(
-        [.readLease, .left, .name, .publish, .event, .heard, .register, .tell, .decide, .lapse],
+        [.readLease, .left, .name, .publish, .event, .heard, .mark, .register, .tell, .decide, .lapse],
         PackageResources.poll_lua
     )
     static let leave = script([.readLease, .name, .publish, .event, .tell, .strike], PackageResources.leave_lua)
@@ -46,7 +46,8 @@ package enum LeaseScripts {
 
     /// A function that several scripts share.
     private enum Function {
-        case readLease, left, name, publish, heard, awaited, register, strike, event, tell, decide, lapse, canceled
+        case readLease, left, name, publish, heard, awaited, mark, register, strike, event, tell, decide, lapse
+        case canceled
 
         var source: [UInt8] {
             switch self {
@@ -56,6 +57,7 @@ package enum LeaseScripts {
             case .publish: PackageResources.publish_lua
             case .heard: PackageResources.heard_lua
             case .awaited: PackageResources.awaited_lua
+            case .mark: PackageResources.mark_lua
             case .register: PackageResources.register_lua
             case .strike: PackageResources.strike_lua
             case .event: PackageResources.event_lua

@@ -113,6 +113,7 @@ struct HostileConnection {
                 .array(tokens.prefix(3).map { _ in .bulk("sf2:{test:17}:lease:pages:front") }),
             ])
         case "GET": Bool.random(using: &self.random) ? .nullBulk : .bulk(self.record(tokens))
+        case "DELIFEQ", "DELEX": .integer(Bool.random(using: &self.random) ? "1" : "0")
         case "PTTL", "HLEN", "PUBLISH", "DEL": .integer("5000")
         case "INFO": .bulk("# Server\r\nredis_version:7.0.15\r\nmaxmemory:0\r\nused_memory:1\r\nloading:0\r\n")
         case "CONFIG": .array([.bulk(command.last ?? ""), .bulk("noeviction")])

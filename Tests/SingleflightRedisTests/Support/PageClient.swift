@@ -106,6 +106,9 @@ struct PageClient: Sendable {
         let script = """
             local record = redis.call('GET', KEYS[1])
             if redis.call('PTTL', KEYS[1]) <= tonumber(string.sub(record, 73, 80)) then return '' end
+            if string.sub(record, -1) ~= ' ' then
+              redis.call('SET', KEYS[1], record .. ' ', 'PX', redis.call('PTTL', KEYS[1]))
+            end
             redis.call('HSET', KEYS[2], ARGV[1], string.sub(record, 1, 32) .. ARGV[2])
             redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
             return string.sub(record, 1, 32)

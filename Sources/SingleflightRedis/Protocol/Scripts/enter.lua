@@ -21,7 +21,7 @@ local attempt = 0
 if lease then
   local remaining = left(lease)
   if remaining > 0 then
-    if register(ARGV[8], inbox, lease.token, token) then
+    if register(ARGV[8], inbox, lease, token) then
       event(ARGV[9], 'j', lease, redis.call('HLEN', KEYS[2]), inbox)
     end
     return {'FOLLOW', lease.token, remaining, now}
@@ -33,6 +33,7 @@ if lease then
     redis.call('PEXPIRE', KEYS[2], life)
     record = string.sub(record, 1, 80) .. string.sub(lease.record, 81, 91) .. string.format('%03d', attempt)
       .. string.sub(record, 95)
+    record = keep_mark(record, lease.record)
   else
     local told = decide(ARGV[8], KEYS[5], lease, 'c', lapse(lease), lease.retention)
     event(ARGV[9], 'c', lease, told, lapse(lease))

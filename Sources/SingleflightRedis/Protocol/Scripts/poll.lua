@@ -8,7 +8,7 @@ if foreign then return foreign end
 if not lease or lease.token ~= token then return {'GONE'} end
 local remaining = left(lease)
 if remaining > 0 then
-  if register(ARGV[4], inbox, token) then event(ARGV[5], 'j', lease, redis.call('HLEN', KEYS[2]), inbox) end
+  if register(ARGV[4], inbox, lease) then event(ARGV[5], 'j', lease, redis.call('HLEN', KEYS[2]), inbox) end
   return {'RUN', remaining}
 end
 if ARGV[3] ~= '1' and lease.attempt < lease.permitted then return {'EXPIRED'} end

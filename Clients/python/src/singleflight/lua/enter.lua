@@ -18,13 +18,14 @@ if outcome and string.sub(outcome, 1, 1) ~= 's' then return {'DONE', token, stri
 if r then
     local rest = left(r)
     if rest > 0 then
-        if register(inbox, r.token .. token) then step('j', r, redis.call('HLEN', wait), inbox) end
+        if register(r, inbox, token) then step('j', r, redis.call('HLEN', wait), inbox) end
         return answer('FOLLOW', r.token, decimal(rest))
     end
     if lapsed ~= r.token then return answer('EXPIRED', r.token) end
     if r.takeovers < r.permitted then
         mine.retention, mine.permitted, mine.takeovers = r.retention, r.permitted, r.takeovers + 1
         redis.call('SET', KEYS[5], 's' .. token, 'PX', r.retention + mine.lease + mine.grace)
+        inherit(mine, r)
         write(mine, mine.lease + mine.grace)
         if not stays then redis.call('HDEL', wait, inbox) end
         redis.call('PEXPIRE', wait, mine.lease + mine.grace)

@@ -7,7 +7,7 @@ if problem then return problem end
 if not r or r.token ~= token then return {'GONE'} end
 local rest = left(r)
 if rest > 0 then
-    if register(inbox, token) then step('j', r, redis.call('HLEN', wait), inbox) end
+    if register(r, inbox, '') then step('j', r, redis.call('HLEN', wait), inbox) end
     return {'RUN', decimal(rest)}
 end
 if r.takeovers < r.permitted and ending == '0' then return {'EXPIRED'} end

@@ -8,7 +8,7 @@ local function parse(raw)
     local function number(first, last) return tonumber(string.sub(raw, first, last), 10) end
     local length = number(95, 98)
     return {
-        token = string.sub(raw, 1, 32), inbox = string.sub(raw, 33, 64), lease = number(65, 72), grace = number(73, 80),
+        raw = raw, token = string.sub(raw, 1, 32), inbox = string.sub(raw, 33, 64), lease = number(65, 72), grace = number(73, 80),
         retention = number(81, 88), permitted = number(89, 91), takeovers = number(92, 94),
         waits = string.sub(raw, 99, 98 + length), note = string.sub(raw, 99 + length)
     }
@@ -84,14 +84,24 @@ local function some()
     return inboxes
 end
 
+-- The note of a lease on which somebody waits, or has waited, ends with a space.
+local function mark(note) return string.sub(note, -1) == ' ' and note or note .. ' ' end
+
+-- A lease that takes another one's place is marked if that was.
+local function inherit(r, earlier)
+    if string.sub(earlier.raw, -1) == ' ' then r.note = mark(r.note) end
+end
+
 -- Whether the inbox is new among the waiters. Where there is no room, its process polls.
-local function register(inbox, value)
+local function register(r, inbox, by)
+    local value, life = r.token .. by, redis.call('PTTL', lease)
+    if mark(r.raw) ~= r.raw then redis.call('SET', lease, mark(r.raw), 'PX', life) end
     if redis.call('HLEN', wait) >= 4096 and not redis.call('HGET', wait, inbox) then
         strike(redis.call('HRANDFIELD', wait, 16), string.sub(value, 1, 32))
         if redis.call('HLEN', wait) >= 4096 then return false end
     end
     local added = redis.call('HSET', wait, inbox, value)
-    redis.call('PEXPIRE', wait, redis.call('PTTL', lease))
+    redis.call('PEXPIRE', wait, life)
     return added > 0
 end
 

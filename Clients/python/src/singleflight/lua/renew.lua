@@ -10,6 +10,7 @@ end
 if left(r) <= 0 then return {'EXPIRED'} end
 if abandoned == '1' then strike(some(), token) end
 mine.retention, mine.permitted, mine.takeovers, mine.waits = r.retention, r.permitted, r.takeovers, r.waits
+inherit(mine, r)
 write(mine, mine.lease + mine.grace)
 redis.call('PEXPIRE', wait, mine.lease + mine.grace)
 local inboxes = redis.call('HKEYS', wait)
