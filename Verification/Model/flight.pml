@@ -9,10 +9,12 @@
  *   - a token has one outcome, for its leader and for whoever follows it (I3, I4, I5, I6);
  *   - the store accepts a result only from the token that leads (I9);
  *   - an outcome that somebody waits for is there when he asks, whatever he missed (I7);
- *   - a lease that is taken back before anything ran ends no flight for those who wait: they enter again (I28).
+ *   - a lease that is taken back before anything ran ends no flight for those who wait: they enter again (I28);
+ *   - a lease that is deleted by comparison, without the script, has nobody who waits.
  *
  * The variants must fail: -DLOCAL_CANCEL (followers cancel when their own timer says so), -DRENEW_EXPIRED (a lease that
- * ran out is prolonged, and followers cancel by a timer that is never early), -DANNOUNCE_ONLY, -DNO_TOKEN_CHECK.
+ * ran out is prolonged, and followers cancel by a timer that is never early), -DANNOUNCE_ONLY, -DNO_TOKEN_CHECK,
+ * -DNO_MARK (who begins to wait leaves the lease's record as it is).
  * -DTAKEOVER checks the policy under which a waiter takes over; without it a lost leader's flight is canceled.
  */
 
@@ -42,6 +44,7 @@
 byte granted = 0;          /* leases granted so far */
 byte holder = NONE;        /* the token that the lease record carries */
 bool expired = false;      /* whether that lease has run out */
+bool marked = false;       /* whether somebody has begun to wait since it was granted, or since the first of its flight was */
 byte owner[LEASES + 1];    /* the process that a token was granted to, from 1 */
 byte stored[LEASES + 1];   /* the outcome that is kept under a token */
 byte next[LEASES + 1];     /* its successor, where it was superseded */
@@ -85,8 +88,20 @@ inline decide(token, outcome) {
     }
 }
 
+/* The record changes by it: the leader's comparison fails. */
+inline register() {
+    waiters = waiters | (1 << me);
+#ifndef NO_MARK
+    marked = true
+#endif
+}
+
 inline grant() {
     granted++;
+    if
+    :: took[granted]
+    :: else -> marked = false
+    fi;
     holder = granted;
     expired = false;
     owner[holder] = me + 1;
@@ -105,7 +120,7 @@ inline enter() {
     :: else ->
         if
         :: holder != NONE && !expired ->
-            waiters = waiters | (1 << me);
+            register();
             token = holder;
             answer = follow
         :: else ->
@@ -166,6 +181,18 @@ inline complete() {
     fi
 }
 
+/* A command instead of the script: the lease's key is deleted if it holds what the leader wrote. */
+inline compareAndDelete() {
+    if
+    :: holder == token && !marked ->
+        assert(waiters == 0);
+        holder = NONE;
+        expired = false;
+        answer = accepted
+    :: else -> answer = stale
+    fi
+}
+
 inline release() {
     if
     :: holder != token -> answer = lost
@@ -195,7 +222,7 @@ inline poll() {
     :: stored[token] == VALUE || stored[token] == CANCELED -> answer = done
     :: stored[token] == UNKNOWN && holder != token -> answer = gone
     :: stored[token] == UNKNOWN && holder == token && !expired ->
-        waiters = waiters | (1 << me);
+        register();
         answer = running
     :: stored[token] == UNKNOWN && holder == token && expired ->
 #ifdef TAKEOVER
@@ -248,6 +275,20 @@ leading:
     /* Everybody left: given up, unless somebody waits elsewhere. */
     :: atomic { release(); REPLY(leading); if :: answer == running -> goto leading :: else -> goto end fi }
     :: goto crashed
+    fi;
+    /* A server without the command, or a lease that was renewed: the script at once. */
+    if
+    :: true
+    :: atomic {
+        compareAndDelete();
+        if
+        :: true ->
+            if
+            :: answer == accepted -> believe(token, VALUE); goto end
+            :: else
+            fi
+        :: losses < LOSSES -> losses++; repeated = true
+        fi }
     fi;
 completing:
     atomic {

@@ -39,6 +39,6 @@ elseif wanted == '1' then
     if last then return {'DONE', string.sub(last, 1, 32), string.sub(last, 33, 33), string.sub(last, 34)} end
 end
 write(mine, mine.lease + mine.grace)
-redis.call('HDEL', wait, inbox)
+if not stays then redis.call('HDEL', wait, inbox) end
 step('a', mine, 0)
 return answer('LEAD', '0')
