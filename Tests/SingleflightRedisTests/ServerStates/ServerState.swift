@@ -49,6 +49,8 @@ struct ServerState: Sendable, CustomTestStringConvertible {
     }
 
     var name: String
+    /// Whether servers before 7.0 cannot be in it.
+    var needs7 = false
     var login = Login.anyone
     var memory = Memory.isKept
     /// Lines of the server's configuration.

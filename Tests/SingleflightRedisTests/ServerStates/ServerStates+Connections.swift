@@ -37,6 +37,7 @@ extension ServerStates {
         ),
         ServerState(
             name: "cuts every connection for its memory, `maxmemory-clients`",
+            needs7: true,
             // The connection that says so is cut, too, before it has the answer or after.
             strike: { stage in
                 try await stage.ask("CONFIG SET maxmemory-clients 1") { $0 == "OK" || $0.contains("was lost") }

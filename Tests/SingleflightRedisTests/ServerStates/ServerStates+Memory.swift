@@ -1,32 +1,31 @@
 import HiredisClient
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 
 extension ServerStates {
     static let memory: [ServerState] =
-        [
-            ServerState(
-                name: "out of memory, `noeviction`",
-                strike: { try await $0.ask("CONFIG SET maxmemory 1") },
-                heal: { try await $0.ask("CONFIG SET maxmemory 0") },
-                brief: .init(
-                    newcomer: [.failed(.unavailable, "OOM", "raise maxmemory")],
-                    leader: [.value],
-                    follower: [.value]
-                ),
-                // What keeps a flight going, and what ends it, may run all the same.
-                lasting: .init(
-                    newcomer: [.failed(.unavailable, "OOM", "raise maxmemory")],
-                    leader: [.value],
-                    follower: [.value]
-                )
-            )
-        ]
+        [full]
         + [
             "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random",
             "volatile-ttl",
         ]
         .map(evicting)
+
+    private static let full: ServerState = {
+        let oom: ExpectedAnswer = .failed(.unavailable, "OOM", "raise maxmemory")
+        // What keeps a flight going, and what ends it, may run all the same.
+        let goesOn = ServerState.Answers(newcomer: [oom], leader: [.value], follower: [.value])
+        var state = ServerState(
+            name: "out of memory, `noeviction`",
+            strike: { try await $0.ask("CONFIG SET maxmemory 1") },
+            heal: { try await $0.ask("CONFIG SET maxmemory 0") },
+            unserved: oom
+        )
+        // Where scripts cannot say that they may, they are refused as everything else is.
+        if !ServerVersion.current.isBefore7 { (state.brief, state.lasting) = (goesOn, goesOn) }
+        return state
+    }()
 
     /// Full up to the brim, and written to until the lease is gone: under a `volatile` policy with keys that have no
     /// time to live, so that the leases are the only ones to go.

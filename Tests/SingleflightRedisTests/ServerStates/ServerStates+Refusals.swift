@@ -1,6 +1,7 @@
 import HiredisClient
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 
 extension ServerStates {
     static let refusals: [ServerState] = [
@@ -73,7 +74,7 @@ extension ServerStates {
             login: .worker,
             strike: { try await $0.ask("ACL SETUSER worker resetkeys ~other:*") },
             heal: { try await $0.ask("ACL SETUSER worker ~*") },
-            refused: .failed(.refused, "NOPERM", "keys", "doctor")
+            refused: .failed(.refused, "NOPERM", " key", "doctor")
         ),
         ServerState(
             name: "the user lost its channels: nothing is heard, and nothing announced",
@@ -105,6 +106,10 @@ extension ServerStates {
     ]
 
     private static let mayNotSet: ExpectedAnswer = .failed(.refused, "NOPERM", "'set'", "doctor")
-    /// Within a script the server has other words for it.
-    private static let scriptMayNot: ExpectedAnswer = .failed(.refused, "can't run this command", "doctor")
+    /// Within a script servers have other words for it.
+    private static let scriptMayNot: ExpectedAnswer = .failed(
+        .refused,
+        ServerVersion.current.isBefore72 ? "can't run this command" : "ACL failure in script",
+        "doctor"
+    )
 }

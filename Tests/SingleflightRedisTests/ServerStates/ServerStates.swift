@@ -1,10 +1,14 @@
 import HiredisClient
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 
 /// The states that a redis-server is put into, and what callers get in each.
 enum ServerStates {
-    static let all = memory + roles + busy + refusals + connections + losses + settings
+    /// Those that the server's version can be in.
+    static let all = (memory + roles + busy + refusals + connections + losses + settings).filter { state in
+        !state.needs7 || !ServerVersion.current.isBefore7
+    }
 }
 
 extension ServerState {

@@ -51,13 +51,20 @@ struct ServerTrial: Sendable {
 
     private static func attempt(_ state: ServerState, _ stay: ServerState.Stay) async throws -> ServerTrial {
         var lines = state.configuration
+        var listening = PrivateRedis.Configuration.Listening.unixSocket
         if lines.contains("cluster-enabled yes") {
-            // The bus of a cluster has a port, also where the server itself has none; not one that PrivateRedis picks.
-            lines.append("cluster-port \(Int.random(in: 12_000..<19_000))")
+            if ServerVersion.current.isBefore7 {
+                // The bus of a cluster has a port, which is counted from the server's own.
+                listening = .unixSocketAndTCP(.free)
+            } else {
+                // Also where the server itself has none; not one that PrivateRedis picks.
+                lines.append("cluster-port \(Int.random(in: 12_000..<19_000))")
+            }
         }
         let configuration = PrivateRedis.Configuration(
+            listening: listening,
             users: [ServerStage.administrator, ServerStage.worker],
-            extraLines: lines
+            extraLines: ServerVersion.current.lines(lines)
         )
         return try await PrivateRedis.with(configuration) { redis in
             try await ServerStage.with(redis, stay: stay) { stage in
