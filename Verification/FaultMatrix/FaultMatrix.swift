@@ -7,15 +7,19 @@ package enum FaultMatrix {
     private static let attempts = 10
 
     /// Plays `cells`, and hands each report over as it comes; the reports in the order of the cells.
+    ///
+    /// - Parameter isBehindSentinel: whether the process that is harmed finds its server by a sentinel.
     package static func play(
         _ cells: [MatrixCell],
         atOnce: Int = 24,
+        isBehindSentinel: Bool = false,
         onReport: @escaping @Sendable (CellReport) -> Void = { _ in }
     ) async throws -> [CellReport] {
         try await self.withRedis { redis in
             try await self.play(cells, atOnce: atOnce, onReport: onReport) { cell in
                 try await self.playUntilStruck { attempt in
-                    try await CellRun(cell, attempt: attempt, redis: redis).play()
+                    let run = CellRun(cell, attempt: attempt, redis: redis, isBehindSentinel: isBehindSentinel)
+                    return try await run.play()
                 }
             }
         }

@@ -13,10 +13,13 @@ package struct MatrixCommand: AsyncParsableCommand {
     @Argument(help: "The cells to play instead of all.")
     var cells: [String] = []
 
+    @Flag(help: "Play named cells of the network with a process that finds its server by a sentinel.")
+    var sentinel = false
+
     package init() {}
 
     package func run() async throws {
-        let isGood = cells.isEmpty ? try await Self.playAll() : try await Self.play(cells)
+        let isGood = cells.isEmpty ? try await Self.playAll() : try await Self.play(cells, sentinel)
         guard isGood else { throw ExitCode.failure }
     }
 
@@ -56,7 +59,7 @@ package struct MatrixCommand: AsyncParsableCommand {
             && losses.allSatisfy { $0.problems.isEmpty }
     }
 
-    private static func play(_ names: [String]) async throws -> Bool {
+    private static func play(_ names: [String], _ isBehindSentinel: Bool) async throws -> Bool {
         // Workers run this program, too.
         let tool = try ChildProcess.ownExecutable()
         var network: [MatrixCell] = []
@@ -77,7 +80,7 @@ package struct MatrixCommand: AsyncParsableCommand {
             }
         }
         let reports =
-            try await FaultMatrix.play(network) { self.tell($0, always: true) }
+            try await FaultMatrix.play(network, isBehindSentinel: isBehindSentinel) { self.tell($0, always: true) }
             + (try await FaultMatrix.play(processes, tool: tool) { self.tell($0, always: true) })
             + (try await FaultMatrix.play(overtaken, second, tool: tool) { self.tell($0, always: true) })
         return reports.allSatisfy { $0.problems.isEmpty }

@@ -17,6 +17,7 @@ package enum ProtocolPoint: String, Sendable, CaseIterable {
     static func name(of frame: RESPFrame) -> String {
         switch frame.words.first {
         case "SET": ProtocolPoint.acquire.rawValue
+        case "SUBSCRIBE" where frame.isOfSentinel: ""
         case "SUBSCRIBE": ProtocolPoint.subscribe.rawValue
         case "EVALSHA", "EVAL": frame.words.dropFirst().first.flatMap { Self.scripts[$0] } ?? ""
         default: ""

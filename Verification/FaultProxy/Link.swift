@@ -65,8 +65,11 @@ final class Link {
     func received(fromServer buffer: ByteBuffer) {
         self.replies.append(buffer.readableBytesView)
         while !self.isClosed, let frame = self.replies.next() {
-            let isAnnouncement = frame.words.first == "message"
-            if isAnnouncement {
+            if frame.words.first == "message" {
+                guard !frame.isOfSentinel else {
+                    self.toClient.send(frame.bytes)
+                    continue
+                }
                 self.proxy.sees(announcement: frame, on: self)
                 guard !self.isClosed, !self.losesAnnouncements, !self.proxy.loses(announcementOn: self) else {
                     continue

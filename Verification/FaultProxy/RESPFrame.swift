@@ -5,6 +5,9 @@ package struct RESPFrame: Sendable {
     /// The strings of an array, which is what commands and pushes are; of other replies nothing.
     package let words: [String]
 
+    /// What sentinels tell one another through the servers that they watch; no part of any flight.
+    package var isOfSentinel: Bool { self.words.count > 1 && self.words[1].hasPrefix("__sentinel__:") }
+
     init(bytes: [UInt8], words: [String]) {
         self.bytes = bytes
         self.words = words

@@ -13,7 +13,7 @@ struct Lab: AsyncParsableCommand {
         subcommands: [
             SimulateCommand.self, MatrixCommand.self, SoakCommand.self, FailoversCommand.self, ReshardingsCommand.self,
             StormCommand.self,
-            BenchCommand.self,
+            BenchCommand.self, WithCommand.self,
             // Not for people: the processes of the above.
             MatrixWorkerCommand.self, SoakWorkerCommand.self, BenchLocalCommand.self, BenchWorkerCommand.self,
         ]

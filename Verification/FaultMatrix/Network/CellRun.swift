@@ -9,6 +9,8 @@ import Synchronization
 struct CellRun: Sendable {
     private let cell: MatrixCell
     private let redis: PrivateRedis
+    /// Whether the process that is harmed is told by a sentinel where its server is: behind the proxy.
+    private let isBehindSentinel: Bool
     private let groupName: String
     private let history: LeaseHistory
     private let milestones: Milestones
@@ -30,10 +32,11 @@ struct CellRun: Sendable {
     /// For what certainly happens, sooner or later, on however busy a machine.
     private static let patience = Duration.seconds(30)
 
-    init(_ cell: MatrixCell, attempt: Int, redis: PrivateRedis) {
+    init(_ cell: MatrixCell, attempt: Int, redis: PrivateRedis, isBehindSentinel: Bool) {
         let milestones = Milestones()
         self.cell = cell
         self.redis = redis
+        self.isBehindSentinel = isBehindSentinel
         self.groupName = "\(cell).\(attempt)"
         self.milestones = milestones
         self.finish = AsyncStream.makeStream(of: Void.self)
@@ -53,7 +56,9 @@ struct CellRun: Sendable {
             name: ProtocolPoint.name
         )
         do {
-            let report = try await self.play(through: proxy)
+            let report = try await self.withWay(through: proxy) { url in
+                try await self.play(through: proxy, at: url)
+            }
             await proxy.close()
             return report
         } catch {
@@ -62,12 +67,29 @@ struct CellRun: Sendable {
         }
     }
 
-    private func play(through proxy: FaultProxy) async throws -> CellReport {
+    /// Calls `body` with the URL by which a process comes to the proxy.
+    ///
+    /// A sentinel tells the address that it watches, so that it has to watch the server through the proxy as well. It
+    /// never holds it for down.
+    private func withWay(
+        through proxy: FaultProxy,
+        _ body: (String) async throws -> CellReport
+    ) async throws -> CellReport {
+        guard self.isBehindSentinel else { return try await body(proxy.url) }
+        let place = proxy.url.replacing("redis://", with: "").replacing(":", with: " ")
+        let lines = ["sentinel monitor main \(place) 1", "sentinel down-after-milliseconds main 60000"]
+        let configuration = PrivateRedis.Configuration(listening: .tcp(.free), extraLines: lines, isSentinel: true)
+        return try await PrivateRedis.with(configuration) { sentinel in
+            try await body("redis-sentinel://127.0.0.1:\(sentinel.port ?? 0)/main")
+        }
+    }
+
+    private func play(through proxy: FaultProxy, at url: String) async throws -> CellReport {
         if self.cell.point == .subscribe {
             try await self.arm(proxy)
         }
-        let leader = try self.process(.leader, proxy)
-        let follower = try self.process(.follower, proxy)
+        let leader = try self.process(.leader, url)
+        let follower = try self.process(.follower, url)
         for process in [leader, follower] where self.cell.point != .subscribe || process.role == .leader {
             try await process.store.untilReady(within: Self.patience)
         }
@@ -108,10 +130,10 @@ struct CellRun: Sendable {
         return report
     }
 
-    private func process(_ role: ProcessPart, _ proxy: FaultProxy) throws -> CellProcess {
+    private func process(_ role: ProcessPart, _ harmed: String) throws -> CellProcess {
         try CellProcess(
             role,
-            url: role == self.cell.point.victim ? proxy.url : self.redis.url,
+            url: role == self.cell.point.victim ? harmed : self.redis.url,
             group: self.groupName,
             rule: self.cell.rule,
             history: self.history
