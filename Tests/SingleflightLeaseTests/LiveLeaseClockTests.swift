@@ -53,7 +53,13 @@ struct LiveLeaseClockTests {
         let server = InMemoryLeaseServer()
         let stores = [InMemoryLeaseStore(server: server), InMemoryLeaseStore(server: server)]
         let configuration = DistributedGroupConfiguration(
-            lease: .init(duration: .milliseconds(300), leaderLoss: .takeOver(attempts: 1), onLost: .cancel)
+            // The grace is long: the follower may get its turn late.
+            lease: .init(
+                duration: .milliseconds(300),
+                grace: .seconds(30),
+                leaderLoss: .takeOver(attempts: 1),
+                onLost: .cancel
+            )
         )
         let groups = try stores.map { store in
             try DistributedGroup<String, Int>("silent", store: store, configuration: configuration)

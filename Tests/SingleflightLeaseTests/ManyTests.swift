@@ -275,8 +275,9 @@ struct ManyTests {
     @Test("each key is waited for no longer than the limit")
     func limit() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
-        let leader = a.call(Work())
-        await a.store.untilIdle()
+        let single = Work()
+        let leader = a.call(single)
+        await single.untilStarted()
         let group = b.group
         let work = self.work
         let call = Task {
