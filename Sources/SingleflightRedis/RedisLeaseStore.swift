@@ -154,6 +154,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
             await self.shutDown()
             throw error
         }
+        let keys = self.router.keyCount
+        if keys > 0 { self.warnings.shutsDownUnderFlights(keys: keys) }
         await self.shutDown()
     }
 

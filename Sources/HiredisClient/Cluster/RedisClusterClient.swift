@@ -399,7 +399,8 @@ package final class RedisClusterClient: RedisCommanding {
                     transmit(entry.request, to: node, isAsking: entry.asking != nil)
                 case .overtaken(let entry):
                     let message = "the request was redirected, and a later one has been carried out since"
-                    entry.request.complete(.failure(RedisClientError(.notSent, message)))
+                    let error = RedisClientError(.notSent, message, underlying: entry.request.lastError)
+                    entry.request.complete(.failure(error))
                 case .wake(let order, let time):
                     eventLoop.scheduleTask(deadline: time) { self.woke(order) }
                 }
@@ -463,7 +464,7 @@ extension RedisClientError {
     /// What a caller is told of a request that is given up. Of a redirection that led nowhere: nothing is wrong with the
     /// request. Of a sending whose time was up: why there was more than one, as the last answer has it.
     fileprivate func told(after last: RedisClientError?) -> RedisClientError {
-        if code != .server, underlying == nil, let last { return RedisClientError(code, message, underlying: last) }
+        if code != .server, let last { return RedisClientError(code, message, underlying: last) }
         guard code == .server, let answer = serverError, ["MOVED", "ASK"].contains(answer.code) else { return self }
         return RedisClientError(
             .notSent,

@@ -130,7 +130,8 @@ struct FakeClusterTests {
             $0.commandTimeout = .seconds(4)
         } _: { _, client in
             let error = await #expect(throws: RedisClientError.self) { try await get(client) }
-            #expect(error?.code == .timedOut)
+            // On a busy machine the silent connection may be over before the command is sent again.
+            #expect(error?.code == .timedOut || error?.code == .notSent, "\(String(describing: error))")
             #expect(error?.serverError?.code == "CLUSTERDOWN", "\(String(describing: error))")
         }
     }

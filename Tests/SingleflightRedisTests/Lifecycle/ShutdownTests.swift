@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import ObservabilityTestSupport
 import PrivateRedis
 import ServiceLifecycle
 import Synchronization
@@ -93,9 +94,11 @@ struct ShutdownTests {
     @Test("in a ServiceGroup, [store, app] lets requests finish, and [app, store] ends them", arguments: [true, false])
     func orderOfServices(storeFirst: Bool) async throws {
         try await PrivateRedis.with { redis in
+            let log = LogRecord()
             let store = try RedisLeaseStore(
                 url: redis.url,
-                configuration: .init(namespace: "test", commandTimeout: .seconds(10))
+                configuration: .init(namespace: "test", commandTimeout: .seconds(10)),
+                logger: log.logger
             )
             let group = try DistributedGroup<String, String>(
                 "pages",
@@ -112,10 +115,14 @@ struct ShutdownTests {
             await process.triggerGracefulShutdown()
             try await life.value
             let outcome = try #require(await app.outcome.value)
+            let warnings = log.lines.filter { $0.level >= .warning }
             if storeFirst {
                 #expect(try outcome.get() == "value")
+                #expect(warnings.isEmpty)
             } else {
                 #expect(Self.isShutDown(outcome), "\(outcome)")
+                #expect(warnings.map(\.message) == ["the store shuts down under flights"])
+                #expect(warnings.first?.metadata["sf_error"]?.contains("before the services that use it") == true)
             }
             #expect(try await redis.command("KEYS", "sf2:*lease:*") == "*0\r\n")
         }
