@@ -40,7 +40,9 @@ extension DistributedGroup {
     /// The outcomes of many keys, with everything that is known of how each came about.
     ///
     /// - Parameters:
-    ///   - keys: as of ``values(_:waitingAtMost:unavailable:operation:)``, as are the other parameters.
+    ///   - keys: what to compute. A key that is named twice is asked for once; without keys there is nothing to do.
+    ///   - limit: how long this caller waits for each key at most.
+    ///   - unavailable: what this caller gets for keys of which the store cannot be asked; `nil` for the group's policy.
     ///   - operation: computes the values of the keys that this call leads, in a task that inherits this caller's
     ///     task-locals and priority.
     ///
