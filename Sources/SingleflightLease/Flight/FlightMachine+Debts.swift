@@ -8,11 +8,17 @@ package struct Debts: Sendable {
 
     package init() {}
 
-    /// A request that remained in doubt, instead of what was known of it before. It is the last one then.
+    /// A request that remained in doubt, beside what was known of it before. It is the last one then.
     ///
     /// - Parameter now: leases that have run out by then are forgotten.
     mutating func add(_ debt: HandingBack.Debt?, now: LeaseInstant? = nil) {
-        guard let debt else { return }
+        guard var debt else { return }
+        if let known = self[debt.token] {
+            debt.validUntil = max(debt.validUntil, known.validUntil)
+            debt.endsAt = max(debt.endsAt, known.endsAt)
+            debt.isRepeated = debt.isRepeated || known.isRepeated
+            debt.hasRun = debt.hasRun || known.hasRun
+        }
         self.all.removeAll { other in other.token == debt.token || now.map { other.endsAt <= $0 } ?? false }
         if Planted.bug("only-the-latest-request-in-doubt") { self.all = [] }
         self.all.append(debt)
