@@ -44,7 +44,7 @@ package final class PrivateCluster: Sendable {
         }
     }
 
-    /// PEM files of all nodes: a certificate for 127.0.0.1 that serves clients and servers alike, and who vouches for it.
+    /// PEM files of all nodes: a certificate for 127.0.0.1 that serves clients and servers alike, and its authority.
     package struct TLS: Sendable {
         package var certificate: String
         package var key: String

@@ -12,10 +12,10 @@ extension Group {
     /// }
     /// ```
     ///
-    /// The operation is given the keys that nobody else computes, all at once, and returns a value for each; it does not
-    /// run if there are none. No key waits for another one: two calls that ask for the same keys in opposite order both
-    /// end. Each key has its own flight, as one of ``run(_:cancellation:operation:)``, and is shared with calls of every
-    /// other kind.
+    /// The operation is given the keys that nobody else computes, all at once, and returns a value for each; it does
+    /// not run if there are none. No key waits for another one: two calls that ask for the same keys in opposite order
+    /// both end. Each key has its own flight, as one of ``run(_:cancellation:operation:)``, and is shared with calls of
+    /// every other kind.
     ///
     /// - Parameters:
     ///   - keys: what to compute. A key that is named twice is asked for once.
@@ -36,8 +36,8 @@ extension Group {
     /// - Parameters:
     ///   - keys: what to compute. A key that is named twice is asked for once.
     ///   - cancellation: the policy of the flights that this call starts; `nil` for the group's. Under
-    ///     ``CancellationPolicy/whenAbandoned`` a flight ends when its last caller has left, and the operation's task is
-    ///     canceled when all its flights have ended.
+    ///     ``CancellationPolicy/whenAbandoned`` a flight ends when its last caller has left, and the operation's task
+    ///     is canceled when all its flights have ended.
     ///   - operation: computes the values of the keys that this call leads; run at most once. What it throws is the
     ///     failure of all of them. A key for which it returns nothing fails with the code
     ///     ``GroupError/Code-swift.struct/noResult``; values of other keys are ignored.

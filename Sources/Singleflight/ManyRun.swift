@@ -124,11 +124,12 @@ extension Group {
         /// The keys, in the order in which the call names them; each once.
         public var keys: [Key] { self.run.keys }
 
-        /// Hands in the result of one key before the operation ends: those who wait for it need not wait for the others.
+        /// Hands in the result of one key before the operation ends: those who wait for it need not wait for the
+        /// others.
         ///
-        /// The first result of a key counts; what the operation returns or throws later is not that key's. A failure can
-        /// be handed in for one key so that the others do not fail with it. Returns false if no result of the key is
-        /// wanted: it is none of these keys, has a result, or was abandoned.
+        /// The first result of a key counts; what the operation returns or throws later is not that key's. A failure
+        /// can be handed in for one key so that the others do not fail with it. Returns false if no result of the key
+        /// is wanted: it is none of these keys, has a result, or was abandoned.
         @discardableResult
         public func complete(_ key: Key, with result: Result<Value, any Error>) -> Bool {
             self.run.complete(key, with: result)

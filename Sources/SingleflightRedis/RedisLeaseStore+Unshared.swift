@@ -6,7 +6,7 @@ import Synchronization
 extension RedisLeaseStore {
     /// Ends a flight: without a script if its lease's key should still hold what this process was granted it with.
     ///
-    /// Whoever begins to wait changes a byte of the record. So a key that was deleted was led by this process, and
+    /// A script that registers a waiter marks the record. So a key that was deleted was led by this process, and
     /// awaited by nobody; whatever else is answered, nothing was changed, and the script does it.
     func complete(_ request: CompleteRequest, reply: @escaping ReplyHandler<LeaseReply>) {
         let names = self.keyspace.names(of: request.key)

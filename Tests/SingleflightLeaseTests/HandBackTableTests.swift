@@ -164,13 +164,18 @@ struct HandBackTableTests {
         var now = LeaseInstant.at(0)
         var actions: FlightActions = []
 
-        /// The flight has asked to lead, its connection broke, and its second request was told to follow.
-        init() throws {
+        static let cut = LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true)
+
+        /// The flight has asked to lead, its connection broke, and it asks again.
+        ///
+        /// - Parameter isTold: whether it is told to follow then.
+        init(isTold: Bool = true) throws {
             self.leader = LeaseToken(using: &self.random)
             self.handle(.start)
             self.earlier = try self.token()
-            try self.answer(.failure(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true)))
+            try self.answer(.failure(Self.cut))
             try self.wake()
+            guard isTold else { return }
             try self.answer(.success(.enter(.follow(self.leader, remaining: .seconds(3)))))
         }
 
@@ -188,11 +193,14 @@ struct HandBackTableTests {
             self.actions = self.machine.handle(event, now: self.now, using: &self.random)
         }
 
+        /// What was sent last.
+        func request() throws -> FlightRequest {
+            try #require(self.actions.compactMap { if case .send(let request) = $0 { request } else { nil } }.last)
+        }
+
         /// The answer to what was sent last.
         mutating func answer(_ reply: Result<LeaseReply, LeaseStoreError>) throws {
-            let request = try #require(
-                self.actions.compactMap { if case .send(let request) = $0 { request } else { nil } }.last
-            )
+            let request = try self.request()
             self.now = self.now.advanced(by: .milliseconds(1))
             self.handle(.replied(reply, to: request))
         }
@@ -237,7 +245,7 @@ struct HandBackTableTests {
         flight.hint()
         try flight.answer(.success(.poll(.expired)))
         let later = try flight.token()
-        try flight.answer(.failure(LeaseStoreError(.unavailable, "the connection broke", mayHaveExecuted: true)))
+        try flight.answer(.failure(Conversation.cut))
         try flight.wake()
         let second = LeaseToken(using: &flight.random)
         try flight.answer(.success(.enter(.follow(second, remaining: .seconds(3)))))
@@ -261,6 +269,21 @@ struct HandBackTableTests {
         }
         #expect(released == [try #require(flight.earlier), later])
         #expect(flight.machine.isFinal)
+    }
+
+    /// A request that was sent twice may be granted twice: one release does not end it, however the flight ends.
+    @Test("of a request that was repeated and led is handed back until its time is over, also if a release is in doubt")
+    func repeatedRequest() throws {
+        var flight = try Conversation(isTold: false)
+        let repetition = try flight.request()
+        flight.handle(.abandoned)
+        flight.handle(.replied(.success(.enter(.lead(attempt: 0))), to: repetition))
+        try flight.answer(.failure(Conversation.cut))
+        for _ in 0..<2 {
+            try flight.wake()
+            try flight.answer(.success(.release(.released(waiters: 0))))
+            #expect(!flight.machine.isFinal, "the first sending may yet be granted")
+        }
     }
 
     /// The first request may also take over from the leader that its process follows: the process would wait for

@@ -54,7 +54,8 @@ struct ManyTests {
                     try DistributedGroup<Int, Int>("numbers", store: $0, configuration: Self.configuration)
                 }
                 let computed = Mutex<[Int]>([])
-                // Held until each process knows what it leads, so that none of the flights is over before the other asks.
+                // Held until each process knows what it leads, so that none of the flights is over before the other
+                // asks.
                 let gate = Gate()
                 let work: DistributedGroup<Int, Int>.ManyOperation = { led in
                     computed.withLock { $0 += led.keys }

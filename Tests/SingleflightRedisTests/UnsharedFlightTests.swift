@@ -7,8 +7,8 @@ import Testing
 
 @testable import SingleflightRedis
 
-/// A flight that nobody joined ends by a command that compares its lease and deletes it. The server that these tests run
-/// on need not have one: see ``DeletingProxy``.
+/// A flight that nobody joined ends by a command that compares its lease and deletes it. The server that these tests
+/// run on need not have one: see ``DeletingProxy``.
 @Suite("Flights that nobody joins", .usesServer, .timeLimit(.minutes(4)))
 struct UnsharedFlightTests {
     private static let key = "front"

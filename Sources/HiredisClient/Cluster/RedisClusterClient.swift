@@ -461,10 +461,13 @@ package final class RedisClusterClient: RedisCommanding {
 }
 
 extension RedisClientError {
-    /// What a caller is told of a request that is given up. Of a redirection that led nowhere: nothing is wrong with the
-    /// request. Of a sending whose time was up: why there was more than one, as the last answer has it.
+    /// What a caller is told of a request that is given up. Of a redirection that led nowhere: nothing is wrong with
+    /// the request. Of a sending whose time was up: why there was more than one, as the last answer has it.
     fileprivate func told(after last: RedisClientError?) -> RedisClientError {
-        if code != .server, let last { return RedisClientError(code, message, underlying: last) }
+        if code != .server, let last {
+            let cause = underlying.map { "\(message): \($0)" } ?? message
+            return RedisClientError(code, cause, underlying: last)
+        }
         guard code == .server, let answer = serverError, ["MOVED", "ASK"].contains(answer.code) else { return self }
         return RedisClientError(
             .notSent,

@@ -13,7 +13,7 @@ package struct Debts: Sendable {
     /// - Parameter now: leases that have run out by then are forgotten.
     mutating func add(_ debt: HandingBack.Debt?, now: LeaseInstant? = nil) {
         guard var debt else { return }
-        if let known = self[debt.token] {
+        if let known = self[debt.token], !Planted.bug("repetition-of-a-request-forgotten") {
             debt.validUntil = max(debt.validUntil, known.validUntil)
             debt.endsAt = max(debt.endsAt, known.endsAt)
             debt.isRepeated = debt.isRepeated || known.isRepeated

@@ -28,7 +28,8 @@ struct ClusterInboxTests {
                     try await Self.inboxes(of: one, cluster).count == Keyspace.partitionCount
                 }
 
-                // Followers in the partitions of the last keys have the result long before the leases of the leaders end.
+                // Followers in the partitions of the last keys have the result long before the leases of the leaders
+                // end.
                 let start = ContinuousClock.now
                 for key in keys.suffix(20) {
                     let flight = try await HeldFlight.begin(key, two, one, lease: .seconds(90))

@@ -101,8 +101,8 @@ struct ClusterBench {
 
     /// On a cluster of three primaries: rounds at rest and rounds while slots move, one after the other, take turns.
     ///
-    /// - Returns: of flights on any keys, while all slots move; of flights in a few slots that move all the time, so that
-    ///   one of sixteen flights meets a move of its own slot.
+    /// - Returns: of flights on any keys, while all slots move; of flights in a few slots that move all the time, so
+    ///   that one of sixteen flights meets a move of its own slot.
     func wakeUps() async throws -> (everywhere: WakeUps, inMovingSlots: WakeUps) {
         try await PrivateCluster.with { cluster in
             try await BenchRedis.with(cluster.clusterURL) { redis in
@@ -139,8 +139,8 @@ struct ClusterBench {
         return wakeUps
     }
 
-    /// Keys of the group "bench" in the first partitions, without end. A partition is the checksum of group and key, and
-    /// so is a slot.
+    /// Keys of the group "bench" in the first partitions, without end. A partition is the checksum of group and key,
+    /// and so is a slot.
     private static func keys(partitions: Int) -> some Sequence<String> {
         (0...).lazy.map { "wake-\(partitions)-\($0)" }
             .filter { Int(HashSlot(of: "bench:\($0)").number) % allPartitions < partitions }

@@ -18,13 +18,14 @@ extension DistributedGroup {
     /// opposite order both end. The requests of all keys go out together, so a call costs the round trips of a single
     /// key.
     ///
-    /// Each key has its own flight, as one of ``value(_:waitingAtMost:unavailable:operation:)``, and is shared with calls
-    /// of every other kind. A failure, a canceled flight or a waiting limit concerns its key only.
+    /// Each key has its own flight, as one of ``value(_:waitingAtMost:unavailable:operation:)``, and is shared with
+    /// calls of every other kind. A failure, a canceled flight or a waiting limit concerns its key only.
     ///
     /// - Parameters:
     ///   - keys: what to compute. A key that is named twice is asked for once; without keys there is nothing to do.
     ///   - limit: how long this caller waits for each key at most.
-    ///   - unavailable: what this caller gets for keys of which the store cannot be asked; `nil` for the group's policy.
+    ///   - unavailable: what this caller gets for keys of which the store cannot be asked; `nil` for the group's
+    ///     policy.
     ///   - operation: as of ``outcomes(of:waitingAtMost:unavailable:operation:)``.
     /// - Returns: for each key its value, or what `Outcome.get()` throws.
     public func values(
@@ -42,14 +43,15 @@ extension DistributedGroup {
     /// - Parameters:
     ///   - keys: what to compute. A key that is named twice is asked for once; without keys there is nothing to do.
     ///   - limit: how long this caller waits for each key at most.
-    ///   - unavailable: what this caller gets for keys of which the store cannot be asked; `nil` for the group's policy.
+    ///   - unavailable: what this caller gets for keys of which the store cannot be asked; `nil` for the group's
+    ///     policy.
     ///   - operation: computes the values of the keys that this call leads, in a task that inherits this caller's
     ///     task-locals and priority.
     ///
     ///     It begins when it is known of every key whether this call leads it; a key of which the store has not said so
-    ///     within a quarter of the command timeout is not waited for. What the call comes to lead later, because leaders
-    ///     were lost or the store cannot be asked, is gathered for 10 ms, and given to a further run. So the operation may
-    ///     run more than once, also at the same time, each time for other keys; it never runs for none.
+    ///     within a quarter of the command timeout is not waited for. What the call comes to lead later, because
+    ///     leaders were lost or the store cannot be asked, is gathered for 10 ms, and given to a further run. So the
+    ///     operation may run more than once, also at the same time, each time for other keys; it never runs for none.
     ///
     ///     What it throws is the failure of all its keys. A key for which it returns nothing fails with the code
     ///     ``DistributedGroupError/Code/noResult``; values of other keys are ignored. Its task is canceled when no
@@ -135,11 +137,12 @@ extension DistributedGroup {
             self.keys.enumerated().map { number, key in self.led.flight(number, key: key) }
         }
 
-        /// Hands in the result of one key before the operation ends: those who wait for it need not wait for the others.
+        /// Hands in the result of one key before the operation ends: those who wait for it need not wait for the
+        /// others.
         ///
-        /// The first result of a key counts; what the operation returns or throws later is not that key's. A failure can
-        /// be handed in for one key so that the others do not fail with it. Returns false if no result of the key is
-        /// wanted: it is none of these keys, has a result, or its lease was lost.
+        /// The first result of a key counts; what the operation returns or throws later is not that key's. A failure
+        /// can be handed in for one key so that the others do not fail with it. Returns false if no result of the key
+        /// is wanted: it is none of these keys, has a result, or its lease was lost.
         @discardableResult
         public func complete(_ key: Key, with result: Result<Value, any Error>) -> Bool {
             guard let number = self.places[key] else { return false }

@@ -1,9 +1,9 @@
 /// Which keys of a call for many the call itself leads, and when its operation begins with them.
 ///
-/// At first the operation is given all keys at once that the call leads, as soon as it is known of every key what the call
-/// is in its flight. A key of which that is not known in time does not hold up the others. Keys that the call comes to
-/// lead later, because leaders were lost or the store did not answer, seldom come alone: they are gathered for a short
-/// time, and given to one more run.
+/// At first the operation is given all keys at once that the call leads, as soon as it is known of every key what the
+/// call is in its flight. A key of which that is not known in time does not hold up the others. Keys that the call
+/// comes to lead later, because leaders were lost or the store did not answer, seldom come alone: they are gathered for
+/// a short time, and given to one more run.
 struct Gathering {
     enum Step: Equatable {
         case none

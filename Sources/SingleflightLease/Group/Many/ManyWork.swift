@@ -3,11 +3,11 @@ import Synchronization
 
 /// The work of one call for many keys: runs of its operation, each for the keys that the call has come to lead.
 ///
-/// Each key's flight has a part of the work (``WorkPart``), which it begins, cancels and raises as any operation. A run is
-/// canceled when none of its keys' results is wanted any more.
+/// Each key's flight has a part of the work (``WorkPart``), which it begins, cancels and raises as any operation. A run
+/// is canceled when none of its keys' results is wanted any more.
 ///
-/// The runs inherit the task-locals and the priority of the call, which the thread that brings the store's reply does not
-/// have: a task that the call makes waits for them, as long as any part of the work may yet begin.
+/// The runs inherit the task-locals and the priority of the call, which the thread that brings the store's reply does
+/// not have: a task that the call makes waits for them, as long as any part of the work may yet begin.
 final class ManyWork: Sendable {
     /// - Returns: the values by the places of their keys in the call.
     typealias Operation = @Sendable @concurrent (LedFlights) async throws -> [Int: ErasedValue]
@@ -265,7 +265,8 @@ final class WorkPart: FlightOperation {
         self.work.end(self)
     }
 
-    /// Hands in the result before the run's end, and does not wait for a codec that is slow. Returns whether it was wanted.
+    /// Hands in the result before the run's end, and does not wait for a codec that is slow. Returns whether it was
+    /// wanted.
     func handInEarly(_ result: Result<ErasedValue, any Error>) -> Bool {
         guard self.driver.isWorking, self.isFirstResult() else { return false }
         let handIn: @Sendable () -> Void = {
