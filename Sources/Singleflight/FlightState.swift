@@ -58,7 +58,7 @@ struct FlightState<Value: Sendable, Waiter: Sendable, Work: Sendable>: Sendable 
         switch role {
         case .leader:
             self.leaderSubscribed = true
-        case .subscriber, .follower:
+        case .subscriber, .follower, .reused:
             if let limit, self.seats.subscribers >= limit { return nil }
         }
         return self.seats.take(as: role)

@@ -116,4 +116,8 @@ public enum FlightRole: Hashable, Sendable {
 
     /// A caller in another process than the leader's. Distributed groups only.
     case follower
+
+    /// A caller that found the flight over, and its result kept for reuse: nothing ran, and nothing was waited for.
+    /// Distributed groups only.
+    case reused
 }

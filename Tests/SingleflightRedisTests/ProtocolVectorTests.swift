@@ -379,8 +379,12 @@ struct ProtocolVectorTests {
                     var command = RedisCommand("GET", arguments: words)
                     if step.script != "GET" {
                         let script = try #require(LeaseScripts.named.first { $0.name == step.script })
-                        let count = RedisArgument.integer(Int64(step.keys.count))
-                        command = RedisCommand("EVAL", arguments: [.string(script.source), count] + words)
+                        let older = ServerVersion.current.isBefore7 ? RedisScript(script.source).legacyBody : nil
+                        let head = [
+                            RedisArgument.string(older?.source ?? script.source),
+                            .integer(Int64(step.keys.count)),
+                        ]
+                        command = RedisCommand("EVAL", arguments: head + words)
                     }
                     let reply = try await store.client.send(command)
                     let answer = (reply.array ?? [reply]).map(Self.text)

@@ -40,7 +40,7 @@ struct ReadmeTests {
                 let outcome = await profiles.run(id, waitingAtMost: .seconds(2)) { _ in try await database.profile(id) }
                 switch outcome {
                 case .complete(let completion):
-                    // .role is .leader, .subscriber or .follower; there are .source, .isShared, .waited, .token,
+                    // .role is .leader, .subscriber, .follower or .reused; there are .source, .isShared, .waited, .token,
                     // .coordination, too.
                     print(completion.role, try completion.result.get())
                     #expect(completion.role == .leader)

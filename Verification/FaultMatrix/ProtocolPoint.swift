@@ -24,9 +24,12 @@ package enum ProtocolPoint: String, Sendable, CaseIterable {
         }
     }
 
-    /// By hash and by source.
+    /// By hash and by source, also of what servers before 7.0 are sent.
     private static let scripts: [String: String] = Dictionary(
-        LeaseScripts.named.flatMap { [($0.hash, $0.name), ($0.source, $0.name)] },
+        LeaseScripts.named.flatMap { name, _, source in
+            let script = RedisScript(source)
+            return [script.body, script.legacyBody].compactMap(\.self).flatMap { [($0.hash, name), ($0.source, name)] }
+        },
         uniquingKeysWith: { first, _ in first }
     )
 }

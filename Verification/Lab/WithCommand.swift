@@ -13,7 +13,7 @@ struct WithCommand: AsyncParsableCommand {
     enum Deployment: String, CaseIterable, ExpressibleByArgument {
         /// A primary with two replicas, and three sentinels.
         case sentinel
-        /// Three primaries with a replica each.
+        /// Three primaries.
         case cluster
     }
 

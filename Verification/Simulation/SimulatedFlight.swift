@@ -416,7 +416,12 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             )
         }
         guard answer.role != nil, answer.content != .groupError(.unavailable) else { return }
-        let role: FlightRole = source == .thisProcess ? (isStarter ? .leader : .subscriber) : .follower
+        let role: FlightRole =
+            switch source {
+            case .thisProcess: isStarter ? .leader : .subscriber
+            case .remote: .follower
+            case .reused: .reused
+            }
         if answer.source != source || answer.role != role || answer.attempts != attempts || answer.leader != leader
             || answer.coordination != coordination || answer.token != end.token
         {

@@ -60,7 +60,8 @@ package struct GroupCall: Sendable {
             let role: FlightRole =
                 switch flight.source {
                 case .thisProcess: self.isStarter || Planted.bug("subscriber-told-that-it-led") ? .leader : .subscriber
-                case .remote, .reused: .follower
+                case .remote: .follower
+                case .reused: .reused
                 }
             self.observer?.resumed(by: flight, as: role)
             let isSharedHere = settled.isShared && !Planted.bug("sharing-in-the-process-not-told")

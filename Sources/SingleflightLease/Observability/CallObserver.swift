@@ -56,7 +56,7 @@ final class CallObserver: Sendable {
         let end = CallEnd(outcome)
         if let metrics = self.group.metrics {
             metrics.callEnded(end, after: wait)
-            if end.role == .subscriber || end.role == .follower {
+            if [.subscriber, .follower, .reused].contains(end.role) {
                 metrics.coalesced.increment()
             }
             if case .complete(let completion) = outcome, completion.coordination == .degraded {
@@ -139,6 +139,7 @@ extension CallRole {
         case .leader: self = .leader
         case .subscriber: self = .subscriber
         case .follower: self = .follower
+        case .reused: self = .reused
         }
     }
 }

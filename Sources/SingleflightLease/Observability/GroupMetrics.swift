@@ -84,6 +84,8 @@ final class GroupMetrics: Sendable {
 /// What a caller was.
 package enum CallRole: String, MetricWord {
     case leader, subscriber, follower
+    /// The flight was over, and its outcome could be used again.
+    case reused
     /// It left, or was turned away, or no result came.
     case none
 }
@@ -107,7 +109,7 @@ package struct CallEnd: Hashable, Sendable {
     package var outcome: CallResult
 
     package static let all: [CallEnd] =
-        [CallRole.leader, .subscriber, .follower].flatMap { role in
+        [CallRole.leader, .subscriber, .follower, .reused].flatMap { role in
             [CallResult.value, .failure].map { CallEnd(role: role, outcome: $0) }
         } + [CallResult.canceled, .left, .refused, .unavailable].map { CallEnd(role: .none, outcome: $0) }
 }

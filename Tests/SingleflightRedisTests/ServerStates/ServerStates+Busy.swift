@@ -38,6 +38,8 @@ extension ServerStates {
         ),
         ServerState(
             name: "loads its data",
+            // Before, nothing is answered between two mebibytes of data.
+            needs7: true,
             configuration: ["enable-debug-command yes", "loading-process-events-interval-bytes 1024"],
             prepare: { try await $0.ask("DEBUG POPULATE 20000") },
             strike: { stage in

@@ -22,8 +22,7 @@ extension ServerStates {
             heal: { try await $0.ask("CONFIG SET maxmemory 0") },
             unserved: oom
         )
-        // Where scripts cannot say that they may, they are refused as everything else is.
-        if !ServerVersion.current.isBefore7 { (state.brief, state.lasting) = (goesOn, goesOn) }
+        (state.brief, state.lasting) = ServerVersion.current.isBefore7 ? state.orAnswered : (goesOn, goesOn)
         return state
     }()
 

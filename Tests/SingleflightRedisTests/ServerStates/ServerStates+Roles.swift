@@ -1,6 +1,7 @@
 import HiredisClient
 import PrivateRedis
 import SingleflightRedis
+import TestSupport
 
 extension ServerStates {
     static let roles: [ServerState] = [
@@ -17,12 +18,7 @@ extension ServerStates {
             heal: { try await $0.ask("REPLICAOF NO ONE") },
             unserved: .failed(.unavailable, "primary")
         ),
-        ServerState(
-            name: "too few replicas, `min-replicas-to-write 1`",
-            strike: { try await $0.ask("CONFIG SET min-replicas-to-write 1") },
-            heal: { try await $0.ask("CONFIG SET min-replicas-to-write 0") },
-            unserved: .failed(.unavailable, "NOREPLICAS", "min-replicas-to-write")
-        ),
+        tooFewReplicas,
         ServerState(
             name: "cannot save to disk, `stop-writes-on-bgsave-error yes`",
             configuration: ["enable-protected-configs yes"],
@@ -53,6 +49,17 @@ extension ServerStates {
             lasting: .cutOff(down)
         ),
     ]
+
+    private static let tooFewReplicas: ServerState = {
+        var state = ServerState(
+            name: "too few replicas, `min-replicas-to-write 1`",
+            strike: { try await $0.ask("CONFIG SET min-replicas-to-write 1") },
+            heal: { try await $0.ask("CONFIG SET min-replicas-to-write 0") },
+            unserved: .failed(.unavailable, "NOREPLICAS", "min-replicas-to-write")
+        )
+        if ServerVersion.current.isBefore7 { (state.brief, state.lasting) = state.orAnswered }
+        return state
+    }()
 
     /// One by one: ranges came with 7.0.
     private static let allSlots = (0..<16_384).map(String.init).joined(separator: " ")

@@ -15,6 +15,7 @@ extension ServerState {
     /// A server that carries nothing out, and says so by `answer`.
     init(
         name: String,
+        needs7: Bool = false,
         login: Login = .anyone,
         configuration: [String] = [],
         prepare: @escaping @Sendable (ServerStage) async throws -> Void = { _ in },
@@ -24,6 +25,7 @@ extension ServerState {
     ) {
         self.init(
             name: name,
+            needs7: needs7,
             login: login,
             configuration: configuration,
             prepare: prepare,
@@ -61,7 +63,18 @@ extension ServerState {
     }
 }
 
+extension ServerState {
+    /// What callers get of a server that refuses commands, and scripts only in part: those before 7.0 look at each write
+    /// of a script by itself, and at none for the number of replicas.
+    var orAnswered: (brief: Answers, lasting: Answers) { (self.brief.orValue, self.lasting.orValue) }
+}
+
 extension ServerState.Answers {
+    /// These, or values.
+    var orValue: Self {
+        Self(newcomer: self.newcomer + [.value], leader: self.leader + [.value], follower: self.follower + [.value])
+    }
+
     /// As if nothing were the matter.
     static let undisturbed = ServerState.Answers(newcomer: [.value], leader: [.value], follower: [.value])
     /// The flight goes on for as long as its operation does: the state does not touch it.

@@ -29,7 +29,7 @@ struct LoadTally: Equatable, Sendable {
             switch completion.role {
             case .leader: led += 1
             case .subscriber: subscribed += 1
-            case .follower: followed += 1
+            case .follower, .reused: followed += 1
             }
         }
     }

@@ -78,7 +78,7 @@ extension GroupCore {
         // Decoded here: the thread that brings the store's reply must not be kept.
         let seen: Awakening = if case .decode = awakening { .settled(wait.driver.decode()) } else { awakening }
         let settled = wait.end(seen, waiting.timer, nil)
-        return ManyStep(self.resumed(wait, settled, work: work), waiting.call, isFirst: false)
+        return ManyStep(self.resumed(wait, settled, work: work), wait.call, isFirst: false)
     }
 
     private func go(
@@ -104,7 +104,7 @@ extension GroupCore {
             } else if !leads {
                 work.doesNotLead(index)
             }
-            waits.park(wait, step.call, at: index)
+            waits.park(wait, at: index)
         case .ended(let outcome):
             inside.take()?.end()
             work.doesNotLead(index)
@@ -131,7 +131,6 @@ private struct ManyStep {
 final class ManyWaits: Sendable {
     struct Waiting: Sendable {
         var wait: CallWait
-        var call: GroupCall
         var timer: LeaseTimer?
     }
 
@@ -147,8 +146,8 @@ final class ManyWaits: Sendable {
     var isEmpty: Bool { self.state.withLock { $0.waiting.isEmpty } }
 
     /// The call waits for this flight.
-    func park(_ wait: CallWait, _ call: GroupCall, at index: Int) {
-        let waiting = Waiting(wait: wait, call: call, timer: wait.begin(nil))
+    func park(_ wait: CallWait, at index: Int) {
+        let waiting = Waiting(wait: wait, timer: wait.begin(nil))
         let isCanceled = self.state.withLock { state in
             state.waiting[index] = waiting
             return state.isCanceled
