@@ -100,7 +100,7 @@ struct PromiseTests {
                 Issue.record("no result")
                 return
             }
-            #expect(again.source == .reused)
+            #expect(again.source == .reused && again.role == .reused)
             #expect(throws: RemoteFailure.self) { try again.result.get() }
         }
     }

@@ -86,7 +86,6 @@ final class CallObserver: Sendable {
                 attributes["sf.shared"] = completion.isShared
                 attributes["sf.attempts"] = completion.attempts
                 attributes["sf.degraded"] = completion.coordination == .degraded
-                attributes["sf.reused"] = completion.source == .reused
             case .canceled(let reason):
                 attributes["sf.reason"] = reason.code.description
             }
