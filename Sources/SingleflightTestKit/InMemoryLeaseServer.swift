@@ -88,13 +88,14 @@ public final class InMemoryLeaseServer: Sendable {
     }
 
     /// Carries out a request; the announcements that it makes are delivered before its reply, the harder order for a
-    /// caller.
+    /// caller. A test that waits for what it does is told after the reply.
     func perform(
         _ request: LeaseRequest,
         inbox: InboxID,
         notAfter: LeaseInstant?,
-        isAwaited: Bool
-    ) -> LeaseReply {
+        isAwaited: Bool,
+        reply tell: (LeaseReply) -> Void
+    ) {
         let (reply, deliveries, satisfied) = self.state.withLock { state in
             let reply = state.model.perform(
                 request,
@@ -111,9 +112,9 @@ public final class InMemoryLeaseServer: Sendable {
         for (router, delivery) in deliveries {
             router.deliver(.announced(delivery.announcement), for: delivery.key)
         }
+        tell(reply)
         for those in satisfied {
             those.resume()
         }
-        return reply
     }
 }

@@ -97,22 +97,20 @@ public final class InMemoryLeaseStore: LeaseStore {
         let validity: Duration? = if case .enter(let request) = request { request.validity } else { nil }
         let notAfter = validity.map { self.clock.now.advanced(by: $0) }
         let (server, inbox) = (self.server, self.inbox)
-        let perform = { @Sendable in
-            server.perform(request, inbox: inbox, notAfter: notAfter, isAwaited: isAwaited)
+        let perform = { @Sendable (tell: (LeaseReply) -> Void) in
+            server.perform(request, inbox: inbox, notAfter: notAfter, isAwaited: isAwaited, reply: tell)
         }
         switch self.fault.withLock({ $0 })(request.kind) {
         case .none:
-            reply(.success(perform()))
+            perform { reply(.success($0)) }
         case .requestLost(let error):
             reply(.failure(error))
         case .replyLost(let error):
-            _ = perform()
-            reply(.failure(error))
+            perform { _ in reply(.failure(error)) }
         case .requestHeld(let gate):
-            gate.hold { reply(.success(perform())) }
+            gate.hold { perform { reply(.success($0)) } }
         case .replyHeld(let gate):
-            let answer = perform()
-            gate.hold { reply(.success(answer)) }
+            perform { answer in gate.hold { reply(.success(answer)) } }
         }
     }
 }

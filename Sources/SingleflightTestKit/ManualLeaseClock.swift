@@ -4,7 +4,8 @@ import Synchronization
 /// A clock that a test moves by hand.
 ///
 /// Time stands still until ``advance(by:)`` moves it; timers fire inside of that call, in the order of their deadlines,
-/// each at exactly its deadline.
+/// each at exactly its deadline. One for a time that is over fires as it is set: else it would be waited for in vain
+/// where one thread read the clock before another one moved it for the last time.
 public final class ManualLeaseClock: LeaseClock {
     private struct State {
         var now = LeaseInstant(sinceOrigin: .zero)
@@ -30,18 +31,21 @@ public final class ManualLeaseClock: LeaseClock {
     /// The deadline of the next scheduled call.
     public var nextDeadline: LeaseInstant? { self.state.withLock { $0.timers.nextDeadline() } }
 
-    /// Schedules a call; it is made by ``advance(by:)``.
+    /// Schedules a call; it is made by ``advance(by:)``, or at once if its time is over.
     public func schedule(at deadline: LeaseInstant, _ work: @escaping @Sendable () -> Void) -> LeaseTimer {
-        let (timer, satisfied, satisfiedInAll) = self.state.withLock { state in
+        let (timer, isOverdue, satisfied, satisfiedInAll) = self.state.withLock { state in
             let timer = state.timers.insert(at: deadline, work)
             state.scheduledInAll += 1
             return (
-                timer, state.waiters.takeSatisfied(by: state.timers.count),
+                timer, deadline < state.now, state.waiters.takeSatisfied(by: state.timers.count),
                 state.waitersInAll.takeSatisfied(by: state.scheduledInAll)
             )
         }
         satisfied.resume()
         satisfiedInAll.resume()
+        while isOverdue, let work = self.takeDue(until: deadline) {
+            work()
+        }
         return timer
     }
 
