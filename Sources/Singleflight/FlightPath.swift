@@ -11,7 +11,7 @@ package struct FlightPath: Sendable {
 
     /// The path of code that runs on behalf of no flight. Shards are numbered from 1.
     @inlinable
-    static var outside: FlightPath { FlightPath(shard: 0, flight: FlightID(slot: 0, serial: 0)) }
+    package static var outside: FlightPath { FlightPath(shard: 0, flight: FlightID(slot: 0, serial: 0)) }
 
     /// The path of the code that asks.
     @inlinable

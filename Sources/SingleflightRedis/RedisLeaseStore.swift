@@ -309,7 +309,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
             token: request.token,
             key: request.key,
             ownWaiters: request.ownWaiters,
-            acceptsReuse: request.terms.acceptsReuse,
+            leastLife: request.terms.acceptsReuse ? max(request.leastLife.milliseconds, 1) : 0,
             names: names,
             record: record,
             validUntil: now.advanced(by: request.validity),
@@ -345,7 +345,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         var token: LeaseToken
         var key: FlightKey
         var ownWaiters: Int
-        var acceptsReuse: Bool
+        /// How many milliseconds of an earlier outcome's life must be left; 0 if none is wanted.
+        var leastLife: Int64
         var names: Keyspace.Names
         var record: [UInt8]
         /// Until then the server may carry it out.
@@ -383,7 +384,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
                 + (entering.lapsed.map { [names.done($0)] } ?? []),
             [
                 .token(token), .bytes(entering.record), .inbox(self.inbox),
-                entering.acceptsReuse ? "1" : "0", .integer(self.serverTime.notAfter(entering.validUntil, node: node)),
+                .integer(entering.leastLife), .integer(self.serverTime.notAfter(entering.validUntil, node: node)),
                 .string(entering.lapsed?.description ?? ""), entering.isAwaited(self.router) ? "1" : "0",
                 self.inboxPrefix(names), self.eventChannel(names),
             ],
@@ -446,7 +447,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         let keys = [names.lease, names.wait, names.done(request.token), names.last]
         let arguments: [RedisArgument] = [
             .token(request.token), .string(status), .bytes(payload),
-            .integer(request.reuse.milliseconds), self.inboxPrefix(names), self.eventChannel(names),
+            .integer(request.reuse == .zero && request.keepsEarlier ? -1 : request.reuse.milliseconds),
+            self.inboxPrefix(names), self.eventChannel(names),
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in
             .complete(try reply.completeReply())

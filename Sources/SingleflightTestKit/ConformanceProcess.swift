@@ -18,7 +18,8 @@ struct ConformanceProcess: Sendable {
         _ token: LeaseToken,
         _ terms: LeaseTerms = .long(),
         validity: Duration? = nil,
-        isRepetition: Bool = false
+        isRepetition: Bool = false,
+        leastLife: Duration = .zero
     ) async throws -> EnterReply {
         let request = EnterRequest(
             key: self.key,
@@ -26,7 +27,8 @@ struct ConformanceProcess: Sendable {
             terms: terms,
             note: LeaseNote(label: self.store.label),
             validity: validity ?? self.store.commandTimeout,
-            isRepetition: isRepetition
+            isRepetition: isRepetition,
+            leastLife: leastLife
         )
         return try await self.store.answer(to: request).get()
     }
@@ -52,9 +54,16 @@ struct ConformanceProcess: Sendable {
     func complete(
         _ token: LeaseToken,
         _ outcome: StoredOutcome,
-        reuse: Duration = .zero
+        reuse: Duration = .zero,
+        keepsEarlier: Bool = false
     ) async throws -> CompleteReply {
-        let request = CompleteRequest(key: self.key, token: token, outcome: outcome, reuse: reuse)
+        let request = CompleteRequest(
+            key: self.key,
+            token: token,
+            outcome: outcome,
+            reuse: reuse,
+            keepsEarlier: keepsEarlier
+        )
         return try await self.store.answer(to: request).get()
     }
 
@@ -90,9 +99,14 @@ struct ConformanceProcess: Sendable {
     }
 
     /// Enters, and checks that it follows `token`.
-    func follow(_ token: LeaseToken, _ terms: LeaseTerms = .long()) async throws {
+    func follow(
+        _ token: LeaseToken,
+        _ terms: LeaseTerms = .long(),
+        leastLife: Duration = .zero
+    ) async throws {
         var generator = SystemRandomNumberGenerator()
-        guard case .follow(token, let remaining) = try await self.enter(LeaseToken(using: &generator), terms) else {
+        let reply = try await self.enter(LeaseToken(using: &generator), terms, leastLife: leastLife)
+        guard case .follow(token, let remaining) = reply else {
             throw ConformanceFailure("entering while a lease is held follows its token")
         }
         try expectTrue(remaining > .zero, "a lease that is followed has time left")

@@ -290,6 +290,13 @@ public struct LeaseModel: Sendable {
             if case .withdrawn = entry.kept[request.token]?.record {
                 return .late
             }
+            if request.terms.acceptsReuse, let last = entry.last {
+                let left = now.duration(to: last.until)
+                if left >= request.leastLife || Planted.bug("stale-outcome-stops-its-refresh") {
+                    let isLed = entry.lease.map { $0.expiry > now } ?? false
+                    return .reuse(last.token, last.outcome, Freshness(left: left, isLed: isLed))
+                }
+            }
             var lapsed: Lease?
             if let lease = entry.lease {
                 if lease.expiry > now {
@@ -305,8 +312,6 @@ public struct LeaseModel: Sendable {
                 } else {
                     Self.decide(.canceled(lease.lapse), of: lease, &entry, now, announce)
                 }
-            } else if request.terms.acceptsReuse, let last = entry.last {
-                return .reuse(last.token, last.outcome)
             }
             Self.lead(request, inbox, takingOverFrom: lapsed, isAwaited: isAwaited, &entry, now)
             return .lead(attempt: entry.lease?.attempt ?? 0)
@@ -375,7 +380,11 @@ public struct LeaseModel: Sendable {
             }
             let waiters = entry.waiters.count
             // Nobody is given an older result than this one.
-            entry.last = request.reuse > .zero ? (request.token, request.outcome, now.advanced(by: request.reuse)) : nil
+            if request.reuse > .zero {
+                entry.last = (request.token, request.outcome, now.advanced(by: request.reuse))
+            } else if !request.keepsEarlier {
+                entry.last = nil
+            }
             if waiters > 0 {
                 Self.decide(request.outcome, of: lease, as: request.token, &entry, now, announce)
             }

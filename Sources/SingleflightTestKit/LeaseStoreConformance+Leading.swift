@@ -154,8 +154,50 @@ extension LeaseStoreConformance {
             _ = try await a.enter(token)
             _ = try await a.complete(token, .value([7]), reuse: .seconds(30))
             let reply = try await b.enter(run.token(), .long(acceptsReuse: true))
-            try expectEqual(reply, .reuse(token, .value([7])), "an enter that accepts it")
+            let freshness = try expectReuse(reply, of: token, .value([7]), "an enter that accepts it")
+            try expectTrue(freshness.left > .seconds(10) && freshness.left <= .seconds(30), "it is kept for 30 seconds")
+            try expectEqual(freshness.isLed, false, "that somebody leads")
             try expectEqual(try await b.enter(run.token()), .lead(attempt: 0), "an enter that does not")
+        },
+        Case("a reusable outcome is given while somebody leads, too, and says so") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (token, next) = (run.token(), run.token())
+            _ = try await a.enter(token)
+            _ = try await a.complete(token, .value([7]), reuse: .seconds(30))
+            _ = try await a.enter(next)
+            let reply = try await b.enter(run.token(), .long(acceptsReuse: true))
+            let freshness = try expectReuse(reply, of: token, .value([7]), "an enter that accepts it")
+            try expectEqual(freshness.isLed, true, "that somebody leads")
+            try expectEqual(try await a.complete(next, .value([8])), .accepted(waiters: 0), "nobody waits for it")
+        },
+        Case("an outcome that is not kept for long enough is not wanted") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (token, next) = (run.token(), run.token())
+            _ = try await a.enter(token)
+            _ = try await a.complete(token, .value([7]), reuse: .seconds(30))
+            let enough = try await b.enter(run.token(), .long(acceptsReuse: true), leastLife: .seconds(10))
+            _ = try expectReuse(enough, of: token, .value([7]), "an enter for which it is")
+            let tooLittle = try await b.enter(next, .long(acceptsReuse: true), leastLife: .seconds(60))
+            try expectEqual(tooLittle, .lead(attempt: 0), "an enter for which it is not")
+            try await a.follow(next, .long(acceptsReuse: true), leastLife: .seconds(60))
+        },
+        Case("a refresh that fails keeps the earlier outcome, and one that does not replaces it") { run in
+            let (a, b) = (try await run.process("a"), try await run.process("b"))
+            let (token, failed, renewed) = (run.token(), run.token(), run.token())
+            _ = try await a.enter(token)
+            _ = try await a.complete(token, .value([7]), reuse: .seconds(30))
+            for isAwaited in [false, true] {
+                let refresh = isAwaited ? run.token() : failed
+                _ = try await a.enter(refresh)
+                if isAwaited { try await b.follow(refresh) }
+                _ = try await a.complete(refresh, .failure([8]), keepsEarlier: true)
+                let kept = try await b.enter(run.token(), .long(acceptsReuse: true))
+                _ = try expectReuse(kept, of: token, .value([7]), "an enter after the failure")
+            }
+            _ = try await a.enter(renewed)
+            _ = try await a.complete(renewed, .value([9]), reuse: .seconds(30), keepsEarlier: true)
+            let reply = try await b.enter(run.token(), .long(acceptsReuse: true))
+            _ = try expectReuse(reply, of: renewed, .value([9]), "an enter after the value")
         },
         Case("an outcome that is not reusable ends the reuse of an earlier one") { run in
             let (a, b) = (try await run.process("a"), try await run.process("b"))

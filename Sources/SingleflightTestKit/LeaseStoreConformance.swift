@@ -119,6 +119,18 @@ func expectEqual<Value: Equatable>(_ found: Value, _ expected: Value, _ promise:
     }
 }
 
+func expectReuse(
+    _ found: EnterReply,
+    of token: LeaseToken,
+    _ outcome: StoredOutcome,
+    _ promise: String
+) throws -> Freshness {
+    guard case .reuse(token, outcome, let freshness?) = found else {
+        throw ConformanceFailure("\(promise): expected the outcome of \(token), found \(found)")
+    }
+    return freshness
+}
+
 func expectTrue(_ condition: Bool, _ promise: String) throws {
     guard condition else { throw ConformanceFailure(promise) }
 }

@@ -98,6 +98,7 @@ struct ActionText {
         case .gone(let token): "gone \(self.name(token))"
         case .lapsed(let token): "lapsed \(self.name(token))"
         case .absent: "absent"
+        case .ledElsewhere: "led elsewhere"
         case .shutDown: "shutDown"
         case .unavailable(let error): "unavailable \(error.code)"
         }

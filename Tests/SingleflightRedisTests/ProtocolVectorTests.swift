@@ -243,6 +243,7 @@ struct ProtocolVectorTests {
     func scripts() async throws {
         let (a, b, c, d) = (try Self.token("a"), try Self.token("b"), try Self.token("c"), try Self.token("d"))
         let (e, f, g) = (try Self.token("e"), try Self.token("f"), try Self.token("0"))
+        let h = try Self.token("1")
         let inboxes = ["1", "2", "3"].map { String(repeating: $0, count: 32) }
         let keyspace = Keyspace(namespace: "shop")
         let key = try FlightKey(group: "pages", bytes: Array("front".utf8))
@@ -253,9 +254,9 @@ struct ProtocolVectorTests {
             "\(token)\(inbox)006000000060000000600000\(takeovers)0000000{\"label\":\"host:1\",\"startedAt\":0,\"renewals\":0}"
         }
         let channels = keyspace.inboxPrefix
-        func enter(_ token: LeaseToken, _ inbox: Int, reuse: Bool = false, lapsed: LeaseToken? = nil) -> [String] {
+        func enter(_ token: LeaseToken, _ inbox: Int, reuse: Int = 0, lapsed: LeaseToken? = nil) -> [String] {
             [
-                "\(token)", record(token, inboxes[inbox], takeovers: "001"), inboxes[inbox], reuse ? "1" : "0", "0",
+                "\(token)", record(token, inboxes[inbox], takeovers: "001"), inboxes[inbox], "\(reuse)", "0",
                 lapsed?.description ?? "", "0", channels, "",
             ]
         }
@@ -320,7 +321,17 @@ struct ProtocolVectorTests {
                 ["\(c)", "v", "value", "600000", channels, ""]
             ),
             ("the third asks", "poll", [lease, wait, done(c)], ["\(c)", inboxes[2], "0", channels, ""]),
-            ("a reused outcome", "enter", [lease, wait, done(d), last], enter(d, 0, reuse: true)),
+            ("a reused outcome", "enter", [lease, wait, done(d), last], enter(d, 0, reuse: 1)),
+            (
+                "it is not kept for long enough: a refresh", "enter", [lease, wait, done(h), last],
+                enter(h, 1, reuse: 3_600_000)
+            ),
+            ("it is reused meanwhile", "enter", [lease, wait, done(d), last], enter(d, 0, reuse: 1)),
+            (
+                "the refresh fails, and the earlier outcome stays", "complete", [lease, wait, done(h), last],
+                ["\(h)", "e", "no", "-1", channels, ""]
+            ),
+            ("it is still reused", "enter", [lease, wait, done(d), last], enter(d, 0, reuse: 1)),
             ("another flight", "enter", [lease, wait, done(d), last], enter(d, 0)),
             ("a process waits", "poll", [lease, wait, done(d)], ["\(d)", inboxes[1], "0", channels, ""]),
             ("the record is marked, whatever registered the process", "GET", [lease], []),

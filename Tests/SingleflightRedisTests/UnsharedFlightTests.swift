@@ -27,6 +27,19 @@ struct UnsharedFlightTests {
         return try DistributedGroup("pages", store: store, configuration: configuration)
     }
 
+    /// A store whose connection was cut is connected again: on a busy machine that takes more than one attempt.
+    private static func untilBack(_ store: RedisLeaseStore, _ key: FlightKey) async throws {
+        try await until("the connection") {
+            if case .success = await store.answer(to: InspectRequest(key: key)) { true } else { false }
+        }
+    }
+
+    /// Whether an answer gives this value of an earlier flight, while nobody leads.
+    private static func gives(_ reply: EnterReply, _ value: [UInt8], of token: LeaseToken) -> Bool {
+        guard case .reuse(token, .value(value), let freshness?) = reply else { return false }
+        return !freshness.isLed
+    }
+
     private static func complete(_ enter: EnterRequest, _ payload: [UInt8] = [1], reuse: Duration = .zero)
         -> CompleteRequest
     {
@@ -282,7 +295,7 @@ struct UnsharedFlightTests {
                 #expect(reply == .accepted(waiters: 0))
                 #expect(proxy.count("DELIFEQ") == 0)
                 let reused = try await two.entered(enter(acceptsReuse: true))
-                #expect(reused == .reuse(kept.token, .value([1])))
+                #expect(Self.gives(reused, [1], of: kept.token))
 
                 let latest = enter(acceptsReuse: false)
                 _ = try await one.entered(latest)
@@ -305,7 +318,8 @@ struct UnsharedFlightTests {
                     Issue.record("a lost leader's result is accepted")
                     return
                 }
-                #expect(try await two.entered(enter(acceptsReuse: true)) == .reuse(later.token, .value([3])))
+                let last = try await two.entered(enter(acceptsReuse: true))
+                #expect(Self.gives(last, [3], of: later.token))
             }
         }
     }
@@ -373,6 +387,7 @@ struct UnsharedFlightTests {
                 #expect(error.mayHaveExecuted)
                 #expect(error.isTransient)
                 #expect(try await redis.command("DBSIZE") == ":0\r\n")
+                try await Self.untilBack(one, enter.key)
                 #expect(try await one.completed(Self.complete(enter)) == .unknown(current: nil))
                 #expect(proxy.count("DELIFEQ") == 1)
 
@@ -407,6 +422,7 @@ struct UnsharedFlightTests {
                     Issue.record("nobody leads")
                     return
                 }
+                try await Self.untilBack(one, enter.key)
                 #expect(try await one.completed(Self.complete(enter, [3])) == .accepted(waiters: 1))
                 let poll = PollRequest(key: enter.key, token: enter.token)
                 #expect(try await two.answer(to: poll).get() == .done(.value([3])))

@@ -100,7 +100,7 @@ struct FlightJudge {
         guard end.ending == .pushedValue else {
             // I6: who is told that its result stands has had it accepted.
             let isAccepted = self.history.records.contains { record in
-                guard case .complete(token, _, _) = record.request else { return false }
+                guard case .complete(token, _, _, _) = record.request else { return false }
                 switch record.reply {
                 case .accepted, .duplicate: return true
                 default: return false

@@ -46,7 +46,7 @@ package struct HistoryRecord: Hashable {
 package enum HistoryRequest: Hashable, Codable {
     case enter(token: String, terms: HistoryTerms, isRepetition: Bool)
     case renew(token: String, terms: HistoryTerms, isAbandoned: Bool)
-    case complete(token: String, outcome: HistoryOutcome, reuse: Int64)
+    case complete(token: String, outcome: HistoryOutcome, reuse: Int64, keepsEarlier: Bool = false)
     case release(token: String, mode: String)
     case poll(token: String, mayEnd: Bool)
     case leave(token: String)
@@ -56,12 +56,17 @@ package enum HistoryRequest: Hashable, Codable {
 
     package var token: String? {
         switch self {
-        case .enter(let token, _, _), .renew(let token, _, _), .complete(let token, _, _), .release(let token, _),
+        case .enter(let token, _, _), .renew(let token, _, _), .complete(let token, _, _, _), .release(let token, _),
             .poll(let token, _), .leave(let token), .fence(let token), .heard(let token, _):
             token
         case .revoke(let token, _, _): token
         }
     }
+}
+
+extension HistoryRecord {
+    /// Whether an earlier outcome was given.
+    var isReuse: Bool { if case .reuse? = self.reply { true } else { false } }
 }
 
 /// Durations are in nanoseconds; no number of takeovers means that a lost leader's flight ends.
@@ -71,6 +76,8 @@ package struct HistoryTerms: Hashable, Codable {
     package var retention: Int64
     package var takeovers: Int?
     package var acceptsReuse: Bool
+    /// For how long an earlier outcome must still be kept so that it is wanted.
+    package var leastLife: Int64 = 0
 }
 
 /// An outcome; payloads as lists of numbers, so that any bytes survive.
@@ -116,13 +123,14 @@ extension Duration {
 }
 
 extension HistoryTerms {
-    init(_ terms: LeaseTerms) {
+    init(_ terms: LeaseTerms, leastLife: Duration = .zero) {
         self.init(
             duration: terms.duration.historyNanoseconds,
             grace: terms.grace.historyNanoseconds,
             retention: terms.retention.historyNanoseconds,
             takeovers: terms.leaderLoss.takeovers,
-            acceptsReuse: terms.acceptsReuse
+            acceptsReuse: terms.acceptsReuse,
+            leastLife: leastLife.historyNanoseconds
         )
     }
 
@@ -199,7 +207,7 @@ extension HistoryRequest {
         case .enter(let request):
             self = .enter(
                 token: request.token.description,
-                terms: HistoryTerms(request.terms),
+                terms: HistoryTerms(request.terms, leastLife: request.leastLife),
                 isRepetition: request.isRepetition
             )
         case .renew(let request):
@@ -212,7 +220,8 @@ extension HistoryRequest {
             self = .complete(
                 token: request.token.description,
                 outcome: HistoryOutcome(request.outcome),
-                reuse: request.reuse.historyNanoseconds
+                reuse: request.reuse.historyNanoseconds,
+                keepsEarlier: request.keepsEarlier
             )
         case .release(let request):
             self = .release(token: request.token.description, mode: request.mode.historyName)
@@ -252,7 +261,7 @@ extension HistoryReply {
             case .lead(let attempt): .lead(attempt: attempt)
             case .follow(let token, let remaining):
                 .follow(token: token.description, remaining: remaining.historyNanoseconds)
-            case .reuse(let token, let outcome): .reuse(token: token.description, outcome: HistoryOutcome(outcome))
+            case .reuse(let token, let outcome, _): .reuse(token: token.description, outcome: HistoryOutcome(outcome))
             case .late: .late
             }
     }

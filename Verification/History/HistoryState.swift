@@ -230,6 +230,10 @@ struct HistoryState {
         switch operation.record.request {
         case .enter(_, let terms, let isRepetition):
             let note = LeaseNote(label: "")
+            var terms = terms
+            // How long an outcome is kept yet is not followed so closely: what was given was old enough, and what was not
+            // was too old.
+            if terms.leastLife > 0, !operation.record.isReuse { terms.acceptsReuse = false }
             let request = EnterRequest(
                 key: key,
                 token: token,
@@ -248,12 +252,13 @@ struct HistoryState {
                 isAbandoned: isAbandoned
             )
             return HistoryReply(self.model.renew(request, now: now))
-        case .complete(_, let outcome, let reuse):
+        case .complete(_, let outcome, let reuse, let keepsEarlier):
             let request = CompleteRequest(
                 key: key,
                 token: token,
                 outcome: outcome.storedOutcome,
-                reuse: .nanoseconds(reuse)
+                reuse: .nanoseconds(reuse),
+                keepsEarlier: keepsEarlier
             )
             return HistoryReply(self.model.complete(request, now: now))
         case .release(_, let mode):
@@ -336,7 +341,7 @@ struct HistoryState {
                 self.expiry = window + terms.duration
                 self.grace = terms.grace
             }
-        case .complete(_, _, let reuse):
+        case .complete(_, _, let reuse, _):
             if case .accepted = answer, reuse > 0 {
                 self.reuseUntil = window + reuse
             }

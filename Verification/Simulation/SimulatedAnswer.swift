@@ -112,6 +112,7 @@ struct SimulatedAnswer {
         case .gone: .canceled(.storeLostFlight)
         case .lapsed: .canceled(.leaseExpired)
         case .absent: .canceled(.noFlight)
+        case .ledElsewhere: .canceled(.abandoned)
         case .shutDown: .canceled(.leaderShutDown)
         case .unavailable: .groupError(.unavailable)
         }

@@ -150,12 +150,31 @@ final class SimulatedCaller {
         if case .left = awakening, let flight {
             self.scheduler.schedule(after: .zero) { flight.checkSeats() }
         }
+        let before = self.process.refreshes
         let step = self.process.group.resumed(wait, settled) { driver, _ in self.work(driver) }
+        if case .settled = awakening { self.checkRefresh(isBegun: self.process.refreshes > before) }
         if case .waits = step, case .fail = self.wishes.unavailable {
             self.monitor.violate("I17", "a caller that asked to fail goes on without the store")
         }
         self.timer = nil
         self.go(on: step)
+    }
+
+    /// I30: a result in the last part of its life is computed anew, unless somebody is at it.
+    private func checkRefresh(isBegun: Bool) {
+        guard let flight, let freshness = flight.freshness else { return }
+        let isDue = freshness.left < self.process.simulation.plan.refreshWindow && !freshness.isLed
+        if isBegun, !isDue { self.monitor.violate("I30", "a refresh began that was not due") }
+        if isDue, !isBegun, !self.process.isRefreshing(self.key) {
+            self.monitor.violate("I30", "a result is about to end, and nobody computes it anew")
+        }
+    }
+
+    /// Has the group compute the result anew, and does not wait for it.
+    func refresh() {
+        let group: GroupCore = self.process.group
+        let key = self.process.simulation.key(self.key, of: group)
+        group.refresh(key, unless: .nothing) { driver, _ in self.work(driver) }
     }
 
     /// I17, I18: told once; canceled only if it left, and sent away only at its limit.

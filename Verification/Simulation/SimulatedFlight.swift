@@ -14,6 +14,10 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     let isObserved: Bool
     /// Whether this process never leads it.
     let isFollowing: Bool
+    /// Whether it renews a kept result, and nobody waits for it.
+    let isRefresh: Bool
+    /// How the result stood that its callers reuse.
+    private(set) var freshness: Freshness?
     var driver: FlightDriver?
     /// The lease that this process was granted.
     private(set) var token: LeaseToken?
@@ -23,7 +27,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     private(set) var isFinished = false
     private(set) var end: FlightEnd?
     /// Places of callers and handles that are taken; those of joining callers among them.
-    private(set) var seated = 0
+    private(set) var seated: Int
     private(set) var joined = 0
     /// The first result that was wanted.
     private(set) var result: Result<ErasedValue, any Error>?
@@ -44,6 +48,9 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
         self.process = process
         self.key = key
         if case .following = kind { self.isFollowing = true } else { self.isFollowing = false }
+        if case .leased(_, .some) = kind { self.isRefresh = true } else { self.isRefresh = false }
+        // The process itself has the only place of a refresh.
+        self.seated = self.isRefresh ? 1 : 0
         switch kind {
         case .leased, .following: (self.isAlone, self.isObserved) = (false, false)
         case .alone(_, let coordination): (self.isAlone, self.isObserved) = (true, coordination == .observed)
@@ -205,6 +212,8 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             self.runs.append(token.description)
         case .replied(.success(.inspect(let inspection)), .look):
             if let lease = inspection.lease { self.runs.append(lease.token.description) }
+        case .replied(.success(.enter(.reuse(_, .value, let freshness))), _):
+            self.freshness = freshness
         case .abandoned:
             self.isOver = true
             self.isAbandoned = true
@@ -225,10 +234,24 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             case .wake: break
             }
         }
+        if self.isRefresh { self.checkRefresh(after: step.event) }
         if case .replied(.success(.poll(.expired)), _) = step.event { self.watch?.leftToOthers() }
         if case .heard(.announced) = step.event {
             // After what follows from it is done, in the same instant.
             self.scheduler.schedule(after: .zero) { for caller in self.callers { caller.read(expecting: nil) } }
+        }
+    }
+
+    /// I30: a refresh waits for nobody, and no result that is about to end keeps it from its work.
+    private func checkRefresh(after event: FlightEvent) {
+        switch event {
+        case .replied(.success(.enter(.follow)), _) where self.end == nil && self.token == nil:
+            self.monitor.violate("I30", "a refresh waits for another leader")
+        case .replied(.success(.enter(.reuse(_, _, let freshness?))), _)
+        where freshness.left < self.simulation.plan.refreshWindow:
+            self.monitor.violate("I30", "a refresh was given the result that it was to renew")
+        default:
+            break
         }
     }
 
@@ -257,6 +280,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
     private func starts(_ token: LeaseToken?) {
         self.token = token
         if let token { self.runs.append(token.description) }
+        if self.isRefresh, let token { self.monitor.refreshes.insert(token) }
         self.soon {
             if !self.hasWorked, !self.isOver {
                 self.monitor.violate("I14", "process \(self.process.index) leads, and nobody works")
@@ -355,6 +379,8 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
             if self.simulation.isCalm, error.code != .shutDown {
                 self.monitor.violate("I7", "told that the store is unavailable, which it was not")
             }
+        case .ledElsewhere:
+            if !self.isRefresh { self.monitor.violate("I30", "callers are told nothing, since another process leads") }
         case .led(_, .unverified, _), .lapsed, .absent, .tooLong, .leaderLeft, .leaderCanceled, .shutDown:
             break
         case .ranAlone:
@@ -407,7 +433,7 @@ final class SimulatedFlight: FlightObserving, @unchecked Sendable {
                 self.monitor.violate("I22", "told that \(leader ?? "nobody") led, which \(record.label) did")
             }
         case .unavailable: coordination = .degraded
-        case .leaseLost, .leaderLeft, .leaderCanceled, .gone, .lapsed, .absent, .shutDown: break
+        case .leaseLost, .leaderLeft, .leaderCanceled, .gone, .lapsed, .absent, .ledElsewhere, .shutDown: break
         }
         if answer.content != expected {
             self.monitor.violate(
@@ -463,7 +489,9 @@ extension FlightEnd {
         switch self {
         case .led(let token, _, _), .followed(let token, _, _, _): token
         case .tooLong(let token, _): token
-        case .ranAlone, .leaseLost, .leaderLeft, .leaderCanceled, .gone, .lapsed, .absent, .shutDown, .unavailable: nil
+        case .ranAlone, .leaseLost, .leaderLeft, .leaderCanceled, .gone, .lapsed, .absent, .ledElsewhere, .shutDown,
+            .unavailable:
+            nil
         }
     }
 
@@ -480,6 +508,7 @@ extension FlightEnd {
         case .gone(let token): "\(token.short) is gone"
         case .lapsed(let token): "\(token.short) lapsed"
         case .absent: "no flight"
+        case .ledElsewhere: "led elsewhere"
         case .shutDown: "shut down"
         case .unavailable(let error): "unavailable, \(error)"
         }

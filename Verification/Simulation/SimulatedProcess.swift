@@ -130,6 +130,14 @@ final class SimulatedProcess {
 
     // MARK: - Flights
 
+    /// How many flights this process has begun to renew kept results.
+    private(set) var refreshes = 0
+
+    /// Whether such a flight of the key is under way.
+    func isRefreshing(_ key: Int) -> Bool {
+        self.unfinished.contains { $0.key == key && $0.isRefresh && !$0.isOver }
+    }
+
     /// I19: callers of a key share the flight that is open.
     private func flight(of key: FlightKey, _ kind: FlightDriver.Kind) -> SimulatedFlight {
         let flight = SimulatedFlight(self, key: SimulationRun.index(of: key), kind)
@@ -137,10 +145,15 @@ final class SimulatedProcess {
         // followed.
         let isTwice = self.unfinished.contains {
             $0.key == flight.key && $0.isAlone == flight.isAlone && !$0.isOver && !$0.isObserved
+                && $0.isRefresh == flight.isRefresh
                 && (flight.isFollowing || !$0.isFollowing)
         }
         if isTwice, !flight.isObserved {
             self.simulation.monitor.violate("I19", "a process has two flights of one key")
+        }
+        if flight.isRefresh {
+            self.refreshes += 1
+            self.calls += 1
         }
         self.unfinished.append(flight)
         return flight
@@ -158,6 +171,10 @@ final class SimulatedProcess {
         if !wishes.isOnlooker { self.calls += 1 }
         caller.call()
         return caller
+    }
+
+    func refresh(_ key: Int, _ wishes: SimulatedCaller.Wishes) {
+        SimulatedCaller(self, key: key, wishes).refresh()
     }
 
     func enter(_ key: Int, _ unavailable: UnavailablePolicy) -> SimulatedEntry {

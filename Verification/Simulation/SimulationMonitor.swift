@@ -63,6 +63,9 @@ final class SimulationMonitor {
     /// Hears of each lease that is granted or prolonged, and until when by the server's clock.
     var onLease: (FlightKey, LeaseToken, LeaseInstant) -> Void = { _, _, _ in }
 
+    /// The tokens of flights that renew a kept result.
+    var refreshes: Set<LeaseToken> = []
+
     private var keys: [FlightKey: KeyState] = [:]
     private var led: [LeaseToken: Led] = [:]
     /// Under which token the operation began that now runs under this one.
@@ -327,7 +330,7 @@ final class SimulationMonitor {
             let isRight = state.holder.map { exchange.time.duration(to: $0.expiry) == remaining } ?? false
             self.require(isRight, "I7", "told a wrong end of the lease")
             self.register(inbox, for: token, by: request.token, &state)
-        case .reuse(let token, let outcome):
+        case .reuse(let token, let outcome, _):
             self.gaveOut(outcome, of: token)
         case .late:
             break
@@ -382,6 +385,13 @@ final class SimulationMonitor {
             )
             self.require(waiters == state.waiters.count, "I7", "complete counts \(waiters) waiters")
             self.led[token]?.isAccepted = true
+            if case .failure = request.outcome, self.refreshes.contains(token) {
+                self.require(
+                    request.keepsEarlier && request.reuse == .zero,
+                    "I30",
+                    "a refresh that failed ended the reuse of the earlier result"
+                )
+            }
             if waiters > 0 {
                 self.decided(request.outcome, of: token, &state, exchange)
             } else {

@@ -36,6 +36,8 @@ struct SimulationPlan {
     var commandTimeout: Duration
     var maximumFlight: Duration
     var reuse: Duration
+    /// The last part of a kept result's life, in which it is computed anew.
+    var refreshWindow = Duration.zero
     /// Whether processes differ in what they do when a leader is lost.
     var isMixed: Bool
     var clocks: Clocks
@@ -123,6 +125,7 @@ struct SimulationPlan {
         if scheduler.chance(0.3) {
             self.network.bareAnnouncement = Double.random(in: 0.2...1, using: &scheduler.random)
         }
+        if self.reuse > .zero { self.refreshWindow = self.reuse * (scheduler.pick([0, 0.3, 0.8]) ?? 0) }
         self.clocks = .exact
         guard !self.isCalm else {
             self.faults = [.crash, .shutDown, .revocation, .desertion].filter { _ in scheduler.chance(0.5) }

@@ -154,6 +154,7 @@ final class SimulationRun {
             reuseFailures: self.plan.reuse / 2,
             progressInterval: lease.duration / 10
         )
+        terms.refreshWindow = self.plan.refreshWindow
         terms.leadsAgain = self.plan.leadsAgain
         terms.outlivesLease = self.plan.outlivesLease
         return SimulatedProcess(
@@ -201,6 +202,9 @@ final class SimulationRun {
             wantsProgress: !isOnlooker && self.scheduler.chance(self.plan.listening),
             isOnlooker: isOnlooker
         )
+        if self.plan.refreshWindow > .zero, self.scheduler.chance(0.1) {
+            return process.machine.execute { process.refresh(key, wishes) }
+        }
         process.machine.execute { [unowned self] in
             let leave: () -> Void
             if isByHand {
@@ -266,7 +270,8 @@ final class SimulationRun {
 
     /// I20: an operation that asks its own group for its own key would wait for itself.
     private func callInside(_ flight: SimulatedFlight, _ operation: SimulatedOperation) {
-        guard let driver = flight.driver, !flight.isOver else { return }
+        // A call joins no refresh: that it must not wait for one is looked at where calls come from outside.
+        guard let driver = flight.driver, !flight.isOver, !flight.isRefresh else { return }
         let group: GroupCore = flight.process.group
         let key = self.key(flight.key, of: group)
         let step = FlightPath.local.withValue(driver.path) {

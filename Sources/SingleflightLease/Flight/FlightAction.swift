@@ -83,6 +83,8 @@ package enum FlightEnd: Sendable {
     case lapsed(LeaseToken)
     /// There is no flight to follow.
     case absent
+    /// A refresh is not needed: another process leads the flight.
+    case ledElsewhere
     /// This process shuts down.
     case shutDown
     /// The store cannot be asked; nothing is known of the flight.

@@ -226,7 +226,11 @@ extension FlightDriver {
 
     @discardableResult
     func settle(_ settlement: Settlement, _ state: inout State) -> Settled {
-        let settled = Settled(settlement: settlement, isShared: state.isShared)
+        let settled = Settled(
+            settlement: settlement,
+            isShared: state.isShared,
+            isDueForRefresh: state.isDueForRefresh
+        )
         state.ending = .settled(settled)
         if !Planted.bug("callers-not-told") { state.effects.append(.resume(state.seats.vacateWaiting(), settled)) }
         if !state.endHandlers.isEmpty {

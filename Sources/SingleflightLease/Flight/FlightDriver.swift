@@ -9,12 +9,21 @@ import Synchronization
 package final class FlightDriver: Sendable {
     /// Whether a flight asks the store.
     package enum Kind: Sendable {
-        /// - Parameter canTakeOver: whether there is an operation that can run if the leader is lost.
-        case leased(canTakeOver: Bool)
+        /// - Parameters:
+        ///   - canTakeOver: whether there is an operation that can run if the leader is lost.
+        ///   - refresh: if nobody waits for the flight, and it is over where another process leads.
+        case leased(canTakeOver: Bool, refresh: Refresh? = nil)
         /// Waits for a flight that others lead, if there is one, and never leads.
         case following
         /// - Parameter longest: how long the operation may run; `nil` for any time.
         case alone(longest: Duration?, Coordination)
+    }
+
+    /// What makes a refresh needless, beside another leader.
+    package enum Refresh: Sendable {
+        case nothing
+        /// A result that is kept for reuse for this time yet, or longer.
+        case resultKept(atLeast: Duration)
     }
 
     enum Ending: Sendable {
@@ -50,6 +59,7 @@ package final class FlightDriver: Sendable {
         var priority: UInt8
         var ending = Ending.none
         var isShared = false
+        var isDueForRefresh = false
         var endHandlers: [UInt64: @Sendable (Settled) -> Void] = [:]
         var nextHandler: UInt64 = 0
         var decision: LocalDecision?
@@ -133,8 +143,13 @@ package final class FlightDriver: Sendable {
         self.number = ShardNumber.next()
         let machine: FlightMachine =
             switch kind {
-            case .leased(let canTakeOver):
-                FlightMachine(terms: context.terms, outcomes: context.outcomes, canTakeOver: canTakeOver)
+            case .leased(let canTakeOver, let refresh):
+                FlightMachine(
+                    terms: context.terms,
+                    outcomes: context.outcomes,
+                    canTakeOver: canTakeOver,
+                    isRefresh: refresh != nil
+                )
             case .following:
                 FlightMachine(following: context.terms)
             case .alone(let longest, _):
@@ -148,6 +163,10 @@ package final class FlightDriver: Sendable {
         )
         self.starterSeat = state.seats.take(as: .leader)
         self.state = Mutex(state)
+    }
+
+    private var refresh: Refresh? {
+        if case .leased(_, let refresh) = self.kind { refresh } else { nil }
     }
 
     /// Whether nothing of the flight is left in this process, nor anything that it may hold at the store.
@@ -271,6 +290,8 @@ package final class FlightDriver: Sendable {
             // A process that led before stopped waiting then: it registers anew, as one that waits.
             if state.token != nil { state.effects.append(.listen) }
             self.decide(.follows, &state)
+        case .replied(.success(.enter(.reuse(_, .value, let freshness?))), _):
+            state.isDueForRefresh = self.context.terms.isDueForRefresh(freshness)
         case .replied(.success(.renew(.renewed)), _):
             state.storedProgress = state.sentProgress
         case .replied(.success(.inspect), to: .look) where state.machine.followedToken != nil:
@@ -427,7 +448,7 @@ package final class FlightDriver: Sendable {
         _ now: LeaseInstant
     ) -> EnterRequest {
         let (note, hasLed) = self.state.withLock { (self.note(renewals: 0, now, $0), $0.token != nil) }
-        return EnterRequest(
+        var request = EnterRequest(
             key: self.key,
             token: token,
             terms: self.context.terms.lease,
@@ -436,6 +457,12 @@ package final class FlightDriver: Sendable {
             isRepetition: isRepetition,
             isRegaining: hasLed
         )
+        switch self.refresh {
+        case .nothing: request.terms.acceptsReuse = false
+        case .resultKept(let least): request.leastLife = least
+        case nil: break
+        }
+        return request
     }
 
     /// The request as the store takes it.
@@ -467,9 +494,7 @@ package final class FlightDriver: Sendable {
                 )
             )
         case .complete(let token, let outcome):
-            return .complete(
-                CompleteRequest(key: key, token: token, outcome: outcome, reuse: self.context.terms.reuse(of: outcome))
-            )
+            return .complete(self.completeRequest(token, outcome))
         case .release(let token, let mode):
             return .release(ReleaseRequest(key: key, token: token, mode: mode))
         case .revoke(let token, let reason):
@@ -477,6 +502,21 @@ package final class FlightDriver: Sendable {
                 RevokeRequest(key: key, token: token, by: self.context.store.label, reason: reason)
             )
         }
+    }
+
+    /// What a refresh fails with is not kept: the earlier result is, to its end.
+    private func completeRequest(_ token: LeaseToken, _ outcome: StoredOutcome) -> CompleteRequest {
+        var request = CompleteRequest(
+            key: self.key,
+            token: token,
+            outcome: outcome,
+            reuse: self.context.terms.reuse(of: outcome)
+        )
+        if self.refresh != nil, !Planted.bug("failed-refresh-ends-reuse") {
+            if case .failure = outcome { request.reuse = .zero }
+            request.keepsEarlier = true
+        }
+        return request
     }
 
     private func note(renewals: Int, _ now: LeaseInstant, _ state: State) -> LeaseNote {

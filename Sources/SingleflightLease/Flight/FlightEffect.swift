@@ -83,6 +83,8 @@ package struct Settled: Sendable {
     package var settlement: Settlement
     /// Whether more than one caller of this process got it.
     package var isShared: Bool
+    /// Whether it is an earlier flight's, in the last part of its life: it is to be computed anew.
+    var isDueForRefresh = false
 }
 
 /// Why a caller that waits is resumed.

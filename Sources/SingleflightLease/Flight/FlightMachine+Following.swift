@@ -115,12 +115,15 @@ package struct Following: Sendable {
     private var isRegistered = false
     /// Whether this process led before: its work was canceled, and no other begins in the same flight.
     private let hasLed: Bool
+    /// Whether nobody waits for the flight: it is over where another process leads.
+    private let isRefresh: Bool
 
-    package init(terms: FlightTerms, canTakeOver: Bool = true) {
+    package init(terms: FlightTerms, canTakeOver: Bool = true, isRefresh: Bool = false) {
         self.terms = terms
         self.canTakeOver = canTakeOver
         self.isOnlooker = false
         self.hasLed = false
+        self.isRefresh = isRefresh
     }
 
     /// An onlooker of the flight that ``Looking`` has found.
@@ -129,6 +132,7 @@ package struct Following: Sendable {
         self.canTakeOver = false
         self.isOnlooker = true
         self.hasLed = false
+        self.isRefresh = false
         let leaseEnd = now.advanced(by: max(remaining, .zero))
         self.state = .waiting(Waiting(token: token, leaseEnd: leaseEnd, backoff: terms.followerBackoff))
     }
@@ -147,6 +151,7 @@ package struct Following: Sendable {
         self.canTakeOver = false
         self.isOnlooker = false
         self.hasLed = true
+        self.isRefresh = false
         self.debts = debts
     }
 
@@ -297,8 +302,11 @@ package struct Following: Sendable {
                     self.state = .ended
                     return .actions([.send(.leave(token))])
                 }
+                if self.isRefresh, !Planted.bug("refresh-waits-for-another-leader") {
+                    return .actions([.send(.leave(token))] + self.end(with: .ledElsewhere))
+                }
                 return .actions(self.follow(token, remaining: remaining, entering, now: now, using: &generator))
-            case .success(.reuse(let token, let outcome)):
+            case .success(.reuse(let token, let outcome, _)):
                 return .actions(
                     self.end(
                         with: .followed(token, outcome, isReused: true, takeovers: self.takeovers),

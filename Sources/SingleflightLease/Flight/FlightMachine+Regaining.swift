@@ -125,7 +125,7 @@ package struct Regaining: Sendable {
             self.state = .ended
             if self.mayHaveExecuted { self.debt = self.possibleDebt }
             return .follow(leader, remaining: remaining, wasWorking: wasWorking)
-        case .success(.reuse(let token, let outcome)):
+        case .success(.reuse(let token, let outcome, _)):
             let stops = self.stopWork(.leaseLost)
             self.state = .ended
             if self.mayHaveExecuted { self.debt = self.possibleDebt }

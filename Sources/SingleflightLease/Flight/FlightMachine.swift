@@ -44,10 +44,11 @@ package struct FlightMachine: Sendable {
     private var phase: Phase
     package private(set) var isFinal = false
 
-    package init(terms: FlightTerms, outcomes: Outcomes, canTakeOver: Bool = true) {
+    /// - Parameter isRefresh: whether nobody waits for the flight: it ends where another process leads.
+    package init(terms: FlightTerms, outcomes: Outcomes, canTakeOver: Bool = true, isRefresh: Bool = false) {
         self.terms = terms
         self.outcomes = outcomes
-        self.phase = .following(Following(terms: terms, canTakeOver: canTakeOver))
+        self.phase = .following(Following(terms: terms, canTakeOver: canTakeOver, isRefresh: isRefresh))
     }
 
     /// A flight that this process follows if there is one, and never leads.

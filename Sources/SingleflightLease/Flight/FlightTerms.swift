@@ -12,6 +12,8 @@ package struct FlightTerms: Hashable, Sendable {
     /// How long a value, and how long a failure, may be used again.
     package var reuse: Duration
     package var reuseFailures: Duration
+    /// The last part of a reusable value's life, in which it is to be computed anew; zero for never.
+    package var refreshWindow: Duration = .zero
     /// How often a renewal may come early to tell of progress.
     package var progressInterval: Duration
     /// Whether a leader whose lease is gone takes another one, and followers whose flight the store lost begin anew.
@@ -78,6 +80,11 @@ package struct FlightTerms: Hashable, Sendable {
     /// Counted from the sending, not from the reply: the store's count started no earlier than that.
     package func deadline(sentAt: LeaseInstant) -> LeaseInstant {
         sentAt.advanced(by: self.lease.duration - (Planted.bug("no-margin-for-clocks") ? .zero : self.margin))
+    }
+
+    /// Whether a reused value is to be computed anew.
+    package func isDueForRefresh(_ freshness: Freshness) -> Bool {
+        freshness.left < self.refreshWindow && (!freshness.isLed || Planted.bug("refreshed-beside-a-leader"))
     }
 
     package func reuse(of outcome: StoredOutcome) -> Duration {

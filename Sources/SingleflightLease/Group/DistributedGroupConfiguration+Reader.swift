@@ -12,7 +12,7 @@
         /// | `lease.takeOver` | how often a lost leader's flight is taken over; 0: never, the flight is canceled |
         /// | `lease.onLost` | `leadAgain` or `cancel` |
         /// | `results.maximumBytes` | bytes |
-        /// | `results.retention`, `results.reuse`, `results.reuseFailures` | seconds |
+        /// | `results.retention`, `results.reuse`, `results.refreshAfter`, `results.reuseFailures` | seconds |
         /// | `limits.flight`, `limits.progressInterval` | seconds |
         /// | `limits.waitersPerKey` | callers |
         /// | `unavailable` | `runLocally`, `runLocallyEvenIfRefused` or `fail` |
@@ -40,6 +40,9 @@
                 }
                 try values.read("results.retention", into: &self.results.retention)
                 try values.read("results.reuse", into: &self.results.reuse)
+                var refreshAfter = Duration.zero
+                try values.read("results.refreshAfter", into: &refreshAfter)
+                if refreshAfter != .zero { self.results.refreshAfter = refreshAfter }
                 try values.read("results.reuseFailures", into: &self.results.reuseFailures)
                 try values.read("limits.flight", into: &self.limits.flight)
                 try values.read("limits.progressInterval", into: &self.limits.progressInterval)

@@ -19,6 +19,7 @@ extension DistributedGroupConfiguration {
             reuseFailures: self.results.reuseFailures,
             progressInterval: self.limits.progressInterval
         )
+        if let refreshAfter = self.results.refreshAfter { terms.refreshWindow = self.results.reuse - refreshAfter }
         terms.leadsAgain = self.lease.onLost == .leadAgain
         terms.outlivesLease = terms.leadsAgain && self.unavailable != .fail
         terms.retain(atLeast: terms.minimumRetention)
@@ -49,6 +50,12 @@ extension DistributedGroupConfiguration.Results {
         try require(storable.contains(self.retention), "results.retention is \(self.retention), not 100 ms to 24 h")
         let reusable = Duration.zero...storable.upperBound
         try require(reusable.contains(self.reuse), "results.reuse is \(self.reuse), not 0 to 24 h")
+        if let refreshAfter {
+            try require(
+                refreshAfter > .zero && refreshAfter < self.reuse,
+                "results.refreshAfter is \(refreshAfter), not between 0 and results.reuse, which is \(self.reuse)"
+            )
+        }
         try require(
             reusable.contains(self.reuseFailures),
             "results.reuseFailures is \(self.reuseFailures), not 0 to 24 h"

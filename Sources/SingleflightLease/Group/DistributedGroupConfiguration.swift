@@ -104,7 +104,11 @@ public struct DistributedGroupConfiguration: Sendable {
         /// How long after its completion a value is given to callers instead of starting a new flight. Up to 24 h; zero
         /// turns it off.
         public var reuse: Duration
-        /// The same for an error that the operation threw.
+        /// After this part of ``reuse`` a value is computed anew while callers still get the kept one: the first caller
+        /// that comes then starts a flight that nobody waits for, one in all processes, with that caller's operation. A
+        /// failure keeps the earlier value to its end. More than zero and less than ``reuse``; `nil` for never.
+        public var refreshAfter: Duration?
+        /// As ``reuse``, for an error that the operation threw. A kept error is not computed anew before its time is over.
         public var reuseFailures: Duration
         /// How errors of known types reach every caller as themselves; all others are told as ``RemoteFailure``, in the
         /// leader's process, too.
@@ -117,6 +121,7 @@ public struct DistributedGroupConfiguration: Sendable {
             maximumBytes: Int = 8 * 1024 * 1024,
             retention: Duration = .seconds(10),
             reuse: Duration = .zero,
+            refreshAfter: Duration? = nil,
             reuseFailures: Duration = .zero,
             typedFailures: TypedFailures? = nil,
             undecodable: UndecodablePolicy = .fail
@@ -124,6 +129,7 @@ public struct DistributedGroupConfiguration: Sendable {
             self.maximumBytes = maximumBytes
             self.retention = retention
             self.reuse = reuse
+            self.refreshAfter = refreshAfter
             self.reuseFailures = reuseFailures
             self.typedFailures = typedFailures
             self.undecodable = undecodable

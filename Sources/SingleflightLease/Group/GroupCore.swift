@@ -15,12 +15,14 @@ package final class GroupCore: Sendable {
     let configuration: DistributedGroupConfiguration
     let context: FlightContext
     /// `nil` if nobody wants to know anything.
-    private let observer: GroupObserver?
+    let observer: GroupObserver?
     private let flights = FlightIndex()
     /// Coalesces within the process the calls that the store could not be asked about.
     private let localRuns = FlightIndex()
     /// The flights that callers of this process only follow: others lead them, elsewhere.
     private let followed = FlightIndex()
+    /// The flights that renew kept results, and that nobody waits for. Calls do not join them: they have the kept result.
+    let refreshes = FlightIndex()
     /// What would have been coalesced, in a group that only observes.
     private let observed: ObservedFlights?
     /// Makes the observer of each flight, in a simulation only.
@@ -97,8 +99,8 @@ package final class GroupCore: Sendable {
     /// Whether calls get one another's results; else they are only looked at.
     var isCoalescing: Bool { self.observed == nil }
 
-    /// The number of keys that callers of this process wait for.
-    package var inFlight: Int { self.flights.count + self.localRuns.count + self.followed.count }
+    /// The number of keys that callers of this process wait for, or that it computes anew.
+    package var inFlight: Int { self.flights.count + self.localRuns.count + self.followed.count + self.refreshes.count }
 
     /// What a group that only observes has seen since it was made; nothing in any other.
     package var observation: ObservedCalls { self.observed?.calls ?? ObservedCalls() }
@@ -155,7 +157,7 @@ package final class GroupCore: Sendable {
         }
     }
 
-    private func flight(
+    func flight(
         _ key: FlightKey,
         _ kind: FlightDriver.Kind,
         in index: FlightIndex? = nil,
@@ -290,6 +292,10 @@ package final class GroupCore: Sendable {
     package func resumed(_ wait: CallWait, _ settled: Settled, work: WorkMaker) -> CallStep {
         wait.observed?.end()
         guard let localRun = wait.call.localRun(after: settled.settlement) else {
+            if settled.isDueForRefresh, !Planted.bug("due-refresh-forgotten") {
+                let window = self.context.terms.refreshWindow
+                self.refresh(wait.driver.key, unless: .resultKept(atLeast: window), work: work)
+            }
             return .ended(wait.call.outcome(of: settled))
         }
         var call = wait.call

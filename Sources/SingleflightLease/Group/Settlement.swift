@@ -78,6 +78,7 @@ extension FlightContext {
         case .gone: return .canceled(.storeLostFlight)
         case .lapsed: return .canceled(.leaseExpired)
         case .absent: return .canceled(.noFlight)
+        case .ledElsewhere: return .canceled(.abandoned)
         case .shutDown: return .canceled(.leaderShutDown)
         case .unavailable(let error): return .unavailable(error)
         }

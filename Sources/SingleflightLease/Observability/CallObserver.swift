@@ -75,6 +75,23 @@ final class CallObserver: Sendable {
         }
     }
 
+    /// A refresh ends; told on a thread that may be blocked.
+    func refreshed(_ result: RefreshResult) {
+        self.group.work.run { self.tell(result) }
+    }
+
+    private func tell(_ result: RefreshResult) {
+        self.group.metrics?.refreshed(result)
+        guard let logger = self.group.logger else { return }
+        var metadata: Logger.Metadata = ["sf_outcome": "\(result.rawValue)"]
+        if let key { metadata["sf_key"] = "\(key)" }
+        switch result {
+        case .value, .needless: logger.debug("refresh ended", metadata: metadata)
+        case .failure, .canceled, .unavailable:
+            logger.notice("refresh failed; the earlier result is kept to its end", metadata: metadata)
+        }
+    }
+
     private func describe(_ outcome: Outcome<some Sendable>, _ end: CallEnd, in span: any Span) {
         span.updateAttributes { attributes in
             attributes["sf.role"] = end.role.rawValue

@@ -166,7 +166,7 @@ final class FlightObserver: FlightObserving {
             self.ended(.leader, .canceled)
         case .gone, .lapsed:
             self.ended(.follower, .canceled)
-        case .absent:
+        case .absent, .ledElsewhere:
             self.ended(.none, .canceled)
         case .shutDown:
             self.ended(state.role, .canceled)

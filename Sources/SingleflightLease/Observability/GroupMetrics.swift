@@ -10,6 +10,7 @@ final class GroupMetrics: Sendable {
     private let polls: [PollResult: Counter]
     private let losses: [LossMoment: Counter]
     private let observed: [ObservedVerdict: Counter]
+    private let refreshes: [RefreshResult: Counter]
     let coalesced: Counter
     let degraded: Counter
     let inFlight: Meter
@@ -38,6 +39,9 @@ final class GroupMetrics: Sendable {
         self.polls = make(PollResult.allCases) { GroupMetric.polls.counter(group, $0.rawValue, by: factory) }
         self.losses = make(LossMoment.allCases) { GroupMetric.losses.counter(group, $0.rawValue, by: factory) }
         self.observed = make(ObservedVerdict.allCases) { GroupMetric.observed.counter(group, $0.rawValue, by: factory) }
+        self.refreshes = make(RefreshResult.allCases) {
+            GroupMetric.refreshes.counter(group, $0.rawValue, by: factory)
+        }
         self.coalesced = GroupMetric.coalesced.counter(group, by: factory)
         self.degraded = GroupMetric.degraded.counter(group, by: factory)
         self.inFlight = GroupMetric.inFlight.gauge(group, by: factory)
@@ -60,6 +64,10 @@ final class GroupMetrics: Sendable {
 
     func observed(_ verdict: ObservedVerdict) {
         self.observed[verdict]?.increment()
+    }
+
+    func refreshed(_ result: RefreshResult) {
+        self.refreshes[result]?.increment()
     }
 
     func flightEnded(_ end: FlightEndLabels) {
@@ -142,6 +150,17 @@ package struct FlightEndLabels: Hashable, Sendable {
             [FlightResult.value, .failure, .canceled, .abandoned].map { FlightEndLabels(role: role, outcome: $0) }
         } + [FlightResult.value, .failure, .canceled].map { FlightEndLabels(role: .reused, outcome: $0) }
         + [FlightResult.canceled, .abandoned, .unavailable].map { FlightEndLabels(role: .none, outcome: $0) }
+}
+
+/// What became of a refresh.
+package enum RefreshResult: String, MetricWord {
+    case value, failure
+    /// No result will come.
+    case canceled
+    /// Another process computes the value, or has done so.
+    case needless
+    /// The store could not be asked.
+    case unavailable
 }
 
 /// What became of a renewal.
@@ -227,6 +246,13 @@ package enum GroupMetric {
         labels: [group, .init("role", ProcessRole.words), .init("outcome", FlightResult.words)],
         "Flights that have ended in this process, of any number of calls each."
     )
+    static let refreshes = MetricDefinition(
+        "refreshes_total",
+        .counter,
+        unit: "flights",
+        labels: [group, .init("result", RefreshResult.words)],
+        "Flights that nobody waited for and that were to renew a kept result, by what became of them."
+    )
     static let inFlight = MetricDefinition(
         "flights_current",
         .gauge,
@@ -293,9 +319,7 @@ package enum GroupMetric {
 
     /// In the order of the table.
     package static let all = [
-        calls, coalesced, degraded, observed, waits, wakeups, flights, inFlight, operations, commits, renewals,
-        renewalSlack,
-        losses,
-        takeovers, polls, payloads,
+        calls, coalesced, degraded, observed, waits, wakeups, flights, refreshes, inFlight, operations, commits,
+        renewals, renewalSlack, losses, takeovers, polls, payloads,
     ]
 }

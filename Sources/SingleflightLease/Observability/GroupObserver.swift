@@ -52,6 +52,12 @@ final class GroupObserver: Sendable {
         return CallObserver(group: self, key: name, calledAt: calledAt, span: span)
     }
 
+    /// A refresh begins, which no span is about: it belongs to no call.
+    func refresh(_ key: FlightKey, at now: LeaseInstant) -> CallObserver {
+        let name = self.namesKeys ? String(shown: key.bytes) : nil
+        return CallObserver(group: self, key: name, calledAt: now, span: nil)
+    }
+
     /// A call had an outcome, with the store or without.
     func coordinated(_ isCoordinated: Bool) {
         guard let logger else { return }

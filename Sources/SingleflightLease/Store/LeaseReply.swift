@@ -30,10 +30,24 @@ public enum EnterReply: Hashable, Sendable {
     /// renewed.
     case follow(LeaseToken, remaining: Duration)
     /// An earlier flight, named by its token, ended with an outcome that may be used again. If it is the request's own
-    /// token, the flight that a first sending began has ended so.
-    case reuse(LeaseToken, StoredOutcome)
+    /// token, the flight that a first sending began has ended so, and nothing is said of its freshness.
+    case reuse(LeaseToken, StoredOutcome, Freshness? = nil)
     /// The request came too late to be carried out.
     case late
+}
+
+/// How an outcome stands that is used again.
+public struct Freshness: Hashable, Sendable {
+    /// For how long it is kept for reuse yet.
+    public var left: Duration
+    /// Whether somebody leads a flight of the key, whose result may replace it.
+    public var isLed: Bool
+
+    /// Creates a value.
+    public init(left: Duration, isLed: Bool) {
+        self.left = left
+        self.isLed = isLed
+    }
 }
 
 /// The answer to ``RenewRequest``.

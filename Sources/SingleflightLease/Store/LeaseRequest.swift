@@ -72,6 +72,8 @@ public enum LeaseRequest: Sendable {
 /// of its first leader: they stay with it through every takeover, whatever the terms of the others. The
 /// process that takes over is no waiter any more, unless another flight of it waits for the key.
 ///
+/// An earlier outcome that is wanted, and kept for long enough yet, is answered whether somebody leads or not.
+///
 /// A request that comes to the store later than its validity allows is answered `.late` and changes nothing, as far as
 /// the store can tell; one that is in time never is, however far clocks are apart. A free lease may be taken by a step
 /// that cannot tell: the sender of a request to lead that was given up releases its token, until the lease's time is
@@ -93,6 +95,8 @@ public struct EnterRequest: Sendable {
     /// Whether the flight led before, under a lease that is gone: such a flight is none of the process's listeners that
     /// wait.
     public var isRegaining: Bool
+    /// For how long an earlier outcome must still be kept so that it is wanted, where the terms accept reuse at all.
+    public var leastLife: Duration
 
     /// Creates a request.
     public init(
@@ -102,7 +106,8 @@ public struct EnterRequest: Sendable {
         note: LeaseNote,
         validity: Duration,
         isRepetition: Bool = false,
-        isRegaining: Bool = false
+        isRegaining: Bool = false,
+        leastLife: Duration = .zero
     ) {
         self.key = key
         self.token = token
@@ -111,6 +116,7 @@ public struct EnterRequest: Sendable {
         self.validity = validity
         self.isRepetition = isRepetition
         self.isRegaining = isRegaining
+        self.leastLife = leastLife
     }
 
     /// How many of its process's listeners that wait for the key are the flight that asks: a store finds out whether
@@ -176,13 +182,22 @@ public struct CompleteRequest: Sendable {
     public var outcome: StoredOutcome
     /// How long those who enter get this outcome instead of a new flight; zero for not at all.
     public var reuse: Duration
+    /// Whether an earlier outcome goes on being reused if this one is not to be: of a refresh that failed.
+    public var keepsEarlier: Bool
 
     /// Creates a request.
-    public init(key: FlightKey, token: LeaseToken, outcome: StoredOutcome, reuse: Duration = .zero) {
+    public init(
+        key: FlightKey,
+        token: LeaseToken,
+        outcome: StoredOutcome,
+        reuse: Duration = .zero,
+        keepsEarlier: Bool = false
+    ) {
         self.key = key
         self.token = token
         self.outcome = outcome
         self.reuse = reuse
+        self.keepsEarlier = keepsEarlier
     }
 }
 

@@ -85,6 +85,13 @@ struct ScriptReply {
         try self.integer(index, 0...(1 << 53))
     }
 
+    /// How a reused outcome stands, if it says so: in two fields.
+    func freshness(_ index: Int) throws(LeaseStoreError) -> Freshness? {
+        guard self.field(index) != nil else { return nil }
+        let left = try self.integer(index, 0...(1 << 53))
+        return Freshness(left: .milliseconds(left), isLed: try self.integer(index + 1, 0...1) == 1)
+    }
+
     /// A status and a payload in two fields.
     func outcome(_ index: Int) throws(LeaseStoreError) -> StoredOutcome {
         guard let status = try self.string(index).utf8.first,
@@ -145,7 +152,7 @@ extension ScriptReply {
         case "FOLLOW": .follow(try self.token(0), remaining: try self.milliseconds(1))
         // The request was carried out, and taken back since.
         case "DONE" where try self.string(1) == "w": .late
-        case "DONE": .reuse(try self.token(0), try self.outcome(1))
+        case "DONE": .reuse(try self.token(0), try self.outcome(1), try self.freshness(3))
         case "LATE": .late
         default: throw self.unexpected
         }

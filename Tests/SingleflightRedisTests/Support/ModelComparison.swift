@@ -227,9 +227,12 @@ final class ModelComparison {
 extension EnterReply {
     /// The reply without what depends on the passing of time.
     fileprivate var coarse: EnterReply {
-        if case .follow(let token, let remaining) = self {
+        switch self {
+        case .follow(let token, let remaining):
             .follow(token, remaining: remaining > .zero ? .seconds(1) : .zero)
-        } else {
+        case .reuse(let token, let outcome, let freshness?):
+            .reuse(token, outcome, Freshness(left: .seconds(1), isLed: freshness.isLed))
+        case .lead, .reuse, .late:
             self
         }
     }

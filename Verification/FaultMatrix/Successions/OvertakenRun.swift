@@ -174,7 +174,7 @@ struct OvertakenRun: Sendable {
         }
         // A process that waited for the first flight alone is no waiter of the second.
         let told = self.history.records.compactMap { record -> Int? in
-            guard case .complete(heir?.description, _, _) = record.request,
+            guard case .complete(heir?.description, _, _, _) = record.request,
                 case .accepted(let waiters) = record.reply
             else { return nil }
             return waiters

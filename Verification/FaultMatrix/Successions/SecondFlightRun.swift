@@ -181,7 +181,7 @@ struct SecondFlightRun: Sendable {
         }
         for (end, waiters) in flights {
             let told = self.history.records.compactMap { record -> Int? in
-                guard case .complete(let token, _, _) = record.request, token == end?.token,
+                guard case .complete(let token, _, _, _) = record.request, token == end?.token,
                     case .accepted(let waiters) = record.reply
                 else { return nil }
                 return waiters

@@ -1,5 +1,6 @@
 -- KEYS lease wait done last. ARGV token status payload reuse channels events. An event tells a value's kind only, and a
--- failure itself if it is short.
+-- failure itself if it is short. `reuse` is for how many milliseconds the outcome is kept for reuse; 0 for not at all, and
+-- -1 if an earlier one stays, too.
 local token, status, reuse = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local lease, foreign = read_lease()
 if foreign then return foreign end
@@ -18,7 +19,7 @@ local waiters = redis.call('HLEN', KEYS[2])
 -- Nobody is given an older result than this one.
 if reuse > 0 then
   redis.call('SET', KEYS[4], token .. status .. ARGV[3], 'PX', reuse)
-else
+elseif reuse == 0 then
   redis.call('DEL', KEYS[4])
 end
 if waiters > 0 then
