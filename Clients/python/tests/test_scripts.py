@@ -90,13 +90,13 @@ class Scripts(unittest.TestCase):
             match dice.choice(["enter"] * 6 + ["renew", "complete", "release", "poll", "poll", "leave", "fence", "revoke", "depend"]):
                 case "enter":
                     lapsed = dice.choice(["", *TOKENS])
-                    arguments = [token, raw, inbox, dice.choice("01"), dice.choice([0, 0, 0, 1, 9999999999999]), lapsed, dice.choice("01")]
+                    arguments = [token, raw, inbox, dice.choice([0, 0, 1, 1, 600000]), dice.choice([0, 0, 0, 1, 9999999999999]), lapsed, dice.choice("01")]
                     return "enter", [*keys, last, *([name.of("done", lapsed)] if lapsed else [])], arguments
                 case "renew":
                     return "renew", keys, [token, raw, dice.choice("01"), dice.choice(["", "2 0.5\nhalf"])]
                 case "complete":
                     payload = dice.choice(["", "value", "x" * 9000, "y" * 70000])
-                    return "complete", [*keys, last], [token, dice.choice("ve"), payload, dice.choice([0, 0, 400000])]
+                    return "complete", [*keys, last], [token, dice.choice("ve"), payload, dice.choice([0, 0, -1, 400000, 800000])]
                 case "release":
                     return "release", keys, [token, dice.choice("usghw"), dice.choice(["", inbox])]
                 case "poll":

@@ -96,6 +96,14 @@ struct ArticleTests {
         let profiles = try DistributedGroup<String, Profile>("profiles", store: store, configuration: configuration)
         #expect(profiles.configuration.unavailable == .fail)
 
+        let popular = DistributedGroupConfiguration(results: .init(reuse: .seconds(60), refreshAfter: .seconds(45)))
+        let pages = try DistributedGroup<String, Profile>("pages", store: store, configuration: popular)
+        let page = try await pages.value("front") { _ in try await database.profile("front") }
+
+        // What the result is of has changed: computed anew, without waiting for it.
+        pages.refresh("front") { _ in try await database.profile("front") }
+        #expect(page.name == "profile of front")
+
         let observing = DistributedGroupConfiguration(mode: .observe)
         let observed = try DistributedGroup<String, Profile>("profiles", store: store, configuration: observing)
         print("\(observed.observation.coalesced) of \(observed.observation.calls) calls would have run nothing")

@@ -16,7 +16,7 @@ if not r or r.token ~= token then
 end
 if reuse > 0 then
     redis.call('SET', KEYS[4], token .. letter .. payload, 'PX', reuse)
-else
+elseif reuse == 0 then
     redis.call('DEL', KEYS[4])
 end
 local waiters = redis.call('HLEN', wait)

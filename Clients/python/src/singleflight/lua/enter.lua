@@ -1,4 +1,4 @@
-local token, mine, inbox, wanted, latest, lapsed = ARGV[1], parse(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local token, mine, inbox, wanted, latest, lapsed = ARGV[1], parse(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local stays = ARGV[7] == '1'
 prefix, channel = ARGV[8], ARGV[9] or ''
 local time = now()
@@ -15,6 +15,13 @@ if r and r.token == token then return answer('LEAD', decimal(r.takeovers)) end
 local outcome = redis.call('GET', done)
 if outcome and string.sub(outcome, 1, 1) ~= 's' then return {'DONE', token, string.sub(outcome, 1, 1), string.sub(outcome, 2)} end
 
+if wanted > 0 then
+    local kept = redis.call('PTTL', KEYS[4])
+    if kept >= wanted then
+        local last, led = redis.call('GET', KEYS[4]), r and left(r) > 0
+        return {'DONE', string.sub(last, 1, 32), string.sub(last, 33, 33), string.sub(last, 34), decimal(kept), led and '1' or '0'}
+    end
+end
 if r then
     local rest = left(r)
     if rest > 0 then
@@ -34,9 +41,6 @@ if r then
     end
     local reason = r.takeovers > 0 and 'exhausted' or 'expired'
     step('c', r, decide(r, KEYS[5], 'c', reason), reason)
-elseif wanted == '1' then
-    local last = redis.call('GET', KEYS[4])
-    if last then return {'DONE', string.sub(last, 1, 32), string.sub(last, 33, 33), string.sub(last, 34)} end
 end
 write(mine, mine.lease + mine.grace)
 if not stays then redis.call('HDEL', wait, inbox) end
