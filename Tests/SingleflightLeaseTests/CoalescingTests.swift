@@ -51,6 +51,16 @@ struct CoalescingTests {
         #expect(self.cluster.server.isEmpty, "a flight that nobody shared leaves nothing behind")
     }
 
+    @Test("nothing of a flight listens any more when its caller is told")
+    func letsGoFirst() async throws {
+        let a = try self.cluster.process("a")
+        self.work.finish()
+        for _ in 0..<2_000 {
+            _ = await a.call(self.work).value
+            #expect(a.store.listeningKeyCount == 0)
+        }
+    }
+
     @Test("the call after a completion runs its own operation")
     func nextIsFresh() async throws {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))

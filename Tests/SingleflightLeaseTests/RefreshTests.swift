@@ -50,7 +50,7 @@ struct RefreshTests {
         let (work, other) = (Work(), Work())
         #expect(try await Self.value(self.a.call(work)) == "first")
         await work.untilStarted()
-        // It is being computed: who comes now, here or elsewhere, has the kept result, too.
+        // It is being computed: calls that come now, here or elsewhere, have the kept result, too.
         #expect(try await Self.value(self.a.call(other)) == "first")
         #expect(try await Self.value(self.b.call(other)) == "first")
         #expect(work.starts == 1 && other.starts == 0)
@@ -96,7 +96,7 @@ struct RefreshTests {
         await self.cluster.expectNothingLeft(self.a, self.b)
     }
 
-    @Test("a refresh whose result is not there when the earlier one ends is joined by those who come then")
+    @Test("a refresh whose result is not there when the earlier one ends is joined by the calls that come then")
     func overtaken() async throws {
         try await self.keep("first")
         self.cluster.clock.advance(by: .seconds(9))

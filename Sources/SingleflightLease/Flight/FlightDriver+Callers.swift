@@ -155,6 +155,8 @@ extension FlightDriver {
         if !Planted.bug("ended-flight-can-be-joined") { self.close(&state) }
         self.stopWork(&state)
         state.isShared = state.seats.occupied > 1
+        // Before the callers are told: a store that shuts down as soon as they are finds no flight under way.
+        if state.machine.isFinal { self.letGo(&state) }
         let coordination: Coordination =
             if case .alone(_, let coordination) = self.kind { coordination } else { .degraded }
         if var settlement = self.context.settlement(of: end, handedIn: state.result, alone: coordination) {

@@ -355,12 +355,18 @@ package final class FlightDriver: Sendable {
             self.settle(.canceled(reason), &state)
             self.decide(.over(nil), &state)
         }
-        state.wakeSerial += 1
-        state.effects.append(.letGo(state.timer.take(), state.registration.take()))
+        self.letGo(&state)
         let handlers = state.onLost + (state.onAbandoned.map { [$0] } ?? [])
         state.onLost = []
         state.onAbandoned = nil
         if !handlers.isEmpty { state.effects.append(.discard(handlers)) }
+    }
+
+    /// The flight needs neither its timer nor its registration any more.
+    func letGo(_ state: inout State) {
+        state.wakeSerial += 1
+        let (timer, registration) = (state.timer.take(), state.registration.take())
+        if timer != nil || registration != nil { state.effects.append(.letGo(timer, registration)) }
     }
 
     private func act(_ effect: FlightEffect) {

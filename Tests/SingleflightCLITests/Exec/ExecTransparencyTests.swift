@@ -167,6 +167,13 @@ extension ProcessSuites {
                 let words = try Self.words(prefix, stage) + ["sh", "-c", script]
                 let process = try stage.start(program: words[0], Array(words.dropFirst()))
                 #expect(try await up.read() == "up\n")
+                #if os(Linux)
+                    // `timeout` forks, and takes a signal that comes before the fork has returned to it for its own end.
+                    try await until("the one in front waits") {
+                        let status = try String(contentsOfFile: "/proc/\(process.id)/stat", encoding: .utf8)
+                        return status.split(separator: ") ").last?.prefix(1) == "S"
+                    }
+                #endif
                 process.signal(SIGTERM)
                 let result = try await process.result
                 #expect(result.status == 33)
