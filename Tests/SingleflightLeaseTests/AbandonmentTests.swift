@@ -18,7 +18,7 @@ struct AbandonmentTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         follower.cancel()
         #expect(await follower.value.cancellation == .callerCanceled)
         await self.cluster.server.untilWaiters(of: self.cluster.key, 0)
@@ -45,7 +45,7 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         let gate = RequestGate()
         a.store.onRequest { operation in
             guard operation == .release else { return .none }
@@ -70,7 +70,7 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         call.cancel()
         _ = await call.value
         self.cluster.clock.advance(by: .seconds(20))
@@ -89,7 +89,7 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         call.cancel()
         _ = await call.value
         self.cluster.server.dropsAnnouncements = true
@@ -108,7 +108,7 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let followers = [b.call(self.other), c.call(self.other)]
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        await self.cluster.untilFollowed(by: 2)
         call.cancel()
         _ = await call.value
         b.store.die()
@@ -129,7 +129,7 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         b.store.die()
         call.cancel()
         _ = await call.value
@@ -148,7 +148,7 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         call.cancel()
         _ = await call.value
         self.work.finish(.success("for b"))
@@ -162,11 +162,11 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         call.cancel()
         _ = await call.value
         let late = a.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        await self.cluster.untilFollowed(by: 2)
         self.work.finish(.success("shared"))
         for call in [follower, late] {
             let completion = try await call.value.completion()
@@ -183,14 +183,14 @@ struct AbandonmentTests {
         let call = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         call.cancel()
         _ = await call.value
         let late = a.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        await self.cluster.untilFollowed(by: 2)
         follower.cancel()
         _ = await follower.value
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         late.cancel()
         _ = await late.value
         await self.work.untilCanceled()

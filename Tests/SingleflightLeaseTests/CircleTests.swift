@@ -232,7 +232,7 @@ struct CircleTests {
         }
         let leader = try await a.leads()
         let plain = b.call(Work())
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         let led = try await b.group.value("led") { [group = b.group] _ in
             try await group.value("led, too") { _ in "value" }
         }
@@ -289,7 +289,7 @@ struct CircleTests {
         await gate.untilArrived()
         let other = Work()
         let follower = b.call(other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         call.cancel()
         #expect(await call.value.cancellation == .callerCanceled)
         gate.open()

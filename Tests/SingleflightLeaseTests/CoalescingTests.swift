@@ -20,7 +20,7 @@ struct CoalescingTests {
         await self.work.untilStarted()
         let subscriber = await a.joinedCall(self.other, clock: self.cluster.clock)
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish(.success("one"))
 
         let completions = [
@@ -77,7 +77,7 @@ struct CoalescingTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish(.failure(Failure()))
 
         let local = try await leader.value.completion()
@@ -106,7 +106,7 @@ struct CoalescingTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish(.failure(Failure(reason: "typed")))
         for call in [leader, follower] {
             let completion = try await call.value.completion()
@@ -121,7 +121,7 @@ struct CoalescingTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.cluster.clock.advance(by: .seconds(60))
         #expect(self.work.flight?.isCurrent == true)
         self.work.finish(.success("late"))
@@ -177,7 +177,7 @@ struct CoalescingTests {
         await self.work.untilStarted()
         let followers = try (0..<5).map { try self.cluster.process("follower \($0)") }
         let calls = followers.map { $0.call(self.other) }
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 5)
+        await self.cluster.untilFollowed(by: 5)
         self.work.finish(.success("stored"))
         _ = await leader.value
         await a.store.untilIdle()

@@ -119,7 +119,7 @@ struct ResultTests {
         let leader = a.call(work)
         await work.untilStarted()
         let follower = b.call(other)
-        await cluster.server.untilWaiters(of: cluster.key, 1)
+        await cluster.untilFollowed(by: 1)
         work.finish(.success(value))
         let results = (try await leader.value.completion().result, try await follower.value.completion().result)
         #expect(other.starts == 0)
@@ -156,7 +156,7 @@ struct ResultTests {
         }
         await started.wait()
         let follower = Task { try await groups[1].value("key") { _ in [] } }
-        await cluster.server.untilWaiters(of: cluster.key, 1)
+        await cluster.untilFollowed(by: 1)
         gate.open()
         for call in [leader, follower] {
             let numbers = try await call.value
@@ -200,7 +200,7 @@ struct ResultTests {
         }
         let call = b.call(other)
         if !isReused {
-            await cluster.server.untilWaiters(of: cluster.key, 1)
+            await cluster.untilFollowed(by: 1)
             let handle = try await b.subscribes()
             work.finish(.success("a's"))
             #expect(self.code(try await handle.outcome().completion().result) == .decodingFailed)

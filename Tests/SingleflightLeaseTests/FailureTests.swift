@@ -33,7 +33,7 @@ struct FailureTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish(.failure(failure))
         let (local, remote) = (try await leader.value.completion().result, try await follower.value.completion().result)
         await self.cluster.expectNothingLeft(a, b)

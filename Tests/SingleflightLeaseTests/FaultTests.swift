@@ -130,7 +130,7 @@ struct FaultTests {
             await clock.untilScheduled(2)
             clock.advance(by: .milliseconds(20))
         }
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         clock.advance(by: .milliseconds(3500))
         #expect(self.work.flight?.isCurrent == true)
         self.work.finish(.success("value"))
@@ -168,7 +168,7 @@ struct FaultTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         follower.cancel()
         #expect(await follower.value.cancellation == .callerCanceled)
         await b.store.untilIdle()

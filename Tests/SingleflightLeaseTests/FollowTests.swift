@@ -55,7 +55,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = self.follow(b)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish(.success("found"))
         let completion = try await follower.value.completion()
         #expect(try completion.result.get() == "found")
@@ -72,7 +72,7 @@ struct FollowTests {
         await self.work.untilStarted()
         let requests = self.requests(of: b)
         let followers = (0..<5).map { _ in self.follow(b) }
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         followers[0].cancel()
         #expect(await followers[0].value.cancellation == .callerCanceled)
         self.work.finish()
@@ -120,7 +120,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let caller = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         // The follower joins the flight of its own process, and goes with it.
         let joined = self.follow(b)
         let gate = RequestGate()
@@ -145,7 +145,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let (follower, caller) = (self.follow(b), c.call(self.other))
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        await self.cluster.untilFollowed(by: 2)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(3400))
         _ = await leader.value
@@ -164,7 +164,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = self.follow(b)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         a.cutOff()
         // Almost to the end of the grace.
         self.cluster.clock.advance(by: .milliseconds(4900))
@@ -183,7 +183,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = self.follow(b)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(5100))
         _ = await leader.value
@@ -197,7 +197,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = self.follow(b)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(3301))
         #expect(await follower.value.cancellation == .leaseExpired)
@@ -211,7 +211,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = self.follow(b, atMost: .milliseconds(500))
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         leader.cancel()
         _ = await leader.value
         #expect(self.work.cancellations == 0)
@@ -243,7 +243,7 @@ struct FollowTests {
         let follower = self.follow(b)
         b.store.onRequest { _ in .none }
         self.cluster.clock.advance(by: .milliseconds(20))
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish()
         #expect(try await follower.value.completion().result.get() == "value")
         _ = await leader.value
@@ -255,7 +255,7 @@ struct FollowTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = self.follow(b)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         b.store.shutDown()
         #expect(await follower.value.cancellation == .leaderShutDown)
         self.work.finish()

@@ -23,7 +23,7 @@ struct HandleWaitingTests {
         let tasks = (0..<3).map { _ in Task<Outcome<String>, Never>.atOnce { await follower.outcome() } }
         tasks[0].cancel()
         #expect(await tasks[0].value.cancellation == .callerCanceled)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         leader.complete(.success("value"))
         for task in tasks[1...] {
             #expect(try await task.value.completion().result.get() == "value")
@@ -37,7 +37,7 @@ struct HandleWaitingTests {
         let (a, b) = (try self.cluster.process("a"), try self.cluster.process("b"))
         let leader = try await a.leads()
         var follower: DistributedGroup<String, String>.Subscriber? = try await b.subscribes()
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         if byHand {
             let waiting = follower.map { follower in Task { await follower.outcome() } }
             follower?.leave()

@@ -15,7 +15,7 @@ struct HerdTests {
         await lost.untilStarted()
         let herd = try (0..<50).map { try cluster.process("process \($0)", configuration) }
         let calls = herd.map { $0.call(work) }
-        await cluster.server.untilWaiters(of: cluster.key, 50)
+        await cluster.untilFollowed(by: 50)
         dead.cutOff()
         cluster.clock.advance(by: .milliseconds(3400))
         await work.untilStarted()
@@ -45,7 +45,7 @@ struct HerdTests {
         let first = a.call(lost)
         await lost.untilStarted()
         let second = b.call(work)
-        await cluster.server.untilWaiters(of: cluster.key, 1)
+        await cluster.untilFollowed(by: 1)
         a.cutOff()
         cluster.clock.advance(by: .milliseconds(3400))
         await work.untilStarted()
@@ -94,7 +94,7 @@ struct HerdTests {
         await work.untilStarted()
         cluster.clock.advance(by: .milliseconds(300))
         let follower = b.call(work)
-        await cluster.server.untilWaiters(of: cluster.key, 1)
+        await cluster.untilFollowed(by: 1)
         cluster.clock.advance(by: .milliseconds(400))
         work.finish()
         #expect(try await leader.value.completion().waited == .milliseconds(700))

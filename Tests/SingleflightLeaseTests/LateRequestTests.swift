@@ -29,7 +29,7 @@ struct LateRequestTests {
         self.work.finish(.success("a second run"))
         let late = b.call(self.work)
         let next = c.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        await self.cluster.untilFollowed(by: 2)
         a.cutOff()
         let (entering, polling) = (RequestGate(), RequestGate())
         b.store.onRequest { $0 == .enter ? .requestHeld(entering) : .none }
@@ -83,7 +83,7 @@ struct LateRequestTests {
         self.work.finish(.success("a second run"))
         let next = b.call(self.other)
         let late = [c.call(self.work), d.call(self.work)]
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 3)
+        await self.cluster.untilFollowed(by: 3)
         a.cutOff()
         let gates = (poll: RequestGate(), enterC: RequestGate(), confirm: RequestGate(), expiredD: RequestGate())
         b.store.onRequest { $0 == .poll ? .requestHeld(gates.poll) : .none }
@@ -122,7 +122,7 @@ struct LateRequestTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         let (completing, entering) = (RequestGate(), RequestGate())
         a.store.onRequest { $0 == .complete ? .requestHeld(completing) : .none }
         b.store.onRequest { $0 == .enter ? .requestHeld(entering) : .none }
@@ -147,7 +147,7 @@ struct LateRequestTests {
         await self.work.untilStarted()
         b.store.onRequest { $0 == .enter ? .replyLost(.cutOff) : .none }
         let call = b.call(self.other, unavailable: .fail)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         await self.cluster.clock.untilScheduled(2)
         self.cluster.clock.advance(by: .milliseconds(100))
         let result = try await call.value.completion().result

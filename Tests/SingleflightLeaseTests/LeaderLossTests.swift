@@ -19,7 +19,7 @@ struct LeaderLossTests {
         await self.work.untilStarted()
         let followers = try (0..<3).map { try self.cluster.process("follower \($0)") }
         let calls = followers.map { $0.call(self.other) }
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 3)
+        await self.cluster.untilFollowed(by: 3)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(3301))
         for call in calls {
@@ -41,7 +41,7 @@ struct LeaderLossTests {
         await self.work.untilStarted()
         let followers = try (0..<4).map { try self.cluster.process("follower \($0)", configuration) }
         let calls = followers.map { $0.call(self.other) }
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 4)
+        await self.cluster.untilFollowed(by: 4)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(3400))
         _ = await leader.value
@@ -68,7 +68,7 @@ struct LeaderLossTests {
         let first = processes[0].call(self.work)
         await self.work.untilStarted()
         let calls = processes[1...].map { $0.call(self.other) }
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        await self.cluster.untilFollowed(by: 2)
         processes[0].cutOff()
         self.cluster.clock.advance(by: .milliseconds(3400))
         _ = await first.value
@@ -156,7 +156,7 @@ struct LeaderLossTests {
         let calls = [a.call(self.work)]
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         let third = InMemoryLeaseStore(server: self.cluster.server)
         third.send(
             RevokeRequest(key: self.cluster.key, token: nil, by: "ops", reason: "stuck")
@@ -182,7 +182,7 @@ struct LeaderLossTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.other.finish(.success("taken over"))
         a.store.shutDown()
         #expect(await leader.value.cancellation == .leaderShutDown)
@@ -205,7 +205,7 @@ struct LeaderLossTests {
         let leader = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.cluster.clock.advance(by: .seconds(10))
         await self.work.untilCanceled()
         for call in [leader, follower] {
@@ -227,7 +227,7 @@ struct LeaderLossTests {
             let lost = a.call(work)
             await work.untilStarted()
             let follower = b.call(other)
-            await cluster.server.untilWaiters(of: cluster.key, 1)
+            await cluster.untilFollowed(by: 1)
             a.cutOff()
             cluster.clock.advance(by: .milliseconds(3400))
             _ = await lost.value

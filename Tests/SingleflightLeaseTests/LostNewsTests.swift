@@ -18,7 +18,7 @@ struct LostNewsTests {
         let leader = a.call(work)
         await work.untilStarted()
         let follower = b.call(work)
-        await cluster.server.untilWaiters(of: cluster.key, 1)
+        await cluster.untilFollowed(by: 1)
         cluster.server.dropsAnnouncements = true
         work.finish()
         #expect(try await leader.value.completion().result.get() == "value")

@@ -123,7 +123,7 @@ struct ManyTests {
         let call = b.many(["key", "y"], self.work)
         await self.work.untilStarted()
         #expect(self.work.runs == [["y"]])
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(3400))
         _ = await lost.value
@@ -172,7 +172,7 @@ struct ManyTests {
         let first = a.many(["x", "key"], self.work)
         await self.work.untilStarted()
         let second = b.many(["key"], self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish(.success(["x": "x!"]))
         let here = await first.value
         #expect(try here["x"]?.completion().result.get() == "x!")
@@ -206,7 +206,7 @@ struct ManyTests {
         }
         await started.untilArrived()
         let follower = b.call(Work())
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         started.open()
         #expect(try await follower.value.completion().result.get() == "early")
         gate.open()
@@ -244,7 +244,7 @@ struct ManyTests {
         let call = a.many(["x", "key"], self.work)
         await self.work.untilStarted()
         let follower = b.call(Work())
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         call.cancel()
         #expect(await call.value.mapValues(\.cancellation) == ["x": .callerCanceled, "key": .callerCanceled])
         #expect(self.work.cancellations == 0, "another process waits for one of the keys")
@@ -285,7 +285,7 @@ struct ManyTests {
         }
         await self.work.untilStarted()
         self.work.finish()
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         try await until("the other key has its value") { group.inFlight == 1 }
         self.cluster.clock.advance(by: .milliseconds(700))
         let outcomes = await call.value

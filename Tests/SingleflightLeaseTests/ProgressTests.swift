@@ -271,7 +271,7 @@ struct ProgressTests {
         let calls = [call(0)]
         await work.untilStarted()
         let follower = call(1)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         work.flight?.report(progress: FlightProgress(fraction: 0.5))
         self.cluster.clock.advance(by: .milliseconds(200))
         work.finish(.success("value"))

@@ -30,6 +30,16 @@ struct Cluster {
         )
     }
 
+    /// Waits until exactly this many processes follow the key's flight, and each of them has set its timer.
+    ///
+    /// The server knows of a follower before the thread that asked for it has done all that follows from the answer. A
+    /// test that moved the clock meanwhile would have that thread set its timer by a time that is over.
+    func untilFollowed(by count: Int) async {
+        await self.server.untilWaiters(of: self.key, count)
+        // The leader's, and one for each of them.
+        await self.clock.untilScheduled(1 + count)
+    }
+
     /// Lets a lease's time pass, in which a process that gave up a request to lead goes on handing back what it may be
     /// granted.
     func letRequestsLapse() {

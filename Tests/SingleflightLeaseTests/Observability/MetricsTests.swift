@@ -39,7 +39,7 @@ struct MetricsTests {
         await self.work.untilStarted()
         let subscriber = await a.joinedCall(self.other, clock: self.cluster.clock)
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.cluster.clock.advance(by: .milliseconds(500))
         self.work.finish(result)
         for call in [leader, subscriber, follower] { _ = await call.value }
@@ -174,7 +174,7 @@ struct MetricsTests {
         let lost = a.call(self.work)
         await self.work.untilStarted()
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(3400))
         _ = await lost.value

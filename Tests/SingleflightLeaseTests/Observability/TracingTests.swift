@@ -43,7 +43,7 @@ struct TracingTests {
         await self.work.untilStarted()
         let subscriber = await a.joinedCall(self.other, clock: self.cluster.clock)
         let follower = b.call(self.other)
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        await self.cluster.untilFollowed(by: 1)
         self.work.finish()
         for call in [leader, subscriber, follower] { _ = await call.value }
 
@@ -152,7 +152,7 @@ struct TracingTests {
         let lost = a.call(self.work)
         await self.work.untilStarted()
         let calls = others.map { $0.call(self.other) }
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 2)
+        await self.cluster.untilFollowed(by: 2)
         a.cutOff()
         self.cluster.clock.advance(by: .milliseconds(3400))
         _ = await lost.value
