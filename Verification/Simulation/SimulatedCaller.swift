@@ -162,7 +162,9 @@ final class SimulatedCaller {
 
     /// I30: a result in the last part of its life is computed anew, unless somebody is at it.
     private func checkRefresh(isBegun: Bool) {
-        guard let flight, let freshness = flight.freshness else { return }
+        guard let flight, let freshness = flight.freshness, case .followed(_, _, isReused: true, _) = flight.end else {
+            return
+        }
         let isDue = freshness.left < self.process.simulation.plan.refreshWindow && !freshness.isLed
         if isBegun, !isDue { self.monitor.violate("I30", "a refresh began that was not due") }
         if isDue, !isBegun, !self.process.isRefreshing(self.key) {

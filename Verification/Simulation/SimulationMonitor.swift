@@ -63,6 +63,8 @@ final class SimulationMonitor {
     /// Hears of each lease that is granted or prolonged, and until when by the server's clock.
     var onLease: (FlightKey, LeaseToken, LeaseInstant) -> Void = { _, _, _ in }
 
+    /// The tokens whose leases were given back before anything ran under them.
+    private var takenBack: Set<LeaseToken> = []
     /// The tokens of flights that renew a kept result.
     var refreshes: Set<LeaseToken> = []
 
@@ -482,6 +484,7 @@ final class SimulationMonitor {
 
     /// I28: what is taken back was never used.
     private func requireUnused(_ token: LeaseToken) {
+        self.takenBack.insert(token)
         self.require(self.led[token]?.operations == 0, "I28", "\(token.short) was taken back, and has run")
     }
 
@@ -523,8 +526,9 @@ final class SimulationMonitor {
         case .superseded(let successor):
             self.require(self.led[successor] != nil, "I1", "\(token.short) was superseded by nobody")
         case .withdrawn:
-            // Suspended where data was lost.
-            let isOver = self.led[token]?.endedAt != nil || self.isDataLost
+            // Also if a late sending of the request was granted the lease once more: that is handed back, too. Suspended
+            // where data was lost.
+            let isOver = self.led[token]?.endedAt != nil || self.takenBack.contains(token) || self.isDataLost
             self.require(isOver, "I28", "told that \(token.short) was given back, which leads")
         case .gone:
             self.require(state.holder?.token != token, "I7", "the leading flight of \(token.short) is gone")
