@@ -36,15 +36,13 @@ public struct ServerVersion: Sendable {
         }
     }
 
+    /// By `popen`, whose pipe no other process inherits. A server that another test starts in the same moment would hold
+    /// that of Foundation's `Process` open, and its end would never come.
     private static func ask() -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["redis-server", "--version"]
-        let output = Pipe()
-        process.standardOutput = output
-        guard (try? process.run()) != nil else { return "" }
-        let text = (try? output.fileHandleForReading.readToEnd()) ?? Data()
-        process.waitUntilExit()
-        return String(decoding: text, as: UTF8.self)
+        guard let output = popen("redis-server --version", "r") else { return "" }
+        defer { pclose(output) }
+        var line = [CChar](repeating: 0, count: 1_024)
+        guard fgets(&line, Int32(line.count), output) != nil else { return "" }
+        return String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
