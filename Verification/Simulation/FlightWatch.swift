@@ -84,9 +84,12 @@ final class FlightWatch {
         self.isTold = true
     }
 
-    /// I13: a process that waits no longer is to say so.
+    /// I13: a process that waits no longer is to say so. Suspended where data was lost: a flight that had been taken over
+    /// may lead again then, and the process waits for that one.
     func ended() {
-        if let token = self.following?.token, self.isAbandoned, !self.process.store.leftFlights.contains(token) {
+        if let token = self.following?.token, self.isAbandoned, !self.process.store.leftFlights.contains(token),
+            !self.monitor.isDataLost
+        {
             self.monitor.violate("I13", "process \(self.process.index) stays registered, and nobody waits")
         }
         self.moveOn()
