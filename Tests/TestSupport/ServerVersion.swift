@@ -26,6 +26,9 @@ public struct ServerVersion: Sendable {
     /// Redis 7.2 has other words for missing rights, and Valkey began with them.
     public var isBefore72: Bool { !self.isValkey && (self.major, self.minor) < (7, 2) }
 
+    /// Valkey 9.0 and Redis 8.4 delete a key if its value is the one that is named.
+    public var comparesAndDeletes: Bool { self.isValkey ? self.major >= 9 : (self.major, self.minor) >= (8, 4) }
+
     /// Lines of a configuration, written for Redis 7.0, as this server knows them.
     public func lines(_ lines: [String]) -> [String] {
         guard self.isBefore7 else { return lines }

@@ -24,6 +24,10 @@ package struct Debts: Sendable {
         self.all.append(debt)
     }
 
+    mutating func add(_ others: Debts, now: LeaseInstant) {
+        for debt in others.all { self.add(debt, now: now) }
+    }
+
     func adding(_ debt: HandingBack.Debt?, now: LeaseInstant) -> Debts {
         var debts = self
         debts.add(debt, now: now)

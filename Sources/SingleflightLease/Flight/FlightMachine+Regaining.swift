@@ -29,7 +29,7 @@ package struct Regaining: Sendable {
     }
 
     private let terms: FlightTerms
-    private let token: LeaseToken
+    private var token: LeaseToken
     package private(set) var loss: Loss
     private var state = State.asking
     /// The first sending that may have been carried out, or may yet be: the lease is counted from no later.
@@ -40,6 +40,8 @@ package struct Regaining: Sendable {
     private var backoff: RetryDelay
     /// By then the callers are told, with a lease or without; `nil` for as long as the work goes on.
     private var giveUpAt: LeaseInstant?
+    /// What earlier requests, under other tokens, may yet be granted.
+    package private(set) var earlier = Debts()
     /// What the request may yet be granted when this has ended.
     package private(set) var debt: HandingBack.Debt?
     package private(set) var isReleasing = false
@@ -92,7 +94,7 @@ package struct Regaining: Sendable {
         }
         guard !self.isFinal else { return .actions([]) }
         switch event {
-        case .timer: return .actions(self.timerFired(now: now))
+        case .timer: return .actions(self.timerFired(now: now, using: &generator))
         case .operationEnded(let outcome): return .actions(self.operationEnded(outcome, now: now))
         case .leaderLeft(let reason): return .actions(self.leaderLeft(reason: reason))
         case .abandoned: return .actions(self.abandoned())
@@ -110,6 +112,10 @@ package struct Regaining: Sendable {
         guard case .asking = self.state else { return .actions(self.answeredLate(reply)) }
         switch reply {
         case .success(.lead(let attempt)):
+            if now >= self.terms.deadline(sentAt: self.sentAt) {
+                // It may have been granted by a sending so long ago that it is over.
+                return .actions(self.askAnew(now: now, using: &generator))
+            }
             self.state = .ended
             return .lead(
                 Following.Grant(
@@ -120,6 +126,11 @@ package struct Regaining: Sendable {
                     debt: self.mayHaveExecuted ? self.possibleDebt : nil
                 )
             )
+        case .success(.follow(let leader, _)) where self.earlier[leader] != nil:
+            // Its own lease, of an earlier request: that is handed back, and asked for again under this one's token.
+            let handBack = self.earlier[leader].map { FlightActions($0.handBack) } ?? []
+            let error = LeaseStoreError(.unavailable, "an earlier request for the lease holds it")
+            return .actions(handBack + self.retry(error, now: now, using: &generator))
         case .success(.follow(let leader, let remaining)):
             let wasWorking = self.isWorking && !Planted.bug("loser-works-on-beside-the-leader")
             self.state = .ended
@@ -161,7 +172,10 @@ package struct Regaining: Sendable {
         return Planted.bug("other-lease-asked-for-once") ? [] : [self.wake]
     }
 
-    private mutating func timerFired(now: LeaseInstant) -> FlightActions {
+    private mutating func timerFired(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> FlightActions {
         if self.isWorking, now >= self.loss.tooLongAt, !Planted.bug("hung-operation-goes-on-without-a-lease") {
             let stops = self.stopWork(.tooLong)
             return stops + self.end(.tooLong(self.loss.token, attempt: self.loss.attempt))
@@ -170,11 +184,31 @@ package struct Regaining: Sendable {
             return self.giveUp(because: LeaseStoreError(.timedOut, "no answer within the command timeout"))
         }
         guard case .waiting(let until) = self.state, now >= until else { return [self.wake] }
+        if self.mayHaveExecuted, now >= self.terms.deadline(sentAt: self.sentAt),
+            !Planted.bug("token-asked-for-longer-than-its-lease")
+        {
+            return self.askAnew(now: now, using: &generator)
+        }
         self.state = .asking
         if !self.mayHaveExecuted || Planted.bug("other-lease-counted-too-long") { self.sentAt = now }
         self.isRepeated = self.isRepeated || self.mayHaveExecuted
         self.lastSentAt = now
         return [self.send(isRepetition: true), self.wake]
+    }
+
+    /// Asks under a new token: what was granted under the one before may be over by now, and a token leads once. It may
+    /// also be held yet, and is handed back first.
+    private mutating func askAnew(
+        now: LeaseInstant,
+        using generator: inout some RandomNumberGenerator
+    ) -> FlightActions {
+        let debt = self.possibleDebt
+        self.earlier.add(debt, now: now)
+        self.token = LeaseToken(using: &generator)
+        (self.sentAt, self.lastSentAt) = (now, now)
+        (self.mayHaveExecuted, self.isRepeated) = (false, false)
+        self.state = .asking
+        return [debt.handBack, self.send(isRepetition: false), self.wake]
     }
 
     private func send(isRepetition: Bool) -> FlightAction {
@@ -236,7 +270,7 @@ package struct Regaining: Sendable {
     private mutating func shutDown() -> FlightActions {
         let stops = self.stopWork(.shutDown)
         // What is handed back now is handed back once: nothing can be sent later.
-        defer { self.debt = nil }
+        defer { (self.debt, self.earlier) = (nil, Debts()) }
         return stops + self.end(.shutDown)
     }
 

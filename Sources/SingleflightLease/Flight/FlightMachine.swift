@@ -157,16 +157,19 @@ package struct FlightMachine: Sendable {
             case .actions(let actions):
                 self.phase = .regaining(regaining, debts: debts)
                 guard regaining.isFinal else { return actions }
+                debts.add(regaining.earlier, now: now)
                 debts.add(regaining.debt, now: now)
                 return actions + self.end(owing: debts, isReleasing: regaining.isReleasing)
             case .lead(let grant):
                 var leading = Leading(again: grant, after: regaining.loss, terms: self.terms, outcomes: self.outcomes)
                 let actions = leading.goOn(with: regaining.loss.outcome, now: now)
+                debts.add(regaining.earlier, now: now)
                 debts.add(grant.debt, now: now)
                 self.phase = .leading(leading, debts: debts.after(running: grant.token))
                 if Planted.bug("operation-stays-under-the-lost-lease") { return actions }
                 return [.moveOperation(to: grant.token)] + actions
             case .follow(let leader, let remaining, let wasWorking):
+                debts.add(regaining.earlier, now: now)
                 var following = Following(afterLeading: self.terms, owing: debts.adding(regaining.debt, now: now))
                 let actions = following.join(leader, remaining: remaining, now: now)
                 self.phase = .following(following)

@@ -61,14 +61,14 @@ extension ServerStates {
             strike: { try await $0.ask("ACL SETUSER worker -evalsha -eval") },
             heal: { try await $0.ask("ACL SETUSER worker +evalsha +eval") },
             refused: .failed(.refused, "NOPERM", "evalsha", "doctor")
-        ),
+        ).unsharedWithoutScripts,
         ServerState(
             name: "the user lost the right to `GET`, which only scripts use",
             login: .worker,
             strike: { try await $0.ask("ACL SETUSER worker -get") },
             heal: { try await $0.ask("ACL SETUSER worker +get") },
             refused: scriptMayNot
-        ),
+        ).unsharedWithoutScripts,
         ServerState(
             name: "the user lost its keys",
             login: .worker,

@@ -64,6 +64,15 @@ extension ServerState {
 }
 
 extension ServerState {
+    /// The same on a server that compares and deletes: a flight that nobody joins needs no script there.
+    var unsharedWithoutScripts: ServerState {
+        guard ServerVersion.current.comparesAndDeletes else { return self }
+        var state = self
+        state.brief.newcomer = [.value]
+        state.lasting.newcomer = [.value]
+        return state
+    }
+
     /// What callers get of a server that refuses commands, and scripts only in part: those before 7.0 look at each write
     /// of a script by itself, and at none for the number of replicas.
     var orAnswered: (brief: Answers, lasting: Answers) { (self.brief.orValue, self.lasting.orValue) }
