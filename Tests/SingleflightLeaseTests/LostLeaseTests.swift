@@ -187,6 +187,39 @@ struct LostLeaseTests {
         #expect(error?.message.contains("cut off") == true)
     }
 
+    @Test("a leader whose answers are lost for longer than a lease asks under a new token, and leads by it")
+    func tokenIsUsedUp() async throws {
+        let a = try self.cluster.process("a", Self.leadsAgain)
+        let call = a.call(self.work)
+        await self.untilLeading()
+        let flight = try #require(self.work.flight)
+        func held() async throws -> LeaseToken {
+            let inspection = try await a.store.answer(to: InspectRequest(key: self.cluster.key)).get()
+            return try #require(inspection.lease).token
+        }
+        // Each request is carried out, and none is known to have been.
+        a.store.onRequest { $0 == .enter ? .replyLost(.cutOff) : .none }
+        self.cluster.server.loseEverything()
+        self.cluster.clock.advance(by: .seconds(1))
+        let first = try await held()
+        self.cluster.clock.advance(by: .milliseconds(2_500))
+        #expect(try await held() == first)
+        self.cluster.clock.advance(by: .seconds(1))
+        let second = try await held()
+        #expect(second != first)
+        a.store.onRequest { _ in .none }
+        self.cluster.clock.advance(by: .seconds(1))
+        #expect(flight.isCurrent)
+        #expect(flight.token == second)
+        #expect(self.work.cancellations == 0)
+        self.work.finish(.success("one"))
+        let completion = try await call.value.completion()
+        #expect(try completion.result.get() == "one")
+        #expect(completion.coordination == .coordinated)
+        self.cluster.letRequestsLapse()
+        await self.cluster.expectNothingLeft(a)
+    }
+
     @Test("where calls are to fail without the store, the work is canceled at its lease's end, and they are told why")
     func failsAtDeadline() async throws {
         let a = try self.cluster.process("a", Self.fails)
