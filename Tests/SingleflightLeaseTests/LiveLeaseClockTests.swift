@@ -53,11 +53,11 @@ struct LiveLeaseClockTests {
         let server = InMemoryLeaseServer()
         let stores = [InMemoryLeaseStore(server: server), InMemoryLeaseStore(server: server)]
         let configuration = DistributedGroupConfiguration(
-            // The grace is long: the follower may get its turn late.
+            // The grace is long: the follower may get its turn late, and so late that what it was granted is over.
             lease: .init(
-                duration: .milliseconds(300),
+                duration: .seconds(1),
                 grace: .seconds(30),
-                leaderLoss: .takeOver(attempts: 1),
+                leaderLoss: .takeOver(attempts: 100),
                 onLost: .cancel
             )
         )
