@@ -58,7 +58,7 @@ struct LoginTests {
         let thrown = try await failure { $0.credentials = RedisCredentials { throw NoVault() } }
         #expect("\(thrown)".contains("no credentials: NoVault"))
         let gate = Gate()
-        let silent = try await failure {
+        let silent = try await failure(within: .milliseconds(200)) {
             $0.credentials = RedisCredentials {
                 await gate.wait()
                 return .init(password: "late")
@@ -68,11 +68,15 @@ struct LoginTests {
         gate.open()
     }
 
-    private func failure(of change: (inout RedisTarget) -> Void) async throws -> RedisClientError {
+    /// - Parameter limit: long enough for a busy machine, where an attempt is not to fail for its time.
+    private func failure(
+        within limit: Duration = .seconds(20),
+        of change: (inout RedisTarget) -> Void
+    ) async throws -> RedisClientError {
         var target = RedisTarget(.server(.tcp(host: "127.0.0.1", port: 1)))
         change(&target)
         var configuration = RedisClientConfiguration(target)
-        configuration.connectTimeout = .milliseconds(200)
+        configuration.connectTimeout = limit
         let client = RedisClient(configuration: configuration, logger: Logger(label: "test"))
         client.start()
         try await until("an attempt has failed") { client.lastError != nil }

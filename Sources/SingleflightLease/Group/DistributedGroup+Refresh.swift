@@ -5,7 +5,7 @@ extension DistributedGroup {
     /// and to its end if the operation fails, callers are given the earlier one. Callers of a group that reuses nothing,
     /// or that come when nothing is kept, join the flight as any other.
     ///
-    /// What becomes of it is told to nobody who called this: failures are counted (`singleflight_refreshes_total`) and
+    /// The caller is told nothing of what becomes of it: failures are counted (`singleflight_refreshes_total`) and
     /// logged. The work is canceled when the process shuts down, and after ``DistributedGroupConfiguration/Limits/flight``
     /// at the latest. Where the store cannot be asked nothing is computed. In a group that only observes this does
     /// nothing.
