@@ -14,7 +14,7 @@ extension RedisLeaseStore {
         let keys = [names.lease, names.wait, names.done(request.token), names.last]
         let arguments: [RedisArgument] = [
             .token(request.token), .string(status), .bytes(payload),
-            .integer(request.reuse == .zero && request.keepsEarlier ? -1 : request.reuse.milliseconds),
+            .integer(request.reuse.milliseconds == 0 && request.keepsEarlier ? -1 : request.reuse.milliseconds),
             self.inboxPrefix(names), self.eventChannel(names),
         ]
         let read = { @Sendable (reply: ScriptReply) throws(LeaseStoreError) -> LeaseReply in

@@ -113,7 +113,7 @@ package struct Regaining: Sendable {
         switch reply {
         case .success(.lead(let attempt)):
             if now >= self.terms.deadline(sentAt: self.sentAt) {
-                // It may have been granted by a sending so long ago that it is over.
+                // The lease counts from the first sending that may have been carried out, and may have run out by now.
                 return .actions(self.askAnew(now: now, using: &generator))
             }
             self.state = .ended

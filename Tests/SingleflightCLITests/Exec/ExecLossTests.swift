@@ -181,16 +181,12 @@ extension ProcessSuites {
                     process.signal(SIGTSTP)
                     // The kernel tells only parents; others have to look.
                     for id in ["\(command)", "\(process.id)"] {
-                        try await until("process \(id) to stand still") { try Self.state(of: id) == "T" }
+                        try await until("process \(id) to stand still") { try processState(of: id) == "T" }
                     }
                     process.signal(SIGCONT)
                     try await go.write("on\n")
                     #expect(try await process.result.text == "on\n")
                 }
-            }
-
-            private static func state(of id: String) throws -> Substring? {
-                try String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8).split(separator: ") ").last?.prefix(1)
             }
         #endif
 

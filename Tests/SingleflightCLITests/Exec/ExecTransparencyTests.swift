@@ -169,10 +169,7 @@ extension ProcessSuites {
                 #expect(try await up.read() == "up\n")
                 #if os(Linux)
                     // `timeout` forks, and takes a signal that comes before the fork has returned to it for its own end.
-                    try await until("the one in front waits") {
-                        let status = try String(contentsOfFile: "/proc/\(process.id)/stat", encoding: .utf8)
-                        return status.split(separator: ") ").last?.prefix(1) == "S"
-                    }
+                    try await until("the one in front waits") { try processState(of: "\(process.id)") == "S" }
                 #endif
                 process.signal(SIGTERM)
                 let result = try await process.result
