@@ -291,6 +291,8 @@ public final class RedisLeaseStore: LeaseStore, Service {
         case .fence(let request): self.fence(request, reply: reply)
         case .revoke(let request): self.revoke(request, reply: reply)
         case .depend(let request): self.depend(request, reply: reply)
+        case .append(let request): self.append(request, reply: reply)
+        case .read(let request): self.read(request, reply: reply)
         case .inspect(let request): self.inspect(request, reply: reply)
         }
     }

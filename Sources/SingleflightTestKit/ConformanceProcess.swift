@@ -77,6 +77,32 @@ struct ConformanceProcess: Sendable {
         return try await self.store.answer(to: request).get()
     }
 
+    func append(
+        _ token: LeaseToken,
+        _ index: Int,
+        _ chunk: [UInt8]?,
+        life: Duration = .seconds(30)
+    ) async throws -> AppendReply {
+        let request = AppendRequest(key: self.key, token: token, index: index, chunk: chunk, life: life)
+        return try await self.store.answer(to: request).get()
+    }
+
+    func read(
+        _ token: LeaseToken,
+        from place: Int = 0,
+        maximumBytes: Int = 1000,
+        life: Duration = .zero
+    ) async throws -> ReadReply {
+        let request = ReadRequest(
+            key: self.key,
+            token: token,
+            from: place,
+            maximumBytes: maximumBytes,
+            life: life
+        )
+        return try await self.store.answer(to: request).get()
+    }
+
     func leave(_ token: LeaseToken) async throws -> LeaveReply {
         try await self.store.answer(to: LeaveRequest(key: self.key, token: token)).get()
     }

@@ -59,6 +59,11 @@ public final class InMemoryLeaseServer: Sendable {
         self.state.withLock { $0.model.removeAll() }
     }
 
+    /// Loses the parts of a key's streams, as a server does that evicts a key.
+    public func loseChunks(of key: FlightKey) {
+        self.state.withLock { $0.model.removeChunks(of: key) }
+    }
+
     /// Waits until exactly `count` processes are registered as waiters of `key`'s flight.
     ///
     /// The condition is looked at after each request, not when time passes.

@@ -77,6 +77,7 @@ public struct LeaseModel: Sendable {
         var kept: [LeaseToken: (record: Kept, until: LeaseInstant)] = [:]
         var last: (token: LeaseToken, outcome: StoredOutcome, until: LeaseInstant)?
         var lastFence: UInt64 = 0
+        var chunks: [LeaseToken: (stored: [[UInt8]], until: LeaseInstant)] = [:]
 
         mutating func purge(now: LeaseInstant) {
             if let lease, lease.end <= now {
@@ -84,6 +85,7 @@ public struct LeaseModel: Sendable {
                 self.waiters = []
             }
             self.kept = self.kept.filter { $0.value.until > now }
+            self.chunks = self.chunks.filter { $0.value.until > now }
             if let last, last.until <= now {
                 self.last = nil
             }
@@ -150,6 +152,11 @@ public struct LeaseModel: Sendable {
         self.entries[key] = nil
     }
 
+    /// Loses the chunks of a key's streams.
+    public mutating func removeChunks(of key: FlightKey) {
+        self.entries[key]?.chunks = [:]
+    }
+
     /// Loses the outcomes of a key: what a server does that announces without storing. For tests of tests.
     package mutating func forgetOutcomes(of key: FlightKey) {
         self.entries[key]?.kept = [:]
@@ -210,13 +217,13 @@ public struct LeaseModel: Sendable {
         self.entries[key]?.last = nil
     }
 
-    /// Whether nothing is left: no lease, no waiter, no outcome.
+    /// Whether nothing is left: no lease, no waiter, no outcome, no chunk.
     public mutating func isEmpty(now: LeaseInstant) -> Bool {
         for key in self.entries.keys {
             self.entries[key]?.purge(now: now)
         }
         return self.entries.values.allSatisfy {
-            $0.lease == nil && $0.waiters.isEmpty && $0.kept.isEmpty && $0.last == nil
+            $0.lease == nil && $0.waiters.isEmpty && $0.kept.isEmpty && $0.last == nil && $0.chunks.isEmpty
         }
     }
 
@@ -242,6 +249,8 @@ public struct LeaseModel: Sendable {
         case .revoke(let request): .revoke(self.revoke(request, now: now))
         case .depend(let request): .depend(self.depend(request, now: now))
         case .inspect(let request): .inspect(self.inspect(request.key, now: now))
+        case .append(let request): .append(self.append(request, now: now))
+        case .read(let request): .read(self.read(request, now: now))
         }
     }
 
@@ -532,6 +541,43 @@ public struct LeaseModel: Sendable {
             if let path = search.learned(awaited) { return .circular(path: path.map { "\($0)" }) }
         }
         return .noted
+    }
+
+    /// See `AppendRequest`.
+    public mutating func append(_ request: AppendRequest, now: LeaseInstant) -> AppendReply {
+        self.withEntry(request.key, now: now) { entry, announce in
+            guard let lease = entry.lease, lease.token == request.token else {
+                return .lost(reason: entry.reason(of: request.token))
+            }
+            var stored = entry.chunks[request.token]?.stored ?? []
+            let isRepetition = request.chunk != nil && stored.count == request.index + 1
+            guard stored.count == request.index || isRepetition else { return .broken(stored: stored.count) }
+            if let chunk = request.chunk, !isRepetition || Planted.bug("repeated-chunk-stored-twice") {
+                stored.append(chunk)
+                for waiter in entry.waiters {
+                    let news = StoredChunk(index: request.index, bytes: chunk.count > 1024 ? nil : chunk)
+                    announce(waiter.inbox, Announcement(token: lease.token, news: .chunk(news)))
+                }
+            }
+            if !stored.isEmpty { entry.chunks[request.token] = (stored, now.advanced(by: request.life)) }
+            return .stored(waiters: entry.waiters.count)
+        }
+    }
+
+    /// See `ReadRequest`.
+    public mutating func read(_ request: ReadRequest, now: LeaseInstant) -> ReadReply {
+        self.withEntry(request.key, now: now) { entry, _ in
+            guard let (stored, until) = entry.chunks[request.token] else { return ReadReply(chunks: [], stored: 0) }
+            entry.chunks[request.token] = (stored, max(until, now.advanced(by: request.life)))
+            var chunks: [[UInt8]] = []
+            var bytes = 0
+            for chunk in stored.dropFirst(request.from) {
+                bytes += chunk.count
+                if bytes > request.maximumBytes, !chunks.isEmpty { break }
+                chunks.append(chunk)
+            }
+            return ReadReply(chunks: chunks, stored: stored.count)
+        }
     }
 
     /// See `InspectRequest`.

@@ -57,7 +57,7 @@ public enum LeaseStoreConformance {
 
     /// Every case.
     public static let cases: [Case] = [
-        leading, ending, following, loss, releasing, withdrawing, terms, circles, identities,
+        leading, ending, following, loss, releasing, withdrawing, terms, circles, streams, identities,
     ].flatMap { $0 }
 }
 

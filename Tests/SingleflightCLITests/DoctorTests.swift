@@ -11,8 +11,8 @@ import Testing
 struct DoctorTests {
     /// The rules of docs/protocol.md, "Least privilege".
     private static let worker = """
-        resetchannels &sf2:* ~sf2:* -@all +set +get +del +hset +hget +hdel +hlen +hkeys +hrandfield +pexpire +pttl +strlen \
-        +publish +evalsha +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select
+        resetchannels &sf2:* ~sf2:* -@all +set +get +del +hset +hget +hdel +hlen +hkeys +hrandfield +rpush +llen +lrange +pexpire \
+        +pttl +strlen +publish +evalsha +eval +script|load +subscribe +unsubscribe +ping +time +role +client|setname +auth +select
         """
 
     private static func findings(
@@ -77,7 +77,7 @@ struct DoctorTests {
         "every right that a worker lacks is found",
         arguments: [
             "set", "get", "del", "hset", "hget", "hdel", "hlen", "hkeys", "hrandfield", "pexpire", "pttl", "strlen",
-            "evalsha", "eval",
+            "rpush", "llen", "lrange", "evalsha", "eval",
         ]
     )
     func missingRight(_ command: String) async throws {

@@ -48,7 +48,7 @@ struct ProtocolVectorTests {
     private struct Name: Encodable {
         var namespace, group, keyInHexadecimal, token, inbox: String
         var database, partition, slot: Int
-        var lease, wait, done, last, fence, inboxChannel, eventChannel, announcedName: String
+        var lease, wait, done, last, chunks, fence, inboxChannel, eventChannel, announcedName: String
         /// On a cluster.
         var shardInboxChannel, shardEventChannel: String
     }
@@ -81,6 +81,7 @@ struct ProtocolVectorTests {
                     wait: names.wait.description,
                     done: names.done(token).description,
                     last: names.last.description,
+                    chunks: names.chunks(token).description,
                     fence: names.fence.description,
                     inboxChannel: keyspace.inboxPrefix + "\(inbox)",
                     eventChannel: keyspace.eventChannel,
@@ -169,7 +170,8 @@ struct ProtocolVectorTests {
             "2ei\(token)pages:front\nSF\u{1}\u{D}group-error/1\u{6}host:1storeFull\nno room",
             "2ci\(token)pages:front\nexpired", "2ci\(token)pages:front\nrevoked\nops\nwhy", "2hh\(token)pages:front\n",
             "2wh\(token)pages:front\n", "2uh\(token)pages:front\n", "2pi\(token)pages:front\n2 0.5\nhalf",
-            "2pi\(token)pages:front\n3 \nno share",
+            "2pi\(token)pages:front\n3 \nno share", "2di\(token)pages:front\n4\n\n\u{0}a\nchunk",
+            "2di\(token)pages:front\n5\n",
         ]
         let vectors = try messages.map { text in
             let message = try #require(AnnouncementMessage(bytes: Array(text.utf8)))
@@ -183,6 +185,9 @@ struct ProtocolVectorTests {
                 case .progress(let progress):
                     "report \(progress.number), the share done is \(progress.fraction.map { "\($0)" } ?? "not known"): "
                         + progress.message
+                case .chunk(let chunk):
+                    "behind \(chunk.index) chunks there is one more"
+                        + (chunk.bytes.map { " of \($0.count) bytes" } ?? ", to be read")
                 }
             return Message(
                 message: text,
@@ -344,6 +349,37 @@ struct ProtocolVectorTests {
             ("a fence without a lease", "fence", [lease, names.fence.description], ["\(d)", "0"]),
             ("nothing is known", "poll", [lease, wait, done(b)], ["\(b)", inboxes[2], "0", channels, ""]),
             ("a flight that nobody shares", "enter", [lease, wait, done(e), last], enter(e, 0)),
+            (
+                "the first chunk of its stream", "append", [lease, wait, done(e), names.chunks(e).description],
+                ["\(e)", "0", "first", "600000", channels]
+            ),
+            (
+                "again, after a lost answer", "append", [lease, wait, done(e), names.chunks(e).description],
+                ["\(e)", "0", "first", "600000", channels]
+            ),
+            (
+                "a chunk behind one that is not there", "append", [lease, wait, done(e), names.chunks(e).description],
+                ["\(e)", "2", "third", "600000", channels]
+            ),
+            (
+                "the second chunk", "append", [lease, wait, done(e), names.chunks(e).description],
+                ["\(e)", "1", "second", "600000", channels]
+            ),
+            (
+                "no chunk: the others are kept", "append", [lease, wait, done(e), names.chunks(e).description],
+                ["\(e)", "2", "", "600000", channels]
+            ),
+            (
+                "a chunk of a flight that is not led", "append", [lease, wait, done(d), names.chunks(d).description],
+                ["\(d)", "0", "late", "600000", channels]
+            ),
+            ("all chunks", "read", [names.chunks(e).description], ["0", "1000", "0"]),
+            (
+                "as many as fit into ten bytes, behind the first", "read", [names.chunks(e).description],
+                ["1", "10", "0"]
+            ),
+            ("one at least", "read", [names.chunks(e).description], ["0", "1", "0"]),
+            ("of a flight that has none", "read", [names.chunks(d).description], ["0", "1000", "0"]),
             (
                 "its result, kept for reuse", "complete", [lease, wait, done(e), last],
                 ["\(e)", "v", "latest", "600000", channels, ""]

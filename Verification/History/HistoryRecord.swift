@@ -233,7 +233,7 @@ extension HistoryRequest {
             self = .fence(token: request.token.description)
         case .revoke(let request):
             self = .revoke(token: request.token?.description, by: request.by, reason: request.reason)
-        case .depend, .inspect:
+        case .depend, .inspect, .append, .read:
             return nil
         }
     }
@@ -251,7 +251,7 @@ extension HistoryReply {
         case .leave(let reply): self.init(reply)
         case .fence(let reply): self.init(reply)
         case .revoke(let reply): self.init(reply)
-        case .depend, .inspect: return nil
+        case .depend, .inspect, .append, .read: return nil
         }
     }
 

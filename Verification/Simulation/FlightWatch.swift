@@ -32,7 +32,7 @@ final class FlightWatch {
             switch announcement.news {
             case .outcome, .hint:
                 if announcement.token == self.following?.token { self.hintedAt = self.now }
-            case .unawaited, .progress:
+            case .unawaited, .progress, .chunk:
                 break
             }
         case .replied(.success(.enter(let reply)), _):

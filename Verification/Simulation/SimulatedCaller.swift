@@ -16,6 +16,7 @@ final class SimulatedCaller {
     private let key: Int
     private let wishes: Wishes
     private let feed: ProgressFeed?
+    private let reader: SimulatedReader?
     private var wait: CallWait?
     private var timer: LeaseTimer?
     private var flight: SimulatedFlight?
@@ -33,6 +34,7 @@ final class SimulatedCaller {
         self.wishes = wishes
         self.feed = wishes.wantsProgress ? ProgressFeed(endsWithFlight: false) : nil
         self.calledAt = process.store.clock.now
+        self.reader = process.streams.map { SimulatedReader(process, key: key, $0) }
     }
 
     private var monitor: SimulationMonitor { self.process.simulation.monitor }
@@ -47,6 +49,7 @@ final class SimulatedCaller {
             self.wishes.isOnlooker
             ? group.follow(key, call) : group.admit(key, call) { driver, _ in self.work(driver) }
         self.checkRefusal(step, before)
+        self.reader?.read()
         self.go(on: step)
         self.checkDeadline()
     }
@@ -72,11 +75,13 @@ final class SimulatedCaller {
         switch step {
         case .ended(let outcome):
             self.told(SimulatedAnswer(outcome))
+            self.reader?.told(outcome)
         case .waits(let wait):
             guard let flight = wait.driver.observer as? SimulatedFlight else {
                 return self.monitor.violate("I19", "the group has a flight that nobody knows")
             }
             flight.driver = wait.driver
+            self.reader?.driver = wait.driver
             self.wait = wait
             self.flight = flight
             self.isParked = false
@@ -84,7 +89,7 @@ final class SimulatedCaller {
             self.lastReport = nil
             flight.seat(self, isStarter: self.isStarter)
             if flight.key != self.key { self.monitor.violate("I19", "a caller joined the flight of another key") }
-            self.timer = wait.begin(self.feed)
+            self.timer = wait.begin(self.feed, self.reader?.core)
             // A task that is canceled before it waits leaves its place at once.
             if self.hasLeft {
                 self.vacate()
@@ -145,7 +150,8 @@ final class SimulatedCaller {
         case .decode, .settled, .left, .canceled: break
         }
         self.read(expecting: nil)
-        let settled = wait.end(awakening, self.timer, self.feed)
+        self.reader?.driver = nil
+        let settled = wait.end(awakening, self.timer, self.feed, self.reader?.core)
         self.vacate()
         if case .left = awakening, let flight {
             self.scheduler.schedule(after: .zero) { flight.checkSeats() }
@@ -219,6 +225,9 @@ final class SimulatedCaller {
 
     /// Whether it waits in vain.
     var isHanging: Bool { self.process.machine.isAlive && !self.isTold }
+
+    /// Whether it reads a stream that does not end.
+    var isReadingInVain: Bool { self.process.machine.isAlive && self.reader?.isOver == false }
 
     /// Whether its time was up before it began to wait.
     func isLate(for flight: SimulatedFlight) -> Bool {

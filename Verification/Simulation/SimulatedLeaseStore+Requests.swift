@@ -15,7 +15,7 @@ extension SimulatedLeaseStore {
                 reply(answer)
                 self.onInspection()
             }
-        case .renew, .complete, .release, .poll, .leave, .fence, .revoke, .depend:
+        case .renew, .complete, .release, .poll, .leave, .fence, .revoke, .depend, .append, .read:
             self.perform(request, reply: reply)
         }
     }
@@ -99,6 +99,10 @@ extension LeaseRequest {
         case .revoke(let request): "revoke \(request.token?.short ?? "any")"
         case .depend(let request): "depend \(request.token.short)"
         case .inspect: "inspect"
+        case .append(let request):
+            "append \(request.token.short) \(request.index) \(request.chunk.map { "\($0.count) bytes" } ?? "nothing")"
+        case .read(let request):
+            "read \(request.token.short) from \(request.from == .max ? "nowhere" : "\(request.from)")"
         }
     }
 }

@@ -251,6 +251,7 @@ package final class SimulatedLeaseStore: LeaseStore, @unchecked Sendable {
         if self.scheduler.chance(self.network.bareAnnouncement) {
             switch delivery.announcement.news {
             case .outcome(.value), .outcome(.failure): delivery.announcement.news = .hint
+            case .chunk(let chunk): delivery.announcement.news = .chunk(StoredChunk(index: chunk.index, bytes: nil))
             case .outcome(.canceled), .hint, .unawaited, .progress: break
             }
         }

@@ -20,6 +20,8 @@ final class SimulatedOperation: FlightOperation, @unchecked Sendable {
     /// Kept until the work is over, as a task keeps what it works for.
     let flight: SimulatedFlight
     private(set) var progress = Progress.waiting
+    /// Where it writes its stream, if it does.
+    var writer: SimulatedWriter?
     private var state = OperationState<(OperationStart) -> Void, Work>()
     private let work = Work()
 
@@ -27,6 +29,7 @@ final class SimulatedOperation: FlightOperation, @unchecked Sendable {
         self.flight = flight
         self.work.onCancel = { [unowned self] in
             if self.progress == .running { self.progress = .canceled }
+            self.writer?.stop()
         }
         let scheduler = flight.process.simulation.scheduler
         let isImmediate = scheduler.chance(0.6)

@@ -20,6 +20,8 @@ final class SimulatedProcess {
     /// The codec's identifier.
     let codec: String
     let maximumWaiters: Int?
+    /// The limits of streams, in a run that has them.
+    let streams: StreamTerms?
     private(set) var group: GroupCore!
     private(set) var waits: SimulatedWaits!
     private(set) var unfinished: [SimulatedFlight] = []
@@ -52,6 +54,7 @@ final class SimulatedProcess {
         self.isObserving = mode == .observe
         let plan = simulation.plan
         self.maximumWaiters = plan.maximumWaiters
+        self.streams = plan.isStreaming ? SimulatedWriter.terms(terms, simulation.scheduler) : nil
         let scheduler = SimulationBound(simulation.scheduler)
         let bound = SimulationBound(Unowned(self))
         let simulatedCodec = SimulatedCodec(
@@ -74,7 +77,8 @@ final class SimulatedProcess {
                 offload: { work in bound.value.process.offload(work) },
                 random: { .seeded(scheduler.value.random.next()) }
             ),
-            maximumWaiters: plan.maximumWaiters
+            maximumWaiters: plan.maximumWaiters,
+            streams: self.streams
         )
         self.group = GroupCore(context, mode: mode) { key, kind in bound.value.process.flight(of: key, kind) }
         self.waits = SimulatedWaits(self, context)

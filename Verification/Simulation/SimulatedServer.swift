@@ -64,6 +64,12 @@ package final class SimulatedServer {
     /// Whether nothing is left: no lease, no waiter, no outcome.
     package var isEmpty: Bool { self.model.isEmpty(now: self.now) }
 
+    /// How many chunks are stored of a flight's stream.
+    func chunkCount(of key: FlightKey, _ token: LeaseToken) -> Int {
+        let request = ReadRequest(key: key, token: token, from: .max, maximumBytes: 0, life: .zero)
+        return self.model.read(request, now: self.now).stored
+    }
+
     package func inspect(_ key: FlightKey) -> LeaseInspection {
         self.model.inspect(key, now: self.now)
     }

@@ -82,6 +82,11 @@ struct SimulationPlan {
     var leadsAgain: Bool
     var outlivesLease: Bool
 
+    /// Whether operations write streams, and callers read them.
+    var isStreaming = false
+    /// Whether everybody reads slowly: then nobody keeps what a stream's writer does not.
+    var hasSlowReaders = false
+
     /// Whether nothing keeps messages from arriving in time and nothing gets lost.
     var isCalm: Bool
 
@@ -180,6 +185,19 @@ struct SimulationPlan {
             self.faults = [.inboxReset]
             self.faultInterval = lease / 4
         }
+    }
+
+    /// The same, for callers that read streams. A stream's leader that loses its lease is over.
+    mutating func stream(_ scheduler: SimulatedScheduler) {
+        self.isStreaming = true
+        self.hasSlowReaders = scheduler.chance(0.2)
+        if self.hasSlowReaders {
+            self.lease.retention = self.lease.duration * 0.3
+            self.lease.grace = self.lease.duration / 2
+            self.faults.removeAll { [.eviction, .flush, .failover, .serverClockJump].contains($0) }
+        }
+        self.leadsAgain = false
+        self.outlivesLease = false
     }
 
     static func leaderLoss(_ scheduler: SimulatedScheduler) -> LeaderLossPolicy {

@@ -6,7 +6,9 @@ final class SimulationRun {
     let scheduler: SimulatedScheduler
     let server: SimulatedServer
     let monitor: SimulationMonitor
-    let plan: SimulationPlan
+    private(set) var plan: SimulationPlan
+    /// What each run of an operation wrote to its end, by its name.
+    var streamEnds: [String: StreamEnd] = [:]
     let keys: [FlightKey]
     /// What groups that observe keep about the same keys.
     private let observedKeys: [FlightKey]
@@ -39,6 +41,7 @@ final class SimulationRun {
         self.scheduler = SimulatedScheduler(seed: seed, isTracing: isTracing)
         self.server = SimulatedServer(scheduler: self.scheduler, sabotage: sabotage)
         self.plan = SimulationPlan(self.scheduler)
+        if seed % 4 == 3 { self.plan.stream(self.scheduler) }
         self.monitor = SimulationMonitor(scheduler: self.scheduler)
         self.callersLeft = self.plan.callers
         let numbers = 0..<self.plan.keys
@@ -228,7 +231,8 @@ final class SimulationRun {
         switch Int.random(in: 0..<10, using: &self.scheduler.random) {
         case 0...3: duration = self.scheduler.duration(.zero...lease / 20)
         case 4...6: duration = self.scheduler.duration(.zero...lease)
-        case 7...8: duration = self.scheduler.duration(lease...lease * 3)
+        // A stream may be silent for longer than what is stored of it lives by itself.
+        case 7...8: duration = self.scheduler.duration(lease...lease * (self.plan.isStreaming ? 6 : 3))
         // Nothing ends an operation that is only observed.
         default: duration = flight.isObserved ? lease : nil
         }
@@ -262,9 +266,17 @@ final class SimulationRun {
                 }
             }
         }
+        let writer = self.plan.isStreaming ? SimulatedWriter(flight, operation, run: run, over: duration ?? lease) : nil
+        operation.writer = writer
         guard let duration else { return }
         self.scheduler.schedule(after: duration) {
-            process.machine.execute { operation.ended(result, isCooperative: isCooperative) }
+            process.machine.execute {
+                guard let writer else { return operation.ended(result, isCooperative: isCooperative) }
+                writer.finish { isStored in
+                    let failure = Result<SimulatedValue, any Error>.failure(SimulatedFailure(run: run))
+                    operation.ended(isStored ? result : failure, isCooperative: isCooperative)
+                }
+            }
         }
     }
 
@@ -457,8 +469,12 @@ final class SimulationRun {
         if self.callers.contains(where: \.isHanging) || self.entries.contains(where: \.isHanging) {
             self.monitor.violate("I17", "a caller was never told")
         }
+        if self.callers.contains(where: \.isReadingInVain) {
+            self.monitor.violate("I31", "a reader never came to a stream's end")
+        }
         let longest = max(self.plan.lease.duration + self.plan.lease.grace, self.plan.lease.retention, self.plan.reuse)
-        self.server.jump(by: longest + self.plan.lease.duration + self.plan.lease.grace + self.plan.lease.retention)
+        // A stream's parts live for a lease more.
+        self.server.jump(by: longest + self.plan.lease.duration * 2 + self.plan.lease.grace + self.plan.lease.retention)
         if !self.server.isEmpty {
             self.monitor.violate("I8", "the server keeps something forever")
         }

@@ -13,6 +13,7 @@ extension Announcement {
         case .hint: "\(self.token.short) hint"
         case .unawaited: "\(self.token.short) unawaited"
         case .progress(let progress): "\(self.token.short) progress \(progress.message)"
+        case .chunk(let chunk): "\(self.token.short) chunk \(chunk.index)\(chunk.bytes == nil ? ", not here" : "")"
         }
     }
 }

@@ -117,7 +117,7 @@ extension LeaseRequest {
         case .renew(let request): request.token
         case .complete(let request): request.token
         case .release(let request): request.token
-        case .poll, .leave, .fence, .revoke, .depend, .inspect: nil
+        case .poll, .leave, .fence, .revoke, .depend, .inspect, .append, .read: nil
         }
     }
 }

@@ -15,6 +15,9 @@ package struct CommandRecording: Equatable, Sendable {
     /// The most that is ever kept, in bytes, the framing of the chunks included.
     package static let limit = 8 << 20
 
+    /// The most that followers are told while the command runs: as much as is kept, in pieces of a line each.
+    package static let liveLimit = limit * 8
+
     /// The output in the order in which it was read.
     package private(set) var chunks: [Chunk] = []
     /// Whether there was more than is kept. What is kept is then the beginning of the output.
@@ -39,14 +42,15 @@ package struct CommandRecording: Equatable, Sendable {
         self.isTruncated = isTruncated
     }
 
-    /// Adds output of `stream`, as much of it as there is room for. O(`bytes`).
-    package mutating func append(_ bytes: some Collection<UInt8>, to stream: Stream) {
-        guard !bytes.isEmpty, !isTruncated else { return }
+    /// Adds output of `stream`, as much of it as there is room for; how much that was, in bytes. O(`bytes`).
+    @discardableResult
+    package mutating func append(_ bytes: some Collection<UInt8>, to stream: Stream) -> Int {
+        guard !bytes.isEmpty, !isTruncated else { return 0 }
         let continues = chunks.last?.stream == stream
         let room = limit - size - (continues ? 0 : RecordingCodec.chunkHeader)
         let kept = bytes.prefix(max(room, 0))
         isTruncated = kept.count < bytes.count
-        guard !kept.isEmpty else { return }
+        guard !kept.isEmpty else { return 0 }
         if continues {
             chunks[chunks.count - 1].bytes += kept
             size += kept.count
@@ -54,6 +58,7 @@ package struct CommandRecording: Equatable, Sendable {
             chunks.append(Chunk(stream: stream, bytes: Array(kept)))
             size += RecordingCodec.chunkHeader + kept.count
         }
+        return kept.count
     }
 
     package static func == (left: Self, right: Self) -> Bool {
@@ -86,12 +91,16 @@ package struct CommandIdentity: Hashable, Sendable {
 }
 
 extension CommandRecording {
-    /// Prints the output as it was printed first. A stream that nobody reads any more is left out.
-    func replay() throws {
-        var closed: Set<Stream> = []
-        for chunk in chunks where !closed.contains(chunk.stream) {
+    /// Prints the output as it was printed first, without as many bytes at its beginning as were printed before. A stream that
+    /// nobody reads any more is left out.
+    func replay(behind printed: Int = 0) throws {
+        var (closed, rest) = (Set<Stream>(), printed)
+        for chunk in chunks {
+            let bytes = chunk.bytes.dropFirst(rest)
+            rest -= chunk.bytes.count - bytes.count
+            guard !bytes.isEmpty, !closed.contains(chunk.stream) else { continue }
             do {
-                try StandardStream(chunk.stream).write(chunk.bytes)
+                try StandardStream(chunk.stream).write(Array(bytes))
             } catch is OutputClosed {
                 closed.insert(chunk.stream)
             }

@@ -75,7 +75,9 @@ struct ExecCommand: AsyncParsableCommand {
     @Option(help: "Wait for a random time up to this before anything else.")
     var jitter = DurationArgument(.zero)
 
-    @Option(help: "What to print of a run elsewhere: print its output, or quiet: nothing.")
+    @Option(
+        help: "What to print of a run elsewhere: print its output at its end, live: as it comes, or quiet: nothing."
+    )
     var follow = ExecConfiguration.Follow.print
 
     @Option(help: ArgumentHelp("How much output is shared, up to 8M; a k is 1024 bytes.", valueName: "bytes"))

@@ -7,7 +7,14 @@ struct ExecConfiguration: Sendable {
     enum IfRunning: String, CaseIterable, Sendable { case wait, skip, replace }
 
     /// What a process prints whose command runs elsewhere.
-    enum Follow: String, CaseIterable, Sendable { case print, quiet }
+    enum Follow: String, CaseIterable, Sendable {
+        /// The whole output, once the command is over.
+        case print
+        /// Nothing.
+        case quiet
+        /// The output as it comes, from the beginning.
+        case live
+    }
 
     var key: [UInt8]
     var group: String
@@ -61,7 +68,8 @@ struct ExecConfiguration: Sendable {
                 limits: .init(flight: .seconds(365 * 86_400)),
                 unavailable: runsAnyway ? .runLocally : .fail
             ),
-            codec: RecordingCodec()
+            codec: RecordingCodec(),
+            live: .init(maximumBytes: CommandRecording.liveLimit)
         )
     }
 

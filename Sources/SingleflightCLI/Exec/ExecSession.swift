@@ -86,16 +86,27 @@ final class ExecSession: Sendable {
         case .replace: try await endRunning(flightKey, store)
         }
         let (over, overContinuation) = AsyncStream.makeStream(of: Never.self)
-        let outcome = await withEnclosing(EnclosingRuns.current.flights) {
-            await group.run(key) { flight -> CommandRecording in
+        let live =
+            configuration.follow == .live
+            ? LiveOutput(of: configuration.shownKey) { self.state.withLock { $0.phase.hasLed } } : nil
+        let result = await withEnclosing(EnclosingRuns.current.flights) {
+            await group.run(key, onEvent: live?.hears) { flight, parts -> CommandRecording in
                 defer { overContinuation.finish() }
                 guard self.begins() else { throw CancellationError() }
-                return try await self.lead(flightKey, token: flight.token, fence: flight.fence)
+                return try await self.lead(flightKey, token: flight.token, fence: flight.fence) { bytes, stream in
+                    parts.write(LiveOutput.part(bytes, of: stream))
+                }
             }
         }
         // A command whose result is no longer wanted was told to end: it is not left behind.
         if state.withLock({ $0.phase.hasLed }) { await Task { for await _ in over {} }.value }
-        return try status(of: outcome)
+        return try status(of: result.outcome) { recording in
+            if let live {
+                try live.finish(recording, isContinued: result.isOfParts)
+            } else {
+                try self.replay(recording)
+            }
+        }
     }
 
     /// Keeps the record of a run for `singleflight last`, if there was one here. Nothing depends on it: where it cannot
@@ -124,9 +135,9 @@ final class ExecSession: Sendable {
         guard begins() else { throw CancellationError() }
         let key = try FlightKey(group: configuration.group, bytes: configuration.key)
         do {
-            return try finish(await lead(key, token: nil, fence: nil), isReplayed: false)
+            return try finish(await lead(key, token: nil, fence: nil), isReplayed: false, replay)
         } catch let run as FailedRun {
-            return try finish(run.recording, isReplayed: false)
+            return try finish(run.recording, isReplayed: false, replay)
         }
     }
 
@@ -156,7 +167,7 @@ final class ExecSession: Sendable {
             subscriber.leave()
             // For `singleflight last`; nothing depends on it.
             try? await store.recordSkip(of: configuration.recordKey())
-            if configuration.follow == .print {
+            if configuration.follow != .quiet {
                 ErrorLine.note("\(configuration.shownKey) runs already, \(Self.describe(lease)); skipped")
             }
             return configuration.skipStatus
@@ -172,7 +183,7 @@ final class ExecSession: Sendable {
 
     /// Somebody who looks at a terminal that says nothing is told what for.
     private func tellWhoLeads(_ key: FlightKey, _ store: RedisLeaseStore) async throws {
-        guard isatty(STDERR_FILENO) == 1, configuration.follow == .print else { return }
+        guard isatty(STDERR_FILENO) == 1, configuration.follow != .quiet else { return }
         try await Task.sleep(for: .milliseconds(300))
         guard let lease = try await store.runningLease(of: key), state.withLock({ $0.phase.isWaiting }) else { return }
         ErrorLine.note("waiting for \(configuration.shownKey), which runs \(Self.describe(lease))")
@@ -190,11 +201,13 @@ final class ExecSession: Sendable {
 
     /// Runs the command; its processes are ended when the task is canceled.
     ///
+    /// - Parameter onOutput: told what is kept of the output, as it comes.
     /// - Throws: ``FailedRun`` if it ends with another status than 0.
     private func lead(
         _ key: FlightKey,
         token: LeaseToken?,
-        fence: (@Sendable () async throws -> Fence)?
+        fence: (@Sendable () async throws -> Fence)?,
+        onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void = { _, _ in }
     ) async throws -> CommandRecording {
         defer { state.withLock { $0.phase.ended() } }
         var environment = configuration.environment(for: key, token)
@@ -204,16 +217,24 @@ final class ExecSession: Sendable {
             ErrorLine.note("Redis cannot be asked; running the command without coordination")
         }
         try Task.checkCancellation()
-        let recording = try await record(environment)
+        let recording = try await record(environment, onOutput)
         guard recording.status == 0 else { throw FailedRun(recording: recording) }
         return recording
     }
 
-    private func record(_ environment: EnvironmentBlock) async throws -> CommandRecording {
+    private func record(
+        _ environment: EnvironmentBlock,
+        _ onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void
+    ) async throws -> CommandRecording {
         let empty = CommandRecording(of: configuration.command, limit: configuration.outputLimit)
         let command: GuardedCommand
         do {
-            command = try GuardedCommand(configuration.words, environment: environment, recording: empty)
+            command = try GuardedCommand(
+                configuration.words,
+                environment: environment,
+                recording: empty,
+                onOutput: onOutput
+            )
         } catch let notRun as NotRun {
             // There is a result for everybody: who waits elsewhere learns why nothing ran, as if a shell had said it.
             return Self.concluded(empty, status: notRun.status, saying: notRun.line)
@@ -292,13 +313,18 @@ final class ExecSession: Sendable {
 
     // MARK: Endings
 
-    private func status(of outcome: Outcome<CommandRecording>) throws -> Int32 {
+    /// - Parameter show: prints the output of a run elsewhere.
+    private func status(
+        of outcome: Outcome<CommandRecording>,
+        showing show: ((CommandRecording) throws -> Void)? = nil
+    ) throws -> Int32 {
+        let show = show ?? replay
         switch outcome {
         case .complete(let completion):
             let isReplayed = completion.role != .leader
             switch completion.result {
-            case .success(let recording): return try finish(recording, isReplayed: isReplayed)
-            case .failure(let run as FailedRun): return try finish(run.recording, isReplayed: isReplayed)
+            case .success(let recording): return try finish(recording, isReplayed: isReplayed, show)
+            case .failure(let run as FailedRun): return try finish(run.recording, isReplayed: isReplayed, show)
             case .failure(let error): return try untold(error) { self.failure(error) }
             }
         case .canceled(let reason):
@@ -310,9 +336,17 @@ final class ExecSession: Sendable {
         }
     }
 
-    private func finish(_ recording: CommandRecording, isReplayed: Bool) throws -> Int32 {
+    private func replay(_ recording: CommandRecording) throws {
+        if configuration.follow != .quiet { try recording.replay() }
+    }
+
+    private func finish(
+        _ recording: CommandRecording,
+        isReplayed: Bool,
+        _ show: (CommandRecording) throws -> Void
+    ) throws -> Int32 {
         if isReplayed {
-            if configuration.follow == .print { try recording.replay() }
+            try show(recording)
             if recording.command != configuration.command {
                 let (ran, asked) = (recording.command.shownName, configuration.command.shownName)
                 let whose = ran == asked ? "\(ran) with other arguments" : "another command, \(ran)"
@@ -322,7 +356,7 @@ final class ExecSession: Sendable {
             }
         }
         if recording.isTruncated {
-            if !isReplayed || configuration.follow == .print { ErrorLine.note(recording.truncationNote) }
+            if !isReplayed || configuration.follow != .quiet { ErrorLine.note(recording.truncationNote) }
             if let status = configuration.truncatedStatus { return status }
         }
         if let failure = state.withLock({ $0.failure }) { throw failure }

@@ -22,11 +22,18 @@ final class GuardedCommand: Sendable {
     /// Starts `words`, a program and its arguments, with our standard input and with everything else that we were
     /// given: signals that are ignored or blocked, descriptors, limits.
     ///
-    /// - Parameter recording: what to add the output to.
+    /// - Parameters:
+    ///   - recording: what to add the output to.
+    ///   - onOutput: told what is kept of it, as it comes.
     /// - Throws: ``NotRun``; ``CommandFailure`` or `PrivateRedisError` if the system does not let us start anything.
-    init(_ words: [[UInt8]], environment: EnvironmentBlock, recording: CommandRecording) throws {
+    init(
+        _ words: [[UInt8]],
+        environment: EnvironmentBlock,
+        recording: CommandRecording,
+        onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void = { _, _ in }
+    ) throws {
         let inherited = InheritedState.current
-        let pump = try OutputPump(recording)
+        let pump = try OutputPump(recording, onOutput: onOutput)
         let guardian: Guardian
         do {
             guardian = try Guardian()

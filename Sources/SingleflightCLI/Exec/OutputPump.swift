@@ -35,6 +35,8 @@ final class OutputPump: Sendable {
     let error: Pipe
     private let isMerged: Bool
     private let recording: CommandRecording
+    /// Told what is kept of the output, as it comes.
+    private let onOutput: @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void
 
     private let bell: SocketPair
     private let state: Mutex<State>
@@ -44,9 +46,15 @@ final class OutputPump: Sendable {
     /// `PIPE_BUF` of Linux, and less than a pipe of macOS has room for when it is writable: a piece does not block.
     private static let pieceLength = 4096
 
-    /// - Parameter recording: what to add the output to.
-    init(_ recording: CommandRecording) throws {
+    /// - Parameters:
+    ///   - recording: what to add the output to.
+    ///   - onOutput: told what is kept of it, as it comes; must be short.
+    init(
+        _ recording: CommandRecording,
+        onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void = { _, _ in }
+    ) throws {
         self.recording = recording
+        self.onOutput = onOutput
         isMerged = StandardStream.areOne
         bell = try SocketPair()
         do {
@@ -135,7 +143,8 @@ final class OutputPump: Sendable {
                 if count < 0, errno == EINTR || errno == EAGAIN { continue }
                 if mode == .draining { sources[index].drained += max(count, 0) }
                 if count > 0 {
-                    capture.recording.append(buffer[..<count], to: sources[index].stream)
+                    let kept = capture.recording.append(buffer[..<count], to: sources[index].stream)
+                    if kept > 0 { onOutput(buffer[..<kept], sources[index].stream) }
                     show(buffer[..<count], of: &sources[index], &capture)
                 }
                 if count <= 0 || sources[index].drained > Self.drainLimit {

@@ -14,6 +14,7 @@ struct WaitCommand: AsyncParsableCommand {
               singleflight wait front-page
               singleflight wait front-page --group pages --timeout 30s | jq .title
               singleflight wait nightly-report --group exec
+              singleflight wait nightly-report --group exec --follow
 
             Exit status: 0 and the result (of `exec`: the command's own status), 1 the flight failed, 2 nobody leads the
             key, 64 usage, 69 Redis unreachable, 75 canceled, 77 refused, 124 not done in time.
@@ -30,6 +31,9 @@ struct WaitCommand: AsyncParsableCommand {
     @Option(help: "Wait at most so long. (default: as long as it takes)")
     var timeout: DurationArgument?
 
+    @Flag(help: "Of a command that `exec` runs, print the output as it comes, from the beginning.")
+    var follow = false
+
     @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
@@ -38,11 +42,16 @@ struct WaitCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        switch try await TerminationSignals.cancelling({ [self] in try await self.outcome() }) {
+        let live = follow ? LiveOutput(of: ShellWord.quoted(key)) : nil
+        let result = try await TerminationSignals.cancelling { [self] in try await self.outcome(live) }
+        let show: (CommandRecording) throws -> Void = { recording in
+            if let live { try live.finish(recording, isContinued: result.isOfParts) } else { try recording.replay() }
+        }
+        switch result.outcome {
         case .complete(let completion):
             switch completion.result {
-            case .success(let payload): try print(payload)
-            case .failure(let run as FailedRun): try replay(run.recording)
+            case .success(let payload): try print(payload, show)
+            case .failure(let run as FailedRun): try replay(run.recording, show)
             case .failure(let error): throw failure(error)
             }
         case .canceled(.noFlight):
@@ -66,7 +75,7 @@ struct WaitCommand: AsyncParsableCommand {
         }
     }
 
-    private func outcome() async throws -> Outcome<StoredPayload> {
+    private func outcome(_ live: LiveOutput?) async throws -> LiveOutcome<StoredPayload> {
         // Large results take longer than the usual second.
         let configuration = RedisLeaseStoreConfiguration(
             namespace: connection.resolvedNamespace(),
@@ -84,28 +93,29 @@ struct WaitCommand: AsyncParsableCommand {
                 // Whatever the group's own policy is: its processes decide what becomes of a flight whose leader is
                 // lost.
                 configuration: .init(
-                    lease: .init(leaderLoss: .takeOver(attempts: 999)),
+                    lease: .init(leaderLoss: .takeOver(attempts: 999), onLost: .cancel),
                     results: .init(typedFailures: FailedRun.crossing)
                 ),
-                codec: StoredPayloadCodec()
+                codec: StoredPayloadCodec(),
+                live: .init(maximumBytes: CommandRecording.liveLimit)
             )
             return await withEnclosing(EnclosingRuns.current.flights) {
-                await flights.follow(run, waitingAtMost: timeout?.duration)
+                await flights.follow(run, waitingAtMost: timeout?.duration, onEvent: live?.hears)
             }
         }
     }
 
-    private func print(_ payload: StoredPayload) throws {
+    private func print(_ payload: StoredPayload, _ show: (CommandRecording) throws -> Void) throws {
         guard payload.codec == RecordingCodec.identifier else {
             try StandardStream.output.write(payload.body)
             if payload.codec.hasPrefix("json/") { try StandardStream.output.write("\n") }
             return
         }
-        try replay(RecordingCodec().decode(payload.body))
+        try replay(RecordingCodec().decode(payload.body), show)
     }
 
-    private func replay(_ recording: CommandRecording) throws {
-        try recording.replay()
+    private func replay(_ recording: CommandRecording, _ show: (CommandRecording) throws -> Void) throws {
+        try show(recording)
         if recording.isTruncated { ErrorLine.note(recording.truncationNote) }
         throw ForeignExit(status: recording.status)
     }

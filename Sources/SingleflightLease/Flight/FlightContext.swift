@@ -12,6 +12,8 @@ package final class FlightContext: Sendable {
     let runtime: FlightRuntime
     /// How many callers of this process may wait for one key beside the one that began the flight.
     let maximumWaiters: Int?
+    /// The limits of streams, if the flights are such.
+    package let streams: StreamTerms?
 
     package init(
         group: String,
@@ -19,7 +21,8 @@ package final class FlightContext: Sendable {
         terms: FlightTerms,
         coder: PayloadCoder<ErasedValue>,
         runtime: FlightRuntime,
-        maximumWaiters: Int? = nil
+        maximumWaiters: Int? = nil,
+        streams: StreamTerms? = nil
     ) {
         self.group = group
         self.store = store
@@ -31,6 +34,7 @@ package final class FlightContext: Sendable {
         )
         self.runtime = runtime
         self.maximumWaiters = maximumWaiters
+        self.streams = streams
     }
 }
 

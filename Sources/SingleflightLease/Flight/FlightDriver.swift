@@ -97,6 +97,11 @@ package final class FlightDriver: Sendable {
         var heardReport: (token: LeaseToken, number: UInt64)?
         var feeds: [ObjectIdentifier: ProgressFeed] = [:]
 
+        // Streams.
+        /// In the order of their coming, so that simulated runs repeat exactly.
+        var streamFeeds: [any StreamFeeding] = []
+        var streamSource: StreamSource?
+
         /// The effects to carry out now, unless another thread is at it.
         mutating func takeTurn() -> FlightEffects {
             self.isActing ? [] : self.nextTurn()
@@ -122,6 +127,8 @@ package final class FlightDriver: Sendable {
     /// Distinguishes the flight on a ``FlightPath``.
     let number: UInt64
     let state: Mutex<State>
+    /// Where the parts of a stream are kept that has no lease.
+    let localChunks: LocalChunks?
 
     /// The place of the caller that starts the flight.
     package let starterSeat: SeatID
@@ -141,6 +148,7 @@ package final class FlightDriver: Sendable {
         self.isStartedByHand = isByHand
         self.observer = observer
         self.number = ShardNumber.next()
+        self.localChunks = if context.streams != nil, case .alone = kind { LocalChunks() } else { nil }
         let machine: FlightMachine =
             switch kind {
             case .leased(let canTakeOver, let refresh):
@@ -227,6 +235,7 @@ package final class FlightDriver: Sendable {
             // No news for the flight itself.
             return self.progressed(progress, of: announcement.token)
         }
+        if self.streamHeard(event) { return }
         self.step(.heard(event))
     }
 
@@ -310,6 +319,7 @@ package final class FlightDriver: Sendable {
         default:
             break
         }
+        if self.context.streams != nil { self.findSource(&state) }
         if !state.enclosed.isEmpty { self.askForCircles(after: event, awaited, &state) }
     }
 
@@ -421,6 +431,8 @@ package final class FlightDriver: Sendable {
             }
         case .readProgress:
             self.readProgress()
+        case .tellSource(let source, let feeds):
+            for feed in feeds { feed.reads(source) }
         case .askForCircle(let token, let enclosed):
             self.ask(token, for: enclosed)
         case .letGo(let timer, let registration):

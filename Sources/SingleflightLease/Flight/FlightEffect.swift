@@ -35,6 +35,8 @@ enum FlightEffect: Sendable {
     case resume([Seats<FlightWaiter>.Seat], Settled)
     case notify([@Sendable (Settled) -> Void], Settled)
     case finishFeeds([ProgressFeed])
+    /// The parts of the stream are there from now on.
+    indirect case tellSource(StreamSource, [any StreamFeeding])
     /// Ask how far the leader is.
     case readProgress
     /// Ask whether the flight waits for what the call is part of.

@@ -502,8 +502,8 @@ package struct Following: Sendable {
                 return self.settle(outcome, of: waiting)
             }
             switch announcement.news {
-            case .unawaited, .progress:
-                // Meant for a leader, and stale: this process does wait. Progress is no news of the flight itself.
+            case .unawaited, .progress, .chunk:
+                // Meant for a leader, and stale: this process does wait. The others are no news of the flight itself.
                 return []
             case .outcome, .hint:
                 return self.poll(waiting, now: now)

@@ -280,7 +280,7 @@ package struct Leading: Sendable {
                 return leading.renewalSentAt == nil ? self.renew(&leading, now: now) : []
             case .unawaited:
                 return leading.isAbandoned && !leading.isReleasing ? self.releaseUnlessAwaited(leading, now: now) : []
-            case .progress:
+            case .progress, .chunk:
                 return []
             }
         case .confirming, .completing, .ended:

@@ -19,20 +19,24 @@ public final class DistributedGroup<Key: FlightKeyConvertible, Value: Sendable>:
     /// flight's time.
     let core: GroupCore
 
-    /// - Parameter runtime: where foreign code runs.
+    /// - Parameters:
+    ///   - runtime: where foreign code runs.
+    ///   - live: what the parts may take that operations tell of their results, if they do.
     package init(
         _ name: String,
         store: any LeaseStore,
         configuration: DistributedGroupConfiguration,
         codec: any FlightCodec<Value>,
-        runtime: FlightRuntime
+        runtime: FlightRuntime,
+        live: StreamLimits? = nil
     ) throws(DistributedGroupError) {
         self.core = try GroupCore(
             name,
             store: store,
             configuration: configuration,
             codec: ErasedCodec(codec),
-            runtime: runtime
+            runtime: runtime,
+            streams: live
         )
     }
 

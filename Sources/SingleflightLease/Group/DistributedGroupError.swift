@@ -8,6 +8,7 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
             case invalidConfiguration, unavailable, refused
             case encodingFailed, decodingFailed, resultTooLarge, flightTooLong
             case storeFull, noResult, unknown
+            case streamTooLong, streamLost, streamRestarted, streamMisused
         }
 
         private let kind: Kind
@@ -35,6 +36,14 @@ public struct DistributedGroupError: Error, Sendable, CustomStringConvertible {
         public static let storeFull = Code(.storeFull)
         /// The operation of a call for many keys returned nothing for this one.
         public static let noResult = Code(.noResult)
+        /// The parts of a stream are longer, all together, than the group allows.
+        public static let streamTooLong = Code(.streamTooLong)
+        /// The store has lost parts of a stream, or their time was over before they were read.
+        public static let streamLost = Code(.streamLost)
+        /// The leader of a stream was lost after some of its parts were read, and another one begins anew.
+        public static let streamRestarted = Code(.streamRestarted)
+        /// A stream was written to after its end, or read by two tasks at a time.
+        public static let streamMisused = Code(.streamMisused)
         /// A failure of a kind that only a later version knows; the message says what it is.
         public static let unknown = Code(.unknown)
 

@@ -16,6 +16,9 @@ public struct Flight<Key: Sendable>: Sendable, CustomStringConvertible {
 
     fileprivate let source: FlightSource
 
+    /// What runs the flight; `nil` for a flight of no group.
+    var driver: FlightDriver? { if case .driver(let driver) = self.source { driver } else { nil } }
+
     init(key: Key, driver: FlightDriver) {
         self.key = key
         self.source = .driver(driver)

@@ -121,9 +121,10 @@ package struct CallWait: Sendable {
         self.observed = observed
     }
 
-    /// The wait begins: for no longer than the call's limit. The timer is for ``end(_:_:_:)``.
-    package func begin(_ feed: ProgressFeed?) -> LeaseTimer? {
+    /// The wait begins: for no longer than the call's limit. The timer is for ``end(_:_:_:_:)``.
+    package func begin(_ feed: ProgressFeed?, _ stream: (any StreamFeeding)? = nil) -> LeaseTimer? {
         if let feed { self.driver.attach(feed) }
+        if let stream { self.driver.attach(stream) }
         if let enclosed = self.call.enclosed {
             self.driver.watch(enclosed, isStarter: self.call.isStarter) { [driver, seat] in driver.leave(seat) }
         }
@@ -133,9 +134,15 @@ package struct CallWait: Sendable {
     }
 
     /// The wait is over. Says what the caller learned by it.
-    package func end(_ awakening: Awakening, _ timer: LeaseTimer?, _ feed: ProgressFeed?) -> Settled {
+    package func end(
+        _ awakening: Awakening,
+        _ timer: LeaseTimer?,
+        _ feed: ProgressFeed?,
+        _ stream: (any StreamFeeding)? = nil
+    ) -> Settled {
         if let timer { self.call.store.clock.cancel(timer) }
         if let feed { self.driver.detach(feed) }
+        if let stream { self.driver.detach(stream) }
         if let enclosed = self.call.enclosed { self.driver.forget(enclosed) }
         switch awakening {
         case .settled(let settled): return settled

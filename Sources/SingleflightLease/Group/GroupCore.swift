@@ -34,7 +34,8 @@ package final class GroupCore: Sendable {
         store: any LeaseStore,
         configuration: DistributedGroupConfiguration = .init(),
         codec: ErasedCodec,
-        runtime: FlightRuntime = .standard
+        runtime: FlightRuntime = .standard,
+        streams: StreamLimits? = nil
     ) throws(DistributedGroupError) {
         guard FlightKey.isName(name) else {
             throw DistributedGroupError(
@@ -70,14 +71,16 @@ package final class GroupCore: Sendable {
             maximumResultBytes: configuration.results.maximumBytes,
             label: store.label
         )
+        let terms = try configuration.terms(commandTimeout: store.commandTimeout)
         self.configuration = configuration
         self.context = FlightContext(
             group: name,
             store: store,
-            terms: try configuration.terms(commandTimeout: store.commandTimeout),
+            terms: terms,
             coder: coder,
             runtime: runtime,
-            maximumWaiters: configuration.limits.waitersPerKey
+            maximumWaiters: configuration.limits.waitersPerKey,
+            streams: streams.map { StreamTerms(maximumBytes: $0.maximumBytes, window: $0.window, terms) }
         )
         self.observer = GroupObserver(
             group: name,
@@ -216,13 +219,16 @@ package final class GroupCore: Sendable {
         waitingAtMost limit: Duration?,
         unavailable: UnavailablePolicy?,
         feed: ProgressFeed? = nil,
+        stream: (any StreamFeeding)? = nil,
         operation: @escaping Operation
     ) async -> Outcome<ErasedValue> {
         let call = self.call(key, waitingAtMost: limit, unavailable: unavailable)
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
         let path = FlightPath.current
-        guard !path.isOutside, self.observed == nil else { return await self.run(key, call, feed, operation) }
-        return await self.waiting(for: key, inside: path, call) { await self.run(key, $0, feed, operation) }
+        guard !path.isOutside, self.observed == nil else {
+            return await self.run(key, call, feed, stream, operation)
+        }
+        return await self.waiting(for: key, inside: path, call) { await self.run(key, $0, feed, stream, operation) }
     }
 
     /// A call from inside of an operation, unless it would wait for itself.
@@ -250,15 +256,16 @@ package final class GroupCore: Sendable {
         _ key: FlightKey,
         _ call: GroupCall,
         _ feed: ProgressFeed?,
+        _ stream: (any StreamFeeding)?,
         _ operation: @escaping Operation
     ) async -> Outcome<ErasedValue> {
         var step = self.admit(key, call) { OperationTask($0, $1, operation) }
         while true {
             switch step {
             case .waits(let wait):
-                let timer = wait.begin(feed)
+                let timer = wait.begin(feed, stream)
                 let awakening = await wait.driver.outcome(of: wait.seat)
-                let settled = wait.end(awakening, timer, feed)
+                let settled = wait.end(awakening, timer, feed, stream)
                 step = self.resumed(wait, settled) { OperationTask($0, $1, operation) }
             case .ended(let outcome):
                 return call.end(outcome)
@@ -312,19 +319,27 @@ package final class GroupCore: Sendable {
     }
 
     /// See ``DistributedGroup/follow(_:waitingAtMost:)``.
-    func follow(_ key: FlightKey, waitingAtMost limit: Duration?) async -> Outcome<ErasedValue> {
+    func follow(
+        _ key: FlightKey,
+        waitingAtMost limit: Duration?,
+        stream: (any StreamFeeding)? = nil
+    ) async -> Outcome<ErasedValue> {
         let call = self.call(key, waitingAtMost: limit, unavailable: .fail)
         if Task.isCancelled { return call.end(.canceled(.callerCanceled)) }
         let path = FlightPath.current
-        guard !path.isOutside, self.observed == nil else { return await self.following(key, call) }
-        return await self.waiting(for: key, inside: path, call) { await self.following(key, $0) }
+        guard !path.isOutside, self.observed == nil else { return await self.following(key, call, stream) }
+        return await self.waiting(for: key, inside: path, call) { await self.following(key, $0, stream) }
     }
 
-    private func following(_ key: FlightKey, _ call: GroupCall) async -> Outcome<ErasedValue> {
+    private func following(
+        _ key: FlightKey,
+        _ call: GroupCall,
+        _ stream: (any StreamFeeding)?
+    ) async -> Outcome<ErasedValue> {
         switch self.follow(key, call) {
         case .waits(let wait):
-            let timer = wait.begin(nil)
-            let settled = wait.end(await wait.driver.outcome(of: wait.seat), timer, nil)
+            let timer = wait.begin(nil, stream)
+            let settled = wait.end(await wait.driver.outcome(of: wait.seat), timer, nil, stream)
             return call.end(wait.call.outcome(of: settled))
         case .ended(let outcome):
             return call.end(outcome)

@@ -80,7 +80,7 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
                     Planted.bug("value-here-kept-without-its-bytes") ? result : .failure(error)
                 return Encoded(outcome: self.encode(error, trace: trace), local: local)
             }
-        case .failure(let error as MissingResult):
+        case .failure(let error as any GroupFailure):
             return Encoded(outcome: self.encode(error.told, trace: trace), local: .failure(error.told))
         case .failure(let error):
             let (body, told) = self.failure(error)
@@ -100,7 +100,7 @@ package final class PayloadCoder<Value: Sendable>: Sendable {
     /// A result as the callers of a flight in this process are told of it, whose operation ran without a lease: nobody
     /// elsewhere is told, but what an error is must not depend on that.
     func local(_ result: Result<Value, any Error>) -> Result<Value, any Error> {
-        result.mapError { ($0 as? MissingResult)?.told ?? self.failure($0).told }
+        result.mapError { ($0 as? any GroupFailure)?.told ?? self.failure($0).told }
     }
 
     private func failure(_ error: any Error) -> (body: FailureBody, told: any Error) {

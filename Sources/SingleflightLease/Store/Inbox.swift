@@ -26,6 +26,8 @@ public struct Announcement: Hashable, Sendable {
         case unawaited
         /// The operation is so far.
         case progress(FlightProgress)
+        /// The flight's stream has one more chunk.
+        case chunk(StoredChunk)
     }
 
     /// The flight.

@@ -20,6 +20,10 @@ public enum LeaseReply: Hashable, Sendable {
     case depend(DependReply)
     /// The answer to ``InspectRequest``.
     case inspect(LeaseInspection)
+    /// The answer to ``AppendRequest``.
+    case append(AppendReply)
+    /// The answer to ``ReadRequest``.
+    case read(ReadReply)
 }
 
 /// The answer to ``EnterRequest``.

@@ -23,11 +23,15 @@ public enum LeaseRequest: Sendable {
     case depend(DependRequest)
     /// Reads what the store holds about a key.
     case inspect(InspectRequest)
+    /// Stores a chunk of a stream.
+    case append(AppendRequest)
+    /// Reads chunks of a stream.
+    case read(ReadRequest)
 
     /// The kinds of requests, by their names.
     public enum Kind: String, Sendable, CaseIterable {
         /// One for each case of ``LeaseRequest``.
-        case enter, renew, complete, release, poll, leave, fence, revoke, depend, inspect
+        case enter, renew, complete, release, poll, leave, fence, revoke, depend, inspect, append, read
     }
 
     /// The request's kind.
@@ -43,6 +47,8 @@ public enum LeaseRequest: Sendable {
         case .revoke: .revoke
         case .depend: .depend
         case .inspect: .inspect
+        case .append: .append
+        case .read: .read
         }
     }
 
@@ -59,6 +65,8 @@ public enum LeaseRequest: Sendable {
         case .revoke(let request): request.key
         case .depend(let request): request.key
         case .inspect(let request): request.key
+        case .append(let request): request.key
+        case .read(let request): request.key
         }
     }
 }

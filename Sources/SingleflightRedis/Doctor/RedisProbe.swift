@@ -146,8 +146,8 @@ package struct RedisProbe: Sendable {
 
     // MARK: - Rights
 
-    /// Sends every command that a worker sends, on a key of our own. Commands for hashes meet a string there, so that
-    /// they change nothing: the server checks rights before types.
+    /// Sends every command that a worker sends, on a key of our own. Commands for hashes and lists meet a string there,
+    /// so that they change nothing: the server checks rights before types.
     private func tryCommands(_ facts: inout RedisFacts) async throws {
         facts.refusedCommands = [:]
         let write = try await ask("SET", key, "1", "NX", "PX", "5000")
@@ -156,10 +156,13 @@ package struct RedisProbe: Sendable {
         var commands: [(name: String, arguments: [RedisArgument])] = [
             ("GET", [key]), ("HGET", [key, "1"]), ("HDEL", [key, "1"]), ("HLEN", [key]), ("HKEYS", [key]),
             ("HRANDFIELD", [key, "1"]), ("PEXPIRE", [key, "5000"]), ("PTTL", [key]), ("STRLEN", [key]), ("TIME", []),
+            ("LLEN", [key]), ("LRANGE", [key, "0", "0"]),
             ("EVALSHA", [.string(Self.unknownHash), "0"]), ("EVAL", ["return 1", "0"]), ("PING", []), ("DEL", [key]),
         ]
-        // Where no string could be written, HSET would make a hash without a time to live.
-        if write.error == nil { commands.insert(("HSET", [key, "1", "1"]), at: 0) }
+        // Where no string could be written, these would make a value without a time to live.
+        if write.error == nil {
+            commands.insert(contentsOf: [("HSET", [key, "1", "1"]), ("RPUSH", [key, "1"])], at: 0)
+        }
         for (name, arguments) in commands {
             note(try await ask(RedisCommand(name, arguments: arguments)), name, &facts)
         }

@@ -30,6 +30,9 @@ struct AnnouncementMessage: Hashable {
         case (UInt8(ascii: "p"), _):
             guard let progress = FlightProgress(wireForm: bytes[(nameEnd + 1)...]) else { return nil }
             news = .progress(progress)
+        case (UInt8(ascii: "d"), _):
+            guard let chunk = StoredChunk(wireForm: bytes[(nameEnd + 1)...]) else { return nil }
+            news = .chunk(chunk)
         case (let status, UInt8(ascii: "i")):
             guard let outcome = StoredOutcome(status: status, payload: Array(bytes[(nameEnd + 1)...])) else {
                 return nil
@@ -63,6 +66,18 @@ extension FlightProgress {
             message: String(text.unicodeScalars[text.unicodeScalars.index(after: end)...])
         )
         self.number = number
+    }
+}
+
+extension StoredChunk {
+    /// The number of chunks before it, a line feed, and the chunk if it goes along; `nil` for bytes that are nothing of
+    /// the kind.
+    init?(wireForm: ArraySlice<UInt8>) {
+        guard let end = wireForm.firstIndex(of: UInt8(ascii: "\n")),
+            let index = Int(String(decoding: wireForm[..<end], as: UTF8.self)), index >= 0
+        else { return nil }
+        let rest = wireForm[(end + 1)...]
+        self.init(index: index, bytes: rest.isEmpty ? nil : Array(rest))
     }
 }
 

@@ -59,6 +59,11 @@ struct Keyspace: Sendable {
         func done(_ token: LeaseToken) -> RedisArgument {
             .joined(self.tag, "done:", self.name, Hexadecimal(token))
         }
+
+        /// The key that holds the chunks of one flight's stream.
+        func chunks(_ token: LeaseToken) -> RedisArgument {
+            .joined(self.tag, "chunks:", self.name, Hexadecimal(token))
+        }
     }
 
     /// How a lease's record names a flight that it waits for: `<P>:<group>:<key>`.

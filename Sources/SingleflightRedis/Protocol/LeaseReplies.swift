@@ -202,6 +202,25 @@ extension ScriptReply {
         }
     }
 
+    func appendReply() throws(LeaseStoreError) -> AppendReply {
+        switch self.word {
+        case "OK": .stored(waiters: try self.count(0))
+        case "LOST": .lost(reason: try self.optionalReason(0))
+        case "BROKEN": .broken(stored: try self.count(0))
+        default: throw self.unexpected
+        }
+    }
+
+    func readReply() throws(LeaseStoreError) -> ReadReply {
+        guard self.word == "OK" else { throw self.unexpected }
+        let stored = try self.count(0)
+        var chunks: [[UInt8]] = []
+        while self.field(1 + chunks.count) != nil {
+            chunks.append(try self.bytes(1 + chunks.count))
+        }
+        return ReadReply(chunks: chunks, stored: stored)
+    }
+
     func leaveReply() throws(LeaseStoreError) -> LeaveReply {
         guard self.word == "OK" else { throw self.unexpected }
         return LeaveReply(waiters: try self.count(0))

@@ -12,6 +12,6 @@ extension LeaseScripts {
     private static let scripts = [
         ("enter", enter), ("renew", renew), ("complete", complete), ("release", release), ("poll", poll),
         ("leave", leave), ("fence", fence), ("revoke", revoke), ("depend", depend), ("inspect", inspect),
-        ("complete", completeLong),
+        ("complete", completeLong), ("append", append), ("read", read),
     ]
 }

@@ -5,7 +5,7 @@ package import HiredisClient
 ///
 /// Rules that all of them keep: every key that they touch is in KEYS, a flight's `lease`, `wait` and `done` in this
 /// order; reads come before writes, messages come last and through `pcall`; no key is left without a time to live; all
-/// time is the server's. All but `enter`, and `complete` with a long payload, may run while the server is out of
+/// time is the server's. All but `enter`, `append`, and `complete` with a long payload, may run while the server is out of
 /// memory: they end flights or keep them alive, and free memory sooner or later.
 package enum LeaseScripts {
     package static let enter = script(
@@ -40,6 +40,13 @@ package enum LeaseScripts {
     static let revoke = script([.readLease, .name, .publish, .event, .tell, .decide], PackageResources.revoke_lua)
     static let depend = script([.readLease], PackageResources.depend_lua)
     static let inspect = script([.readLease], PackageResources.inspect_lua, flags: "no-writes")
+    /// Refused while the server is out of memory, as a long result.
+    static let append = script(
+        [.readLease, .canceled, .name, .publish, .tell],
+        PackageResources.append_lua,
+        flags: nil
+    )
+    static let read = script([], PackageResources.read_lua)
 
     /// Payloads that are longer than this many bytes are not stored while the server is out of memory.
     static let longPayload = 16 * 1024

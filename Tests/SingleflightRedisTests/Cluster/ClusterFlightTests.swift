@@ -133,7 +133,7 @@ struct ClusterFlightTests {
     func leastPrivilege() async throws {
         let rights = """
             worker on >pass resetchannels &sf2:{test:* ~sf2:{test:* -@all +set +get +del +hset +hget +hdel +hlen +hkeys \
-            +hrandfield +pexpire +pttl +strlen +publish +evalsha +eval +script|load +subscribe +unsubscribe +ping +time \
+            +hrandfield +rpush +llen +lrange +pexpire +pttl +strlen +publish +evalsha +eval +script|load +subscribe +unsubscribe +ping +time \
             +role +client|setname +auth +select +quit +ssubscribe +spublish +asking +cluster|slots +cluster|shards \
             +cluster|info +pubsub|shardnumsub
             """

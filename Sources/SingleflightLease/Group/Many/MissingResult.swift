@@ -1,8 +1,7 @@
 /// What an operation for many keys comes to for a key that it returned nothing for.
-struct MissingResult: Error {
+struct MissingResult: GroupFailure {
     let key: String
 
-    /// What callers are told, in the leader's process and in all others.
     var told: DistributedGroupError {
         DistributedGroupError(.noResult, "the operation returned nothing for the key '\(self.key.prefix(200))'")
     }

@@ -1,0 +1,45 @@
+import Synchronization
+
+/// The chunks of a run without a lease: nobody else reads them, and there is no store to keep them.
+package final class LocalChunks: Sendable {
+    private let chunks = Mutex<[[UInt8]]>([])
+
+    package init() {}
+
+    /// Appends a chunk; its place.
+    func append(_ chunk: [UInt8]) -> Int {
+        self.chunks.withLock { chunks in
+            chunks.append(chunk)
+            return chunks.count - 1
+        }
+    }
+
+    func read(from first: Int) -> ReadReply {
+        self.chunks.withLock { chunks in
+            ReadReply(chunks: chunks.indices.contains(first) ? [chunks[first]] : [], stored: chunks.count)
+        }
+    }
+}
+
+/// Where the parts of a stream are: which run of the operation made them.
+package enum StreamSource: Hashable, Sendable {
+    /// In the store, under the token of the flight.
+    case led(LeaseToken)
+    /// In this process.
+    case here(LocalChunks)
+
+    package static func == (left: StreamSource, right: StreamSource) -> Bool {
+        switch (left, right) {
+        case (.led(let left), .led(let right)): left == right
+        case (.here(let left), .here(let right)): left === right
+        case (.led, .here), (.here, .led): false
+        }
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        switch self {
+        case .led(let token): hasher.combine(token)
+        case .here(let chunks): hasher.combine(ObjectIdentifier(chunks))
+        }
+    }
+}
