@@ -77,6 +77,11 @@ struct LeastPrivilegeTests {
         }
     }
 
+    @Test("writes and reads a stream")
+    func streams() async throws {
+        try await self.withUser { _, one, two in try await StreamTests.share("front", one, two) }
+    }
+
     @Test("leaves a flight, and revokes one")
     func leavesAndRevokes() async throws {
         try await self.withUser { _, one, two in

@@ -8,6 +8,8 @@ struct BatchLedger: Sendable {
     private(set) var leaders: [(key: String, worker: Int)] = []
     /// The workers that finished one, and whether they led still.
     private(set) var led: [(key: String, worker: Int, isCurrent: Bool)] = []
+    /// How often callers of each worker have seen the leader count to the half.
+    private(set) var halfway: [Int: Int] = [:]
     private(set) var reports: [Int: BatchReport] = [:]
 
     init(workers: Set<Int>, start: MonotonicTime) {
@@ -21,9 +23,13 @@ struct BatchLedger: Sendable {
         case .calling: calling.insert(worker)
         case .leading(_, let key): leaders.append((key, worker))
         case .led(_, let key, let isCurrent): led.append((key, worker, isCurrent))
+        case .halfway: halfway[worker, default: 0] += 1
         case .done(let report): reports[worker] = report
         }
     }
+
+    /// Whether the callers of these workers have seen the leader count to the half, so often each.
+    func isHalfway(_ times: Int, _ chosen: Set<Int>) -> Bool { chosen.allSatisfy { halfway[$0] ?? 0 >= times } }
 
     /// Every caller waits, and `keys` operations have begun.
     func isInFlight(keys: Int) -> Bool { calling == workers && Set(leaders.map(\.key)).count == keys }
@@ -46,6 +52,7 @@ extension BatchReport {
         failures.merge(other.failures, uniquingKeysWith: +)
         canceled.merge(other.canceled, uniquingKeysWith: +)
         wakeUps += other.wakeUps
+        restarts += other.restarts
         end = max(end, other.end)
     }
 

@@ -83,6 +83,7 @@ struct Demo {
         let herd = HerdScene()
         let scenes: [any DemoScene] = [
             herd, FailingLeaderScene(), KilledLeaderScene(), PausedLeaderScene(), RestartedRedisScene(),
+            StreamScene(),
         ]
         var reports: [SceneReport] = []
         for (index, scene) in scenes.enumerated() {

@@ -6,9 +6,10 @@ struct DemoCommand: AsyncParsableCommand {
         abstract: "See it work, and fail well, on this machine.",
         discussion: HelpText.flowing(
             """
-            Starts a private Redis, an origin that counts its hits, and worker processes; then plays five scenes: a herd
-            on hot keys, a leader that fails, one that is killed, one that is paused past its lease, and a Redis that is
-            restarted in mid-flight. Says what should have happened and what did; ends with 1 if a scene went wrong.
+            Starts a private Redis, an origin that counts its hits, and worker processes; then plays six scenes: a herd
+            on hot keys, a leader that fails, one that is killed, one that is paused past its lease, a Redis that is
+            restarted in mid-flight, and a result that everybody sees while it is made. Says what should have happened
+            and what did; ends with 1 if a scene went wrong.
 
             With --redis it plays in a namespace of its own, and names it first, so that `singleflight top` and `singleflight
             watch` can look on. What it leaves there ends by its time to live, fences after seven days.

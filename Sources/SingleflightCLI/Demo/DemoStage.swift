@@ -148,12 +148,27 @@ final class DemoStage {
     // MARK: Calls
 
     /// Has `chosen` workers, or all, make their calls at once; answers the batch's number.
-    func call(_ keys: [String], callers: Int, in chosen: Set<Int>? = nil, policy: LossPolicy = .cancel) -> Int {
+    ///
+    /// - Parameter counts: whether they watch the leader count, instead of waiting for a value.
+    func call(
+        _ keys: [String],
+        callers: Int,
+        in chosen: Set<Int>? = nil,
+        policy: LossPolicy = .cancel,
+        counts: Bool = false
+    ) -> Int {
         let chosen = chosen ?? all
         lastBatch += 1
         // Far enough ahead for every worker to have read the command.
         let start = MonotonicTime.now.advanced(by: .milliseconds(100))
-        let batch = CallBatch(id: lastBatch, keys: keys, callers: callers, policy: policy, start: start)
+        let batch = CallBatch(
+            id: lastBatch,
+            keys: keys,
+            callers: callers,
+            policy: policy,
+            counts: counts,
+            start: start
+        )
         ledgers[lastBatch] = BatchLedger(workers: chosen, start: start)
         guard let line = try? JSONText.line(batch) else { return lastBatch }
         for worker in chosen { workers[worker].send(line) }
@@ -202,7 +217,8 @@ final class DemoStage {
     private func note(_ event: WorkerEvent, from worker: Int, _ process: Int32) {
         switch event {
         case .ready: readyProcesses.insert(process)
-        case .calling(let batch), .leading(let batch, _), .led(let batch, _, _): add(event, to: batch, from: worker)
+        case .calling(let batch), .leading(let batch, _), .led(let batch, _, _), .halfway(let batch):
+            add(event, to: batch, from: worker)
         case .done(let report): add(event, to: report.batch, from: worker)
         }
     }

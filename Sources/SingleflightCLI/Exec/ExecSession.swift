@@ -93,6 +93,7 @@ final class ExecSession: Sendable {
             await group.run(key, onEvent: live?.hears) { flight, parts -> CommandRecording in
                 defer { overContinuation.finish() }
                 guard self.begins() else { throw CancellationError() }
+                live?.beginsAnew()
                 return try await self.lead(flightKey, token: flight.token, fence: flight.fence) { bytes, stream in
                     parts.write(LiveOutput.part(bytes, of: stream))
                 }

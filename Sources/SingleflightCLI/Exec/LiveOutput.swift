@@ -59,7 +59,8 @@ final class LiveOutput: Sendable {
         }
     }
 
-    private func beginsAnew() {
+    /// Another run begins. Somebody who has seen output of an earlier one is told.
+    func beginsAnew() {
         let printed = state.withLock { state in
             defer { state.printed = 0 }
             return state.printed

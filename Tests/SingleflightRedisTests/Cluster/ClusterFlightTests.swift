@@ -129,7 +129,7 @@ struct ClusterFlightTests {
         }
     }
 
-    @Test("a user of the documented rights leads, follows and is woken by push")
+    @Test("a user of the documented rights leads, follows, is woken by push, and shares streams")
     func leastPrivilege() async throws {
         let rights = """
             worker on >pass resetchannels &sf2:{test:* ~sf2:{test:* -@all +set +get +del +hset +hget +hdel +hlen +hkeys \
@@ -148,6 +148,7 @@ struct ClusterFlightTests {
                         let flight = try await HeldFlight.begin(key, one, two, lease: .seconds(90))
                         let results = try await flight.end()
                         #expect(results == ["led \(key)", "led \(key)"])
+                        try await StreamTests.share(key, one, two)
                     }
                 }
             }

@@ -8,6 +8,21 @@ protocol DemoGroup: Sendable {
         policy: LossPolicy,
         operation: @escaping @Sendable @concurrent (DemoFlight) async throws -> DemoValue
     ) async -> DemoOutcome
+
+    /// One flight whose leader counts; every caller sees all numbers, to the end.
+    func count(
+        _ key: String,
+        policy: LossPolicy,
+        operation: @escaping @Sendable @concurrent (_ tell: @Sendable (Int) async throws -> Void) async throws -> Void,
+        watch: (CountEvent) -> Void
+    ) async throws
+}
+
+/// What a caller sees of a leader that counts.
+enum CountEvent: Sendable {
+    case number(Int)
+    /// Another leader begins anew.
+    case restarted
 }
 
 /// What an operation knows of the flight it computes for.
@@ -56,24 +71,48 @@ enum DemoGroups {
     }
 }
 
-/// The real thing: one distributed group for each policy.
+/// The real thing: distributed groups, one for each policy.
 private struct LeasedDemoGroup: DemoGroup {
     private let canceling: DistributedGroup<String, DemoValue>
     private let takingOver: DistributedGroup<String, DemoValue>
+    private let counting: StreamGroup<String, Int>
+    private let countingOn: StreamGroup<String, Int>
 
     init(store: RedisLeaseStore) throws {
-        func group(_ name: String, _ leaderLoss: LeaderLossPolicy) throws -> DistributedGroup<String, DemoValue> {
-            let configuration = DistributedGroupConfiguration(
+        func configuration(_ leaderLoss: LeaderLossPolicy) -> DistributedGroupConfiguration {
+            .init(
                 lease: .init(
                     duration: DemoConfiguration.lease,
                     grace: DemoConfiguration.lease * 5,
                     leaderLoss: leaderLoss
                 )
             )
-            return try DistributedGroup(name, store: store, configuration: configuration)
         }
-        canceling = try group("pages", .cancel)
-        takingOver = try group("pages-taken-over", .takeOver(attempts: 2))
+        let takeOver = configuration(.takeOver(attempts: 2))
+        canceling = try DistributedGroup("pages", store: store, configuration: configuration(.cancel))
+        takingOver = try DistributedGroup("pages-taken-over", store: store, configuration: takeOver)
+        counting = try StreamGroup("counts", store: store, configuration: configuration(.cancel))
+        countingOn = try StreamGroup("counts-taken-over", store: store, configuration: takeOver)
+    }
+
+    func count(
+        _ key: String,
+        policy: LossPolicy,
+        operation: @escaping @Sendable @concurrent (_ tell: @Sendable (Int) async throws -> Void) async throws -> Void,
+        watch: (CountEvent) -> Void
+    ) async throws {
+        let group =
+            switch policy {
+            case .cancel: counting
+            case .takeOver: countingOn
+            }
+        let stream = group.stream(key) { writer in try await operation { try await writer.write($0) } }
+        for try await event in stream.events {
+            switch event {
+            case .part(let number): watch(.number(number))
+            case .restarted: watch(.restarted)
+            }
+        }
     }
 
     func run(

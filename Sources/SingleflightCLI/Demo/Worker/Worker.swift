@@ -14,6 +14,15 @@ struct Worker: Sendable {
         if wait > .zero { try? await Task.sleep(for: wait) }
         let countdown = Countdown(batch.callers) { report(.calling(batch: batch.id)) }
         var tally = BatchReport(batch: batch.id, end: .now)
+        if batch.counts {
+            await withTaskGroup(of: Count.self) { callers in
+                for index in 0..<batch.callers {
+                    callers.addTask { await watch(batch.keys[index % batch.keys.count], batch, countdown) }
+                }
+                for await count in callers { tally.add(count) }
+            }
+            return report(.done(tally))
+        }
         await withTaskGroup(of: Answer.self) { callers in
             for index in 0..<batch.callers {
                 let key = batch.keys[index % batch.keys.count]
@@ -35,6 +44,47 @@ struct Worker: Sendable {
         }
         return Answer(key: key, outcome: outcome, time: .now)
     }
+
+    /// Watches a leader count to a hundred; after the half it asks the origin whether it may go on.
+    private func watch(_ key: String, _ batch: CallBatch, _ countdown: Countdown) async -> Count {
+        countdown.step()
+        var count = Count()
+        do {
+            try await group.count(key, policy: batch.policy) { tell in
+                report(.leading(batch: batch.id, key: key))
+                for number in 1...Count.half { try await tell(number) }
+                _ = try await origin.get(key)
+                for number in Count.half + 1...Count.all { try await tell(number) }
+            } watch: { event in
+                switch event {
+                case .restarted:
+                    count.restarts += 1
+                    count.numbers = []
+                case .number(let number):
+                    count.numbers.append(number)
+                    if number == Count.half { report(.halfway(batch: batch.id)) }
+                }
+            }
+        } catch {
+            count.failure = "\(error)"
+        }
+        count.end = .now
+        return count
+    }
+}
+
+/// What one caller saw of a leader that counts.
+struct Count: Sendable {
+    static let half = 50
+    static let all = 100
+
+    var numbers: [Int] = []
+    var restarts = 0
+    var failure: String?
+    var end = MonotonicTime.now
+
+    /// Whether it saw each number once, in order, and then the end.
+    var isWhole: Bool { self.failure == nil && self.numbers == Array(1...Count.all) }
 }
 
 /// What one caller got, and when.
@@ -56,6 +106,20 @@ extension BatchReport {
             }
         case .failure(let message): failures[message, default: 0] += 1
         case .canceled(let reason): canceled[reason, default: 0] += 1
+        }
+    }
+}
+
+extension BatchReport {
+    mutating func add(_ count: Count) {
+        end = max(end, count.end)
+        restarts += count.restarts
+        if count.isWhole {
+            values[1, default: 0] += 1
+        } else if let failure = count.failure {
+            failures[failure, default: 0] += 1
+        } else {
+            wrong += 1
         }
     }
 }

@@ -4,6 +4,8 @@ struct CallBatch: Codable, Sendable {
     let keys: [String]
     let callers: Int
     let policy: LossPolicy
+    /// Whether the callers watch a leader count, instead of waiting for a value.
+    var counts = false
     /// When all workers start, on the clock they share.
     let start: MonotonicTime
 }
@@ -24,6 +26,8 @@ enum WorkerEvent: Codable, Sendable {
     case leading(batch: Int, key: String)
     /// The operation is over; what it knew of its lease at that moment.
     case led(batch: Int, key: String, isCurrent: Bool)
+    /// A caller has seen the leader count to the half.
+    case halfway(batch: Int)
     /// Every caller has its outcome.
     case done(BatchReport)
 }
@@ -41,6 +45,8 @@ struct BatchReport: Codable, Equatable, Sendable {
     var canceled: [String: Int] = [:]
     /// From the leader having its result to a caller in another process having it, in nanoseconds.
     var wakeUps: [Int64] = []
+    /// How often callers were told that another leader begins anew.
+    var restarts = 0
     /// When the last caller had its outcome.
     var end: MonotonicTime
 
