@@ -30,7 +30,7 @@ public final class RedisLeaseStore: LeaseStore, Service {
     /// How the store was set up.
     public let configuration: RedisLeaseStoreConfiguration
 
-    let client: RedisDeploymentClient
+    package let client: RedisDeploymentClient
     let payloads: PayloadConnection
     let keyspace: Keyspace
     /// The inbox on a single server.

@@ -8,7 +8,8 @@ import SingleflightRedis
 struct BudgetSuite {
     /// What can be measured by itself.
     enum Part: String, CaseIterable {
-        case local, client, flights, many, wakeUps = "wake-ups", herd, blocking, memory, takeover, exec, cluster
+        case local, client, flights, many, wakeUps = "wake-ups", streams, herd, blocking, memory, takeover, exec,
+            cluster
     }
 
     let isQuick: Bool
@@ -41,6 +42,7 @@ struct BudgetSuite {
             case .flights: try await measureFlights(&rows, &further)
             case .many: try await measureMany(&rows, &further)
             case .wakeUps: try await measureWakeUps(&rows, &further)
+            case .streams: try await measureStreams(&rows, &further)
             case .herd: try await measureHerd(&rows)
             case .blocking: try await measureBlocking(&rows)
             case .memory: try await measureMemory(&rows)
@@ -294,6 +296,42 @@ struct BudgetSuite {
         }
     }
 
+    private func measureStreams(_ rows: inout [BenchRow], _ further: inout [String: Double]) async throws {
+        let bench = StreamBench(redis: redis, namespace: namespace)
+        try await withWorkers(2) { workers in
+            _ = try await bench.firstPart(workers, 10, series: "warm")
+            let (part, message) = try await bench.firstPart(workers, isQuick ? 60 : 300, series: "measured")
+            rows.append(
+                .ratio(
+                    .atMost,
+                    1.5,
+                    "first part of a stream elsewhere, p50",
+                    Double(part.quantile(0.5)) / 1000,
+                    "us",
+                    to: Double(message.quantile(0.5)) / 1000,
+                    "PUBLISH to a subscriber"
+                )
+            )
+            further["first part of a stream elsewhere, p99 us"] = Double(part.quantile(0.99)) / 1000
+            further["PUBLISH to a subscriber, p99 us"] = Double(message.quantile(0.99)) / 1000
+        }
+        for (megabytes, readers) in [(isQuick ? 100 : 1000, 1), (isQuick ? 4 : 20, 50)] {
+            // New processes: what was in memory before is to count for nothing.
+            let passage = try await withWorkers(2) { workers in
+                _ = try await bench.passage(workers, megabytes: 4, readers: 1, series: "warm-\(readers)")
+                return try await bench.passage(workers, megabytes: megabytes, readers: readers, series: "\(readers)")
+            }
+            let name = readers == 1 ? "stream" : "stream to \(readers) readers"
+            further["\(name), MB/s"] = passage.rate
+            further["\(name), Redis CPU per MB written, ms"] = passage.serverTime
+            further["\(name), leader's memory growth, MB"] = passage.leaderGrowth
+            further["\(name), reader's memory growth, MB"] = passage.readerGrowth
+            guard readers == 1, let leader = passage.leaderGrowth, let reader = passage.readerGrowth else { continue }
+            rows.append(.count(32, "memory of a stream's leader, of its length", leader, "MB"))
+            rows.append(.count(32, "memory of a stream's reader, of its length", reader, "MB"))
+        }
+    }
+
     private func measureWakeUps(_ rows: inout [BenchRow], _ further: inout [String: Double]) async throws {
         let enter = try await redis.load(LeaseScripts.enter)
         let complete = try await redis.load(LeaseScripts.complete)
@@ -507,6 +545,7 @@ extension BudgetSuite.Part {
         case .flights: "flights, end to end"
         case .many: "calls for many keys"
         case .wakeUps: "wake-ups in other processes"
+        case .streams: "streams"
         case .herd: "herds"
         case .blocking: "a hundred waiting processes"
         case .memory: "allocations and memory of flights"

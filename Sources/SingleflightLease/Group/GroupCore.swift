@@ -86,7 +86,8 @@ package final class GroupCore: Sendable {
             group: name,
             clock: store.clock,
             configuration.observability,
-            SerialWork(on: runtime)
+            SerialWork(on: runtime),
+            hasStreams: streams != nil
         )
         self.observed =
             switch configuration.mode {

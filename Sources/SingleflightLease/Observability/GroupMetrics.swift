@@ -20,8 +20,12 @@ final class GroupMetrics: Sendable {
     let takeovers: Counter
     let bytesSent: Recorder
     let bytesReceived: Recorder
+    /// Of a group of streams.
+    private let streamBytesWritten: Counter?
+    private let streamBytesRead: Counter?
 
-    init(group: String, factory: any MetricsFactory) {
+    /// - Parameter hasStreams: whether the group's flights are streams.
+    init(group: String, factory: any MetricsFactory, hasStreams: Bool) {
         func make<Key: Hashable, Handle>(_ keys: some Sequence<Key>, _ handle: (Key) -> Handle) -> [Key: Handle] {
             Dictionary(uniqueKeysWithValues: keys.map { ($0, handle($0)) })
         }
@@ -51,6 +55,8 @@ final class GroupMetrics: Sendable {
         self.takeovers = GroupMetric.takeovers.counter(group, by: factory)
         self.bytesSent = GroupMetric.payloads.distribution(group, "sent", by: factory)
         self.bytesReceived = GroupMetric.payloads.distribution(group, "received", by: factory)
+        self.streamBytesWritten = hasStreams ? GroupMetric.streamBytes.counter(group, "written", by: factory) : nil
+        self.streamBytesRead = hasStreams ? GroupMetric.streamBytes.counter(group, "read", by: factory) : nil
     }
 
     func callEnded(_ end: CallEnd, after wait: Duration) {
@@ -68,6 +74,10 @@ final class GroupMetrics: Sendable {
 
     func refreshed(_ result: RefreshResult) {
         self.refreshes[result]?.increment()
+    }
+
+    func streamed(_ bytes: Int, isRead: Bool) {
+        (isRead ? self.streamBytesRead : self.streamBytesWritten)?.increment(by: bytes)
     }
 
     func flightEnded(_ end: FlightEndLabels) {
@@ -316,10 +326,17 @@ package enum GroupMetric {
         labels: [group, .init("direction", ["sent", "received"])],
         "Size of encoded results, the envelope included: sent once per result, received once per flight and process."
     )
+    static let streamBytes = MetricDefinition(
+        "stream_bytes_total",
+        .counter,
+        unit: "bytes",
+        labels: [group, .init("direction", ["written", "read"])],
+        "Parts of streams, encoded: written once per part, read once per part and caller. Only of groups of streams."
+    )
 
     /// In the order of the table.
     package static let all = [
         calls, coalesced, degraded, observed, waits, wakeups, flights, refreshes, inFlight, operations, commits,
-        renewals, renewalSlack, losses, takeovers, polls, payloads,
+        renewals, renewalSlack, losses, takeovers, polls, payloads, streamBytes,
     ]
 }

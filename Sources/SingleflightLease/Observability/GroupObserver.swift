@@ -22,13 +22,14 @@ final class GroupObserver: Sendable {
         group: String,
         clock: any LeaseClock,
         _ observability: DistributedGroupConfiguration.Observability,
-        _ work: SerialWork
+        _ work: SerialWork,
+        hasStreams: Bool = false
     ) {
         let factory = MetricDefinition.effectiveFactory(observability.metrics)
         let tracer = observability.tracer ?? InstrumentationSystem.tracer
         self.group = group
         self.clock = clock
-        self.metrics = factory.map { GroupMetrics(group: group, factory: $0) }
+        self.metrics = factory.map { GroupMetrics(group: group, factory: $0, hasStreams: hasStreams) }
         self.tracer = tracer is NoOpTracer ? nil : tracer
         self.logger = observability.logger.map { logger in
             var logger = logger

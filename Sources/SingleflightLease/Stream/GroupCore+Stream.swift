@@ -18,7 +18,13 @@ extension GroupCore {
         _ operation: (StreamWriterCore) async throws -> Void
     ) async throws -> ErasedValue {
         guard let driver = flight.driver else { throw DistributedGroupError.streamEnded }
-        let writer = StreamWriterCore(driver, token: flight.token, self.streams)
+        let observer = self.observer
+        let writer = StreamWriterCore(driver, token: flight.token, self.streams) { bytes in
+            // On the store's thread, where a metrics backend must not run.
+            if let metrics = observer?.metrics {
+                observer?.work.run { metrics.streamed(bytes, isRead: false) }
+            }
+        }
         let result: Result<Void, any Error>
         do {
             result = .success(try await operation(writer))

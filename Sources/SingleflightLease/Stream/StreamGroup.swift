@@ -116,10 +116,14 @@ public final class StreamGroup<Key: FlightKeyConvertible, Part: Sendable>: Senda
         _ call: @escaping @Sendable (StreamReaderCore) async -> Outcome<ErasedValue>
     ) -> FlightStream<Part> {
         let codec = self.codec
+        let metrics = self.core.observer?.metrics
         let reader = StreamReaderCore(key, self.core.context, self.core.streams)
         return FlightStream(
             reading: StreamReading(reader) { await call(reader) },
-            decode: { try codec.decode($0) }
+            decode: { bytes in
+                metrics?.streamed(bytes.count, isRead: true)
+                return try codec.decode(bytes)
+            }
         )
     }
 }

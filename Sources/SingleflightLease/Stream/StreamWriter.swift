@@ -27,12 +27,12 @@ public struct StreamWriter<Key: Sendable, Part: Sendable>: Sendable {
                 "a part could not be encoded: \(error)",
                 underlying: error
             )
-            self.core.stop(error)
+            self.core.refuse(error)
             throw error
         }
         guard bytes.count <= self.maximumPartBytes else {
             let error = DistributedGroupError.partTooLong(bytes.count, self.maximumPartBytes)
-            self.core.stop(error)
+            self.core.refuse(error)
             throw error
         }
         try await self.core.write(bytes)

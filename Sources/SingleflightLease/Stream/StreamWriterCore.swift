@@ -35,13 +35,23 @@ package final class StreamWriterCore: Sendable {
     /// `nil` without a lease.
     private let token: LeaseToken?
     private let isNoted: Bool
+    /// Told of each chunk that is stored, by its length.
+    private let onStored: @Sendable (Int) -> Void
     private let state: Mutex<State>
 
     /// - Parameters:
     ///   - token: the token under which the operation runs.
     ///   - isNoted: whether the lease tells how much was written.
-    package init(_ driver: FlightDriver, token: LeaseToken?, _ terms: StreamTerms, isNoted: Bool = true) {
+    ///   - onStored: told of each chunk that is stored, by its length.
+    package init(
+        _ driver: FlightDriver,
+        token: LeaseToken?,
+        _ terms: StreamTerms,
+        isNoted: Bool = true,
+        onStored: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
         self.isNoted = isNoted
+        self.onStored = onStored
         self.driver = driver
         self.terms = terms
         self.token = token
@@ -79,12 +89,17 @@ package final class StreamWriterCore: Sendable {
         self.step(.finish)
     }
 
+    /// A part was refused: the stream fails, behind the parts that were written before.
+    func refuse(_ error: any Error) {
+        self.step(.refuse(error))
+    }
+
     /// Nothing more is to be stored.
     package func stop(_ error: any Error) {
         self.step(.stop(error))
     }
 
-    /// Why nothing more is stored, if so.
+    /// Why no more parts are taken, if so.
     package var error: (any Error)? { self.state.withLock { $0.machine.error } }
 
     func write(_ part: [UInt8]) async throws {
@@ -150,6 +165,7 @@ package final class StreamWriterCore: Sendable {
         case .tell(let chunk):
             self.driver.stored(chunk, under: self.token)
             if self.isNoted { self.driver.note(self.soFar) }
+            self.onStored(chunk.bytes?.count ?? 0)
         case .resume(let done, let result):
             done(result)
         case .end(let done, let result):

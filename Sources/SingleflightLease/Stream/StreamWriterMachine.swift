@@ -11,7 +11,9 @@ package struct StreamWriterMachine: Sendable {
         case withdraw(UInt64)
         /// No more parts come.
         case finish
-        /// Nothing more is to be stored: the operation's result is not wanted any more, or a part was refused.
+        /// A part was refused: the stream fails, behind the parts that were written before.
+        case refuse(any Error)
+        /// Nothing more is to be stored: the operation's result is not wanted any more.
         case stop(any Error)
         case replied(Result<AppendReply, LeaseStoreError>)
         case timer
@@ -43,7 +45,10 @@ package struct StreamWriterMachine: Sendable {
 
     private let terms: StreamTerms
     private var phase = Phase.open
+    /// Why nothing more is stored.
     private var failure: (any Error)?
+    /// Why no more parts are taken.
+    private var refusal: (any Error)?
     /// What is stored, with what is on its way.
     private var written = StreamEnd()
     private var pending: [UInt8] = []
@@ -70,8 +75,8 @@ package struct StreamWriterMachine: Sendable {
         return self.pending.count - self.pendingStart + sent
     }
 
-    /// Why nothing more is stored, if so.
-    package var error: (any Error)? { self.failure }
+    /// Why no more parts are taken, if so.
+    package var error: (any Error)? { self.failure ?? self.refusal }
 
     /// What was written so far, and is stored or will be.
     package var soFar: StreamEnd { self.written }
@@ -83,7 +88,7 @@ package struct StreamWriterMachine: Sendable {
     ) -> [Action] {
         switch event {
         case .write(let frame, let caller):
-            if let failure { return [.refuse(caller, failure)] }
+            if let error = self.error { return [.refuse(caller, error)] }
             guard case .open = self.phase else { return [.refuse(caller, DistributedGroupError.streamEnded)] }
             self.waiting.append((frame, caller))
             return self.goOn(now)
@@ -99,6 +104,8 @@ package struct StreamWriterMachine: Sendable {
             }
             self.phase = .finishing
             return self.goOn(now)
+        case .refuse(let error):
+            return self.refuse(error)
         case .stop(let error):
             return self.fail(error)
         case .replied(let reply):
@@ -129,7 +136,7 @@ package struct StreamWriterMachine: Sendable {
             return self.fail(
                 DistributedGroupError.streamLost(stored: stored, of: self.written.chunks)
             )
-        case .failure(let error) where error.isTransient || error.mayHaveExecuted:
+        case .failure(let error) where error.isTransient || error.mayHaveExecuted || self.isTouch(error):
             let retryAt = now.advanced(by: self.delay.next(using: &generator))
             self.retryAt = retryAt
             return [.wake(at: retryAt)]
@@ -162,7 +169,8 @@ package struct StreamWriterMachine: Sendable {
         while let (frame, caller) = self.waiting.first, self.hasRoom || Planted.bug("writer-does-not-wait") {
             guard self.written.bytes + frame.count <= self.terms.maximumBytes || Planted.bug("stream-without-limit")
             else {
-                return actions + self.fail(DistributedGroupError.streamTooLong(self.terms.maximumBytes))
+                actions += self.refuse(DistributedGroupError.streamTooLong(self.terms.maximumBytes))
+                break
             }
             self.waiting.removeFirst()
             self.written.bytes += frame.count
@@ -174,7 +182,7 @@ package struct StreamWriterMachine: Sendable {
         if self.request == nil { actions += self.sendNext() }
         if self.request == nil, case .finishing = self.phase, self.waiting.isEmpty {
             self.phase = .over
-            return actions + [.end(.success(self.written))]
+            return actions + [.end(self.refusal.map { .failure($0) } ?? .success(self.written))]
         }
         if self.request == nil, let touchAt { actions.append(.wake(at: touchAt)) }
         return actions
@@ -202,6 +210,19 @@ package struct StreamWriterMachine: Sendable {
         }
         self.request = .chunk(chunk)
         return [.append(index: self.written.chunks, chunk)]
+    }
+
+    /// A server without room lets nobody prolong a life; another time it may.
+    private func isTouch(_ error: LeaseStoreError) -> Bool {
+        if case .touch = self.request { error.code == .full } else { false }
+    }
+
+    /// No more parts are taken: everybody who writes is told, now and later. What was taken is stored.
+    private mutating func refuse(_ error: any Error) -> [Action] {
+        guard self.error == nil else { return [] }
+        self.refusal = error
+        defer { self.waiting = [] }
+        return self.waiting.map { .refuse($0.caller, error) }
     }
 
     /// Nothing more can be stored: everybody who writes is told, now and later.

@@ -250,6 +250,7 @@ struct MetricsTests {
     @Test("whatever a group measures is declared, with its labels and their values, and all that is declared is there")
     func declared() throws {
         _ = try self.process("a", self.here)
+        _ = try StreamProcess("s", on: self.cluster, .test { $0.observability = self.here.observability })
         let metrics = self.here.metrics
         var found: [String: Set<[String]>] = [:]
         func add(_ kind: MetricDefinition.Kind, _ label: String, _ dimensions: [(String, String)]) {

@@ -1,3 +1,4 @@
+import ObservabilityTestSupport
 import SingleflightLease
 import SingleflightTestKit
 import TestSupport
@@ -290,6 +291,37 @@ struct StreamTests {
         try await self.expectNothingLeft(self.a)
     }
 
+    @Test("a silent stream goes on where the store has no room to prolong its life, and a written one does not")
+    func noRoom() async throws {
+        let source = PartSource("one")
+        let stream = self.a.stream(source)
+        try await source.untilWritten(1)
+        self.a.store.onRequest { $0 == .append ? .requestLost(LeaseStoreError(.full, "no room")) : .none }
+        for _ in 0..<4 { self.cluster.clock.advance(by: .seconds(1)) }
+        self.a.store.onRequest { _ in .none }
+        source.give("two")
+        try await source.untilWritten(2)
+        for _ in 0..<2 { self.cluster.clock.advance(by: .seconds(1)) }
+        self.a.store.onRequest { $0 == .append ? .requestLost(LeaseStoreError(.full, "no room")) : .none }
+        source.give("three")
+        source.finish()
+        #expect(await Reading(stream) == Reading(["one", "two"], error: "storeFull"))
+        try await self.expectNothingLeft(self.a)
+    }
+
+    @Test("what was written before a part that is refused is there for everybody")
+    func refusedPart() async throws {
+        let narrow = try StreamProcess("narrow", on: self.cluster, .test { $0.results.maximumBytes = 40 })
+        let gate = RequestGate()
+        narrow.store.onRequest { $0 == .append ? .requestHeld(gate) : .none }
+        let source = PartSource("one", "two", String(repeating: "x", count: 50))
+        let stream = narrow.stream(source)
+        await gate.untilHeld()
+        try await source.untilWritten(2)
+        gate.open()
+        #expect(await Reading(stream) == Reading(["one", "two"], error: "resultTooLarge"))
+    }
+
     @Test("a reader of parts that are gone gets an error and no end")
     func lost() async throws {
         let source = PartSource("one", "two")
@@ -358,6 +390,27 @@ struct StreamTests {
         let (first, second) = (observing.stream(one), observing.stream(two))
         #expect(await Reading(first) == Reading(["one"]))
         #expect(await Reading(second) == Reading(["two"]))
+    }
+
+    @Test("bytes are counted that are written and that are read, and the lease tells how much was written")
+    func counted() async throws {
+        let observed = Observed()
+        let process = try StreamProcess("a", on: self.cluster, .test { $0.observability = observed.observability })
+        let source = PartSource("12345678", "12345678")
+        let (first, second) = (process.stream(source), process.stream(source))
+        try await source.untilWritten(2)
+        // Two quotation marks each, and four bytes in front of what is written.
+        await self.cluster.clock.untilScheduled(2)
+        self.cluster.clock.advance(by: .milliseconds(1001))
+        let inspect = InspectRequest(key: self.cluster.key)
+        let lease = try await process.store.answer(to: inspect).get().lease
+        #expect(lease?.note.progress?.message == "2 parts, 28 bytes")
+        source.finish()
+        #expect(await Reading(first) == Reading(["12345678", "12345678"]))
+        #expect(await Reading(second) == Reading(["12345678", "12345678"]))
+        await process.store.untilIdle()
+        #expect(observed.count("stream_bytes_total", ["direction": "written"]) == 28)
+        #expect(observed.count("stream_bytes_total", ["direction": "read"]) == 40)
     }
 
     // MARK: - Following, and misuse

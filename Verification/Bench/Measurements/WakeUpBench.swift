@@ -54,10 +54,15 @@ struct WakeUpBench {
 
 extension BenchRedis {
     /// Asks until this number of processes is registered on the flight of a benchmark's key.
-    func untilWaiting(_ count: Int, on key: String, namespace: String) async throws {
+    func untilWaiting(
+        _ count: Int,
+        on key: String,
+        namespace: String,
+        group: String = "bench"
+    ) async throws {
         let deadline = MonotonicTime.now.advanced(by: .seconds(60))
         while true {
-            let waiting = try await waiters(matching: "sf2:{\(namespace):*}:wait:bench:\(key)")
+            let waiting = try await waiters(matching: "sf2:{\(namespace):*}:wait:\(group):\(key)")
             if waiting >= count { return }
             try Task.checkCancellation()
             guard .now < deadline else {

@@ -4,7 +4,8 @@ import SingleflightCLI
 typealias BenchWorkers = BenchWorkerHandle<BenchOrder, BenchAnswer>
 
 /// What a benchmark's worker is told to do, one line each. It does one after the other; ``herd(round:callers:keys:)``,
-/// ``lead(key:payload:)`` and ``follow(key:)`` go on beside what comes after them.
+/// ``lead(key:payload:)``, ``follow(key:)``, ``writeStream(key:parts:bytes:)``, ``readStream(key:readers:)`` and
+/// ``hear(channel:)`` go on beside what comes after them.
 enum BenchOrder: Codable, Sendable {
     /// Uncontended flights of an empty operation: a number of callers at once, each after each with a key of its own.
     case flights(callers: Int, seconds: Double, payload: Int)
@@ -18,6 +19,14 @@ enum BenchOrder: Codable, Sendable {
     case finish
     /// Waits for the result of `key`; runs the operation only if it takes over.
     case follow(key: String)
+    /// Leads a stream; when it is told to finish it writes this number of parts.
+    case writeStream(key: String, parts: Int, bytes: Int)
+    /// Reads the stream to its end, this number of times at once.
+    case readStream(key: String, readers: Int)
+    /// Subscribes to a channel, and waits for one message.
+    case hear(channel: String)
+    /// Publishes one message that says when.
+    case tell(channel: String)
     /// Says how the last ``herd(round:callers:keys:)``, ``lead(key:payload:)`` or ``follow(key:)`` went, once it has
     /// ended. It is not said by itself: a process that speaks takes the time of others that are to be measured.
     case report
@@ -37,6 +46,21 @@ enum BenchAnswer: Codable, Sendable {
     case followed(handedOver: MonotonicTime, arrived: MonotonicTime)
     /// The follower's own operation was run.
     case tookOver(MonotonicTime)
+    case streamed(StreamFigures)
+    case subscribed
+    case told
+}
+
+/// How a stream was read, or written.
+struct StreamFigures: Codable, Sendable {
+    /// When the first part was handed over, and when it arrived.
+    var handedOver = MonotonicTime.now
+    var arrived = MonotonicTime.now
+    var bytes = 0
+    /// From the first part to the end.
+    var seconds = 0.0
+    /// By how much more the process had in memory at most than before, in bytes; `nil` where that is not told.
+    var growth: Int?
 }
 
 struct FlightCount: Codable, Sendable {

@@ -8,11 +8,13 @@ import Synchronization
 final class BenchWorker: Sendable {
     typealias Line = BenchWorkerLine<BenchAnswer>
 
-    private let say: @Sendable (Line) -> Void
+    let say: @Sendable (Line) -> Void
+    let store: RedisLeaseStore
+    let streams: StreamGroup<String, [UInt8]>
     private let group: DistributedGroup<String, [UInt8]>
     /// What was begun last.
     private let flight = Mutex<Task<Line, Never>?>(nil)
-    private let finishing: AsyncStream<Void>
+    let finishing: AsyncStream<Void>
     private let finish: AsyncStream<Void>.Continuation
 
     init(
@@ -20,7 +22,14 @@ final class BenchWorker: Sendable {
         configuration: DistributedGroupConfiguration,
         say: @escaping @Sendable (Line) -> Void
     ) throws {
+        self.store = store
         group = try DistributedGroup("bench", store: store, configuration: configuration)
+        streams = try StreamGroup(
+            "streams",
+            store: store,
+            configuration: configuration,
+            limits: StreamLimits(maximumBytes: 2 << 30)
+        )
         self.say = say
         (finishing, finish) = AsyncStream.makeStream(of: Void.self)
     }
@@ -39,6 +48,14 @@ final class BenchWorker: Sendable {
             finish.yield()
         case .follow(let key):
             begin { await self.follow(key) }
+        case .writeStream(let key, let parts, let bytes):
+            begin { await self.writeStream(key, parts: parts, bytes: bytes) }
+        case .readStream(let key, let readers):
+            begin { await self.readStream(key, readers: readers) }
+        case .hear(let channel):
+            begin { await self.hear(channel) }
+        case .tell(let channel):
+            say(await tell(channel))
         case .report:
             guard let flight = flight.withLock({ $0 }) else { return say(.failed("there is no flight")) }
             say(await flight.value)
