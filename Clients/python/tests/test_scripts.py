@@ -29,7 +29,14 @@ local found = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
     if not string.find(key, ':fence$') then
         local kind = redis.call('TYPE', key).ok
-        local value = kind == 'hash' and redis.call('HGETALL', key) or {redis.call('GET', key)}
+        local value
+        if kind == 'hash' then
+            value = redis.call('HGETALL', key)
+        elseif kind == 'list' then
+            value = {table.concat(redis.call('LRANGE', key, 0, -1), ' ')}
+        else
+            value = {redis.call('GET', key)}
+        end
         table.insert(found, {key, redis.call('PTTL', key), unpack(value)})
     end
 end
@@ -50,7 +57,7 @@ class Side:
         self.heard = self.redis.pubsub()
 
     def do(self, operation: str, keys: list[str], arguments: list[Any]) -> list[bytes]:
-        rest = [] if operation in ("fence", "depend") else [self.prefix, self.events]
+        rest = [] if operation in ("fence", "depend", "read") else [self.prefix] if operation == "append" else [self.prefix, self.events]
         answer: Any = self.redis.eval(self.texts[operation], len(keys), *keys, *arguments, *rest)
         return [word if isinstance(word, bytes) else str(word).encode() for word in answer]
 
@@ -87,7 +94,8 @@ class Scripts(unittest.TestCase):
                 token, inbox, {"label": "x", "startedAt": 0, "renewals": dice.randrange(3)}, lease=dice.choice([60000, 120000]),
                 grace=600000, retention=dice.choice([60000, 400000]), permitted_takeovers=dice.choice([0, 0, 1, 2]),
             )
-            match dice.choice(["enter"] * 6 + ["renew", "complete", "release", "poll", "poll", "leave", "fence", "revoke", "depend"]):
+            operations = ["renew", "complete", "release", "poll", "poll", "leave", "fence", "revoke", "depend"]
+            match dice.choice(["enter"] * 6 + operations + ["append"] * 6 + ["read"] * 2):
                 case "enter":
                     lapsed = dice.choice(["", *TOKENS])
                     arguments = [token, raw, inbox, dice.choice([0, 0, 1, 1, 600000]), dice.choice([0, 0, 0, 1, 9999999999999]), lapsed, dice.choice("01")]
@@ -108,6 +116,17 @@ class Scripts(unittest.TestCase):
                 case "revoke":
                     named = dice.choice(["", token, token])
                     return "revoke", keys[: 3 if named else 2], [named, "revoked\nops\nwhy"]
+                case "append":
+                    held = sides[0].redis.get(lease) or b""  # mostly the leader's, and the next one
+                    token = held[:32].decode() if len(held) > 98 and dice.randrange(4) else token
+                    stored = sides[0].redis.llen(name.of("chunks", token))
+                    index = max(0, stored + dice.choice([0, 0, 0, 0, -1, -1, -2, 1]))
+                    chunk = dice.choice(["", "chunk", "c" * 300, "c" * 3000, "c" * 3001, "c" * 65001]) if stored < 6 else ""
+                    chunks = name.of("chunks", token)
+                    return "append", [*keys[:2], name.of("done", token), chunks], [token, index, chunk, dice.choice([60000, 400000])]
+                case "read":
+                    arguments = [dice.choice([0, 0, 1, 2, 5, 2**53 - 1]), dice.choice([0, 1, 10, 3300, 65001, 100000]), dice.choice([1, 600000])]
+                    return "read", [name.of("chunks", token)], arguments
                 case _:
                     return "depend", [lease], [token, f"7:pages:{dice.randrange(12)} {dice.choice(TOKENS)}\n"]
 
@@ -125,7 +144,7 @@ class Scripts(unittest.TestCase):
                             for side in sides:
                                 side.redis.pexpire(lease, 590000)
                     case 3:  # time passes
-                        gone = dice.choice([lease, wait, last, name.of("done", dice.choice(TOKENS)), name.fence])
+                        gone = dice.choice([lease, wait, last, name.fence, *(name.of(kind, dice.choice(TOKENS)) for kind in ("done", "chunks"))])
                         for side in sides:
                             side.redis.delete(gone)
                     case 4 if dice.randrange(4) == 0:
@@ -136,6 +155,12 @@ class Scripts(unittest.TestCase):
                         answers = [side.do(*what) for side in sides]
                         place = f"seed {seed}, step {step}: {what[0]} {what[2]}"
                         seen[what[0], answers[0][0]] = seen.get((what[0], answers[0][0]), 0) + 1
+                        if what[0] == "read":  # one may give fewer chunks at a time
+                            most, given = what[2][1], sorted((answer[2:] for answer in answers), key=len)
+                            for chunks in given:
+                                self.assertTrue(len(chunks) == 1 or sum(map(len, chunks)) <= most, place)
+                            self.assertEqual((bool(given[0]), given[0]), (bool(given[1]), given[1][: len(given[0])]), place)
+                            answers = [answer[:2] for answer in answers]
                         for answer in answers:  # times, and fences, which are times, differ
                             for index in range(1, len(answer)):
                                 if re.fullmatch(rb"\d{5,}", answer[index]):

@@ -4,9 +4,21 @@ import json
 import unittest
 from typing import Any
 
-from singleflight.errors import Canceled, GroupFailed
+from singleflight.errors import Canceled, DecodingFailed, GroupFailed
 from singleflight.scripts import scripts
-from singleflight.wire import Announcement, Dependencies, Envelope, Name, envelope, record, result
+from singleflight.wire import (
+    Announcement,
+    Dependencies,
+    Envelope,
+    Frames,
+    Name,
+    StreamEnd,
+    encode_stream_end,
+    envelope,
+    frame,
+    record,
+    result,
+)
 
 from .server import VECTORS, server
 
@@ -24,7 +36,8 @@ class Vectors(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(name.partition, vector["partition"])
             self.assertEqual(name.announced, vector["announcedName"])
             self.assertEqual(name.fence, vector["fence"])
-            self.assertEqual(name.of("done", vector["token"]), vector["done"])
+            for kind in ("done", "chunks"):
+                self.assertEqual(name.of(kind, vector["token"]), vector[kind])
             for kind in ("lease", "wait", "last"):
                 self.assertEqual(name.of(kind), vector[kind])
 
@@ -71,8 +84,30 @@ class Vectors(unittest.IsolatedAsyncioTestCase):
                 self.assertIn(canceled.exception.reason, ("expired", "revoked"))
                 if canceled.exception.reason == "revoked":
                     self.assertEqual((canceled.exception.by, canceled.exception.why), ("ops", "why"))
+            elif meaning.startswith("behind"):
+                index, chunk = found.chunk or (-1, b"")
+                told = f"of {len(chunk)} bytes" if chunk else ", to be read"
+                self.assertEqual(f"behind {index} chunks there is one more {told}".replace(" ,", ","), meaning)
             else:
                 self.assertIn(found.letter, "up", meaning)
+
+    def test_streams(self) -> None:
+        parts = [b"", b"a", b"b" * 300, b"c" * 70000]
+        row = b"".join(frame(part) for part in parts)
+        self.assertEqual(row[:9], b"\0\0\0\0\0\0\0\1a")
+        for size in (1, 5, 4096, len(row)):  # wherever it is cut
+            frames, found = Frames(), []
+            for start in range(0, len(row), size):
+                frames.append(row[start : start + size])
+                while (part := frames.take()) is not None:
+                    found.append(part)
+            self.assertEqual((found, bool(frames)), (parts, False))
+        whole = encode_stream_end(StreamEnd(2, 31, 4096, "leader"))
+        self.assertEqual(Envelope.read(whole), ("stream/1", "leader", {}, b"2 31 4096"))
+        self.assertEqual(result("v", whole), StreamEnd(2, 31, 4096, "leader"))
+        for wrong in (b"", b"1 2", b"1 2 3 4", b"1 2 -3", b"1  2 3"):
+            with self.assertRaises(DecodingFailed):
+                result("v", envelope("stream/1", "leader", wrong))
 
     async def test_scripts(self) -> None:
         mine = scripts()

@@ -22,6 +22,7 @@ class Script:
 
 
 def scripts() -> dict[str, Script]:
-    short = ("renew", "complete", "release", "poll", "leave", "fence", "revoke", "depend")
+    short = ("renew", "complete", "release", "poll", "leave", "fence", "revoke", "depend", "read")
     found = {name: Script(name, allow_oom=True) for name in short}
-    return found | {"enter": Script("enter", allow_oom=False), "complete long": Script("complete", allow_oom=False)}
+    found |= {name: Script(name, allow_oom=False) for name in ("enter", "append")}
+    return found | {"complete long": Script("complete", allow_oom=False)}

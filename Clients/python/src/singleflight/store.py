@@ -86,8 +86,8 @@ class Store:
         long = operation == "complete" and isinstance(arguments[2], bytes) and len(arguments[2]) > LONG
         script = self._scripts["complete long" if long else operation]
         rest = [*keys, *arguments]
-        if operation not in ("fence", "depend"):
-            rest += [self.prefix, self.events]
+        if operation not in ("fence", "depend", "read"):
+            rest += [self.prefix] if operation == "append" else [self.prefix, self.events]
         try:
             async with asyncio.timeout(timeout or self.timeout):
                 try:

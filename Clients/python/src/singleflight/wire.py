@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .errors import Canceled, DecodingFailed, GroupFailed, OperationFailed
+from .errors import Canceled, DecodingFailed, GroupFailed, LeaseLost, OperationFailed
 
 Key = str | bytes | int | UUID
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -85,11 +85,17 @@ class Announcement(NamedTuple):
 
     @classmethod
     def read(cls, message: bytes) -> "Announcement | None":
-        found = re.match(rb"2([vecwshupn])([ih])([0-9a-f]{32})([^\n]*)\n", message)
+        found = re.match(rb"2([vecwshupnd])([ih])([0-9a-f]{32})([^\n]*)\n", message)
         if not found:
             return None
         letter, flag, token, name = (part.decode(errors="replace") for part in found.groups())
         return cls(letter, token, name, message[found.end() :] if flag == "i" else None)
+
+    @property
+    def chunk(self) -> tuple[int, bytes] | None:
+        """Of a `d`: how many chunks are before this one, and the chunk; empty if it has to be read."""
+        number, _, chunk = (self.payload or b"").partition(b"\n")
+        return (int(number), chunk) if re.fullmatch(rb"[0-9]{1,15}", number) else None
 
 
 def envelope(codec: str, leader: str, body: bytes) -> bytes:
@@ -98,6 +104,46 @@ def envelope(codec: str, leader: str, body: bytes) -> bytes:
         return bytes([len(encoded)]) + encoded
 
     return b"SF\x01" + short(codec) + short(leader) + body
+
+
+def frame(part: bytes) -> bytes:
+    return len(part).to_bytes(4, "big") + part
+
+
+class Frames:
+    """Puts a stream's parts together from its chunks: a long part lies in several, short ones share one."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything that was not taken."""
+        return bool(self._bytes)
+
+    def append(self, chunk: bytes) -> None:
+        self._bytes += chunk
+
+    @property
+    def has_next(self) -> bool:
+        return len(self._bytes) >= 4 and len(self._bytes) >= 4 + int.from_bytes(self._bytes[:4], "big")
+
+    def take(self) -> bytes | None:
+        """The next part, if it is here as a whole."""
+        if not self.has_next:
+            return None
+        end = 4 + int.from_bytes(self._bytes[:4], "big")
+        part = bytes(self._bytes[4:end])
+        del self._bytes[:end]
+        return part
+
+
+class StreamEnd(NamedTuple):
+    """The outcome of a stream that is whole: what there is under its token."""
+
+    chunks: int
+    parts: int
+    bytes: int
+    leader: str
 
 
 class Envelope(NamedTuple):
@@ -130,7 +176,7 @@ class Envelope(NamedTuple):
         return cls(codec, leader, trace, payload[position:])
 
 
-def encode_value(value: Any, leader: str) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Raises TypeError or ValueError for what JSON does not have."""
 
     def finite(value: Any) -> Any:
@@ -140,8 +186,18 @@ def encode_value(value: Any, leader: str) -> bytes:
             return {key: finite(item) for key, item in value.items()}
         return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    body = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return envelope("json/1", leader, body.encode())
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def decode_json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise DecodingFailed(f"this is no JSON: {error}") from error
+
+
+def encode_value(value: Any, leader: str) -> bytes:
+    return envelope("json/1", leader, encode_json(value))
 
 
 def encode_failure(error: BaseException, leader: str) -> bytes:
@@ -154,8 +210,22 @@ def encode_group_failure(code: str, message: str, leader: str) -> bytes:
     return envelope("group-error/1", leader, f"{code}\n{message}".encode())
 
 
+def encode_stream_end(end: StreamEnd) -> bytes:
+    return envelope("stream/1", end.leader, f"{end.chunks} {end.parts} {end.bytes}".encode())
+
+
+def lost(reason: bytes) -> Canceled | LeaseLost:
+    """What it is to its leader that a lease is gone: by the reason that was told, if one was."""
+    try:
+        if reason:
+            result("c", reason)
+    except Canceled as canceled:
+        return canceled
+    return LeaseLost("another process may lead")
+
+
 def result(letter: str, payload: bytes) -> Any:
-    """The value of an outcome, or what its flight ended with, raised."""
+    """The value of an outcome, a `StreamEnd` if it is one of a stream; or what the flight ended with, raised."""
     if letter == "c":
         reason, _, rest = payload.decode(errors="replace").partition("\n")
         by, _, why = rest.partition("\n")
@@ -163,10 +233,9 @@ def result(letter: str, payload: bytes) -> Any:
         raise Canceled(reason, by, why) if reason in known else Canceled("expired")
     codec, leader, _, body = Envelope.read(payload)
     if letter == "v" and codec == "json/1":
-        try:
-            return json.loads(body)
-        except ValueError as error:
-            raise DecodingFailed(f"the value is no JSON: {error}") from error
+        return decode_json(body)
+    if letter == "v" and codec == "stream/1" and (numbers := re.fullmatch(rb"(\d{1,15}) (\d{1,15}) (\d{1,15})", body)):
+        return StreamEnd(int(numbers[1]), int(numbers[2]), int(numbers[3]), leader)
     if letter == "e" and codec == "group-error/1":
         code, _, message = body.decode(errors="replace").partition("\n")
         raise GroupFailed(code, message, leader)

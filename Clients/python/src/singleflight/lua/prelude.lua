@@ -116,6 +116,12 @@ local function unregister(r, inbox)
     return waiters
 end
 
+-- What a leader is answered that leads no more: with the reason, if its flight was canceled.
+local function lost()
+    local outcome = redis.call('GET', done)
+    return {'LOST', outcome and string.sub(outcome, 1, 1) == 'c' and string.sub(outcome, 2) or nil}
+end
+
 -- The flight ends: stored, deleted, announced. Returns how many waited. A value that is no list of waiters goes as
 -- well.
 local function decide(r, outcome, letter, payload)

@@ -2,11 +2,7 @@ local token, mine, abandoned, news = ARGV[1], parse(ARGV[2]), ARGV[3], ARGV[4]
 prefix, channel = ARGV[5], ARGV[6] or ''
 local r, problem = read()
 if problem then return problem end
-if not r or r.token ~= token then
-    local outcome = redis.call('GET', done)
-    if outcome and string.sub(outcome, 1, 1) == 'c' then return {'LOST', string.sub(outcome, 2)} end
-    return {'LOST'}
-end
+if not r or r.token ~= token then return lost() end
 if left(r) <= 0 then return {'EXPIRED'} end
 if abandoned == '1' then strike(some(), token) end
 mine.retention, mine.permitted, mine.takeovers, mine.waits = r.retention, r.permitted, r.takeovers, r.waits
