@@ -9,10 +9,12 @@ from .errors import (
     OperationFailed,
     Refused,
     SingleflightError,
+    StreamRestarted,
     Unavailable,
 )
 from .group import Group, Settings, fence
 from .store import Store
+from .stream import StreamWriter
 
 __all__ = [
     "Canceled",
@@ -26,6 +28,8 @@ __all__ = [
     "Settings",
     "SingleflightError",
     "Store",
+    "StreamRestarted",
+    "StreamWriter",
     "Unavailable",
     "fence",
 ]

@@ -14,7 +14,7 @@ class OperationFailed(SingleflightError):
 
 
 class GroupFailed(SingleflightError):
-    """The operation may have ended well, but the outcome could not be shared: `resultTooLarge`, `flightTooLong`, …"""
+    """The operation may have ended well, but the outcome could not be shared: `resultTooLarge`, `streamLost`, …"""
 
     def __init__(self, code: str, message: str, leader: str) -> None:
         super().__init__(f"{code}: {message} (computed by {leader})")
@@ -27,6 +27,13 @@ class Canceled(SingleflightError):
     def __init__(self, reason: str, by: str = "", why: str = "") -> None:
         super().__init__(f"{reason} by {by}: {why}" if reason == "revoked" else reason)
         self.reason, self.by, self.why = reason, by, why
+
+
+class StreamRestarted(SingleflightError):
+    """The leader was lost, and another one begins anew: the parts that were read are void."""
+
+    def __init__(self) -> None:
+        super().__init__("the leader was lost, and the stream begins anew")
 
 
 class LeaseLost(SingleflightError):
@@ -50,4 +57,4 @@ class Circle(SingleflightError):
 
 
 class DecodingFailed(SingleflightError):
-    """The outcome is of another codec than `json/1`, or no JSON: does another group have the same name?"""
+    """The outcome is of another codec, or no JSON: does another group have the same name, or is a stream run as a value?"""

@@ -8,12 +8,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import wire
+from . import stream, wire
 from .circles import around
 from .clock import now
-from .errors import Canceled, LeaseLost, OperationFailed, Refused, Unavailable
+from .errors import (
+    Canceled,
+    DecodingFailed,
+    GroupFailed,
+    LeaseLost,
+    OperationFailed,
+    Refused,
+    Unavailable,
+)
 from .store import NotYet, OutOfMemory, Store, Unknown, repeat
-from .wire import Announcement, Name
+from .wire import Announcement, Name, StreamEnd
 
 if TYPE_CHECKING:
     from .group import Settings
@@ -38,9 +46,12 @@ class _Request:
 
 class Flight:
     def __init__(
-        self, store: Store, settings: "Settings", name: Name, operation: Callable[[], Awaitable[Any]], ended: Callable[[], Any]
+        self, store: Store, settings: "Settings", name: Name, operation: Callable[..., Awaitable[Any]], ended: Callable[[], Any],
+        *, streams: bool = False,
     ) -> None:
         self.store, self.settings, self.name, self.callers = store, settings, name, 0
+        # Whether the operation writes a stream; where it lies is up to the token.
+        self.streams, self.readers = streams, set[stream.Reader]()
         # The flight's token here or elsewhere, once it is known, and whether this process leads it. `stands` is done when Redis
         # has said how the flight stands, and is another one from then on.
         self.token, self.leads, self.stands = "", False, asyncio.get_running_loop().create_future()
@@ -54,7 +65,19 @@ class Flight:
     # What others tell it
 
     def hear(self, announcement: Announcement | None) -> None:
+        if announcement and announcement.letter == "d":
+            if announcement.chunk:
+                self.stored(announcement.token, *announcement.chunk)
+            return
+        if not announcement:
+            for reader in self.readers:
+                reader.look()
         self._news.put_nowait(announcement)
+
+    def stored(self, token: str, index: int, chunk: bytes) -> None:
+        """The flight's stream has one more chunk."""
+        for reader in self.readers:
+            reader.stored(token, index, chunk)
 
     def leave(self) -> None:
         """No caller waits any more."""
@@ -81,11 +104,15 @@ class Flight:
         settings, note = self.settings, {"label": self.store.label, "startedAt": self._started_at, "renewals": self._renewals}
         if "~" == self.name.announced.partition(":")[2][0:1]:
             note["key"] = self.name.key[:1024].decode(errors="replace")
-        kept = max(settings.retention, settings.lease + settings.delay + 2 * self.store.timeout)
         return wire.record(
-            token, self.store.inbox, note, lease=_ms(settings.lease), grace=_ms(settings.grace), retention=_ms(kept),
+            token, self.store.inbox, note, lease=_ms(settings.lease), grace=_ms(settings.grace), retention=_ms(self.retention),
             permitted_takeovers=settings.permitted_takeovers,
         )
+
+    @property
+    def retention(self) -> float:
+        """How long an outcome is kept: a process that can ask at all is in time."""
+        return max(self.settings.retention, self.settings.lease + self.settings.delay + 2 * self.store.timeout)
 
     async def _poll(self, token: str) -> list[Any]:
         return await repeat(
@@ -108,7 +135,10 @@ class Flight:
             outcome, lapsed = None, ""
             while not outcome:
                 outcome, lapsed = await self._attempt(lapsed)
-            return wire.result(*outcome)
+            value = wire.result(*outcome)
+            if isinstance(value, StreamEnd) != self.streams:
+                raise DecodingFailed("one side has it for a stream, and the other for a value")
+            return value
         except OperationFailed as failed:
             raise failed from self._failure
         finally:
@@ -122,7 +152,10 @@ class Flight:
             request.answered = True
             if answer[0] == "DONE":
                 letter, payload = answer[2].decode(), answer[3]
-                return await self._follow(payload.decode(), 0) if letter == "s" else ((letter, payload), "")
+                if letter == "s":
+                    return await self._follow(payload.decode(), 0)
+                self._stands(answer[1].decode(), leads=False)
+                return (letter, payload), ""
             leads = answer[0] == "LEAD"
             if lapsed:
                 # Somebody else may have ended the flight while this process found it expired.
@@ -132,6 +165,7 @@ class Flight:
                         await self._tell("release", request.token, "w", "")
                     else:
                         await self._tell("leave", answer[1].decode(), self.store.inbox)
+                    self._stands(lapsed, leads=False)
                     return (found[1].decode(), found[2]), ""
             return await (self._lead(request) if leads else self._follow(answer[1].decode(), int(answer[2])))
         finally:
@@ -186,6 +220,7 @@ class Flight:
             if news is _LEFT or (isinstance(news, Announcement) and news.letter in "pnu"):
                 continue
             if isinstance(news, Announcement) and news.token == token and news.letter in "vec" and news.payload is not None:
+                self._stands(token, leads=False)
                 return (news.letter, news.payload), ""
             answer = await self._poll(token)
             if answer[0] == "RUN":
@@ -210,9 +245,13 @@ class Flight:
                     raise Unavailable("the flight was withdrawn again and again")
                 return None, ""
             else:
+                self._stands(token, leads=False)
                 return (answer[1].decode(), answer[2]), ""
 
     def _stands(self, token: str, *, leads: bool) -> None:
+        if token != self.token:
+            for reader in self.readers:
+                reader.stands()
         self.token, self.leads = token, leads
         self.stands.set_result(None)
         self.stands = asyncio.get_running_loop().create_future()
@@ -223,7 +262,9 @@ class Flight:
         token, lease = request.token, self.settings.lease
         self._stands(token, leads=True)
         around.set((*self._chain, self))
-        operation: asyncio.Task[Any] = asyncio.ensure_future(self._operation())
+        operation: asyncio.Task[Any] = asyncio.ensure_future(
+            stream.write(self, token, self._operation) if self.streams else self._operation()
+        )
         # The lease counts from the sending of what granted or renewed it, less a margin for clocks that drift.
         self._deadline, renewal = request.first_sent + lease * 0.95, request.first_sent + lease / 3
         end = now() + self.settings.longest
@@ -237,7 +278,7 @@ class Flight:
                 if isinstance(news, Announcement) and news.token == token:
                     gives_up = news.letter == "u"
                     if news.letter == "c":
-                        raise _lost(news.payload or b"")
+                        raise wire.lost(news.payload or b"")
                 if now() >= self._deadline:
                     raise LeaseLost("it could not be renewed in time")
                 if now() >= renewal and not operation.done():
@@ -265,7 +306,7 @@ class Flight:
         except (Unknown, NotYet, Refused):
             return now() + self.settings.lease / 30, False
         if answer[0] != "OK":
-            raise _lost(answer[1] if len(answer) > 1 else b"")
+            raise wire.lost(answer[1] if len(answer) > 1 else b"")
         self._deadline = sent + self.settings.lease * 0.95
         self._stands(token, leads=True)
         return sent + self.settings.lease / 3, not self.callers and int(answer[1]) == 0
@@ -277,8 +318,15 @@ class Flight:
         self._failure = operation.exception()
         if self._failure:
             return "e", wire.encode_failure(self._failure, label)
+        value = operation.result()
+        if self.streams:
+            if isinstance(value, StreamEnd):
+                return "v", wire.encode_stream_end(value)
+            if isinstance(value, GroupFailed):
+                return "e", wire.encode_group_failure(value.code, value.message, label)
+            raise value  # the lease is lost
         try:
-            payload = wire.encode_value(operation.result(), label)
+            payload = wire.encode_value(value, label)
         except (TypeError, ValueError, RecursionError) as error:
             return "e", wire.encode_group_failure("encodingFailed", str(error), label)
         if len(payload) > self.settings.maximum_bytes:
@@ -300,15 +348,8 @@ class Flight:
             outcome = "e", wire.encode_group_failure("storeFull", str(error), self.store.label)
             answer = await repeat(self._deadline, send)
         if answer[0] == "STALE" or (answer[0] == "UNKNOWN" and sendings == 1):
-            raise _lost(answer[2] if len(answer) > 2 else b"")
+            raise wire.lost(answer[2] if len(answer) > 2 else b"")
         return outcome
-
-
-def _lost(reason: bytes) -> Exception:
-    try:
-        return wire.result("c", reason) if reason else LeaseLost("another process may lead")
-    except Canceled as canceled:
-        return canceled
 
 
 def _ms(seconds: float) -> int:

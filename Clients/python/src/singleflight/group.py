@@ -1,16 +1,17 @@
 """`Group.run`: one flight of a key at a time, wherever its callers are."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from . import wire
 from .circles import around, refuse_circles
 from .clock import now
-from .errors import LeaseLost
+from .errors import DecodingFailed, LeaseLost
 from .flight import Flight
 from .store import Store, repeat
+from .stream import Reader, StreamWriter
 from .wire import Key, Name
 
 
@@ -25,6 +26,7 @@ class Settings:
     reuse: float = 0
     longest: float = 300
     maximum_bytes: int = 8 * 1024 * 1024
+    stream_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for name in ("lease", "grace", "retention"):
@@ -34,8 +36,8 @@ class Settings:
             raise ValueError(f"reuse is {self.reuse} s, not 0 to 24 h")
         if not 0 <= self.permitted_takeovers <= 999:
             raise ValueError(f"permitted_takeovers is {self.permitted_takeovers}, not 0 to 999")
-        if self.longest <= 0 or self.maximum_bytes <= 0:
-            raise ValueError("longest and maximum_bytes are more than 0")
+        if min(self.longest, self.maximum_bytes, self.stream_bytes) <= 0:
+            raise ValueError("longest, maximum_bytes and stream_bytes are more than 0")
 
     @property
     def delay(self) -> float:
@@ -60,20 +62,54 @@ class Group:
 
         The operation is canceled when no caller waits any more, in any process, and when its lease is lost.
         """
-        name = Name(self.store.namespace, self.name, wire.key_bytes(key))
+        flight, started = self._join(self._named(key), operation, streams=False)
+        try:
+            return await self._outcome(flight, started)
+        finally:
+            self._leave(flight)
+
+    def stream(self, key: Key, operation: Callable[[StreamWriter], Awaitable[None]]) -> AsyncGenerator[Any, None]:
+        """The parts that the operation writes, from whichever process runs it: all of them, from the first, in order.
+
+        A part has to be JSON. The caller waits for the flight from the first part that it asks for until the last, or until the
+        iterator is closed, or dropped. What ends the stream otherwise is raised behind the parts that came before it: what is in
+        `errors`, `StreamRestarted` if another leader begins anew. A key that streams here must be no key of `run`.
+        """
+        return self._parts(self._named(key), operation)
+
+    async def _parts(self, name: Name, operation: Callable[[StreamWriter], Awaitable[None]]) -> AsyncGenerator[Any, None]:
+        flight, started = self._join(name, operation, streams=True)
+        reader = Reader(flight, asyncio.create_task(self._outcome(flight, started)))
+        try:
+            while (part := await reader.next()) is not None:
+                yield wire.decode_json(part)
+        finally:
+            reader.close()
+            self._leave(flight)
+
+    def _named(self, key: Key) -> Name:
+        return Name(self.store.namespace, self.name, wire.key_bytes(key))
+
+    def _join(self, name: Name, operation: Callable[..., Awaitable[Any]], *, streams: bool) -> tuple[Flight, bool]:
+        """The flight, with one more caller, and whether it was started."""
         flight = self._flights.get(name.key)
         started = flight is None
         if flight is None:
-            flight = Flight(self.store, self.settings, name, operation, lambda: self._flights.pop(name.key))
+            flight = Flight(self.store, self.settings, name, operation, lambda: self._flights.pop(name.key), streams=streams)
             self._flights[name.key] = flight
+        elif flight.streams != streams:
+            raise DecodingFailed("one caller has it for a stream, and another for a value")
         flight.callers += 1
-        try:
-            await refuse_circles(self.store, flight, started=started)
-            return await asyncio.shield(flight.task)
-        finally:
-            flight.callers -= 1
-            if not flight.callers:
-                flight.leave()
+        return flight, started
+
+    async def _outcome(self, flight: Flight, started: bool) -> Any:
+        await refuse_circles(self.store, flight, started=started)
+        return await asyncio.shield(flight.task)
+
+    def _leave(self, flight: Flight) -> None:
+        flight.callers -= 1
+        if not flight.callers:
+            flight.leave()
 
     async def close(self) -> None:
         """Gives back what this process leads; others take over where that is permitted. Callers get `Canceled`."""
