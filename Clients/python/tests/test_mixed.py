@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
-from singleflight import Canceled, Group, OperationFailed, Settings, Store
+from singleflight import Canceled, Group, OperationFailed, Settings, Store, StreamRestarted, StreamWriter
 from singleflight.wire import Name
 
 from .server import Server, server
@@ -50,6 +50,7 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process, self.reports = process, dict[int, "asyncio.Future[dict[str, Any]]"]()
+        self.halfway = asyncio.Semaphore(0)  # once for each caller that has seen a leader count to fifty
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reading = asyncio.create_task(self._read())
 
@@ -59,15 +60,19 @@ class Worker:
             event = json.loads(line)
             if "ready" in event:
                 self.ready.set_result(None)
+            elif "halfway" in event:
+                self.halfway.release()
             elif "done" in event:
                 self.reports.pop(event["done"]["_0"]["batch"]).set_result(event["done"]["_0"])
 
-    def call(self, *keys: str, callers: int = 1, policy: str = "cancel") -> "asyncio.Future[dict[str, Any]]":
-        """So many callers, spread over the keys. What they got."""
+    def call(
+        self, *keys: str, callers: int = 1, policy: str = "cancel", counts: bool = False
+    ) -> "asyncio.Future[dict[str, Any]]":
+        """So many callers, spread over the keys, of a value, or of a stream that counts to a hundred. What they got."""
         assert self.process.stdin
         batch = id(report := asyncio.get_running_loop().create_future())
         self.reports[batch] = report
-        order = {"id": batch, "keys": keys, "callers": callers, "policy": policy, "start": time.monotonic_ns()}
+        order = {"id": batch, "keys": keys, "callers": callers, "policy": policy, "counts": counts, "start": time.monotonic_ns()}
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         return report
 
@@ -87,6 +92,21 @@ class Counted:
         if self.failure:
             raise self.failure
         return {"key": self.key, "hit": 1000, "process": os.getpid(), "ready": time.monotonic_ns()}
+
+
+class Counting:
+    """The operation of a stream in Python: counts to a hundred, as the workers do, and waits at the half."""
+
+    def __init__(self) -> None:
+        self.runs, self.go = 0, asyncio.Event()
+
+    async def __call__(self, writer: StreamWriter) -> None:
+        self.runs += 1
+        for number in range(1, 51):
+            await writer.write(number)
+        await self.go.wait()
+        for number in range(51, 101):
+            await writer.write(number)
 
 
 @unittest.skipUnless(TOOL, "SINGLEFLIGHT_TOOL is not set")
@@ -207,6 +227,66 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(Canceled) as canceled:
                 await follower
             self.assertEqual((canceled.exception.reason, mine.runs), ("expired", 0))
+
+    async def test_swift_streams(self) -> None:
+        group, mine, numbers = Group(self.store, "counts", LEASE), Counting(), list(range(1, 101))
+        async with self.worker() as worker, Store(self.redis.url, "mixed", command_timeout=TIMEOUT) as other:
+            theirs = worker.call("k", callers=2, counts=True)
+            early = group.stream("k", mine)
+            await self.origin.asked.wait()
+            self.assertEqual([await anext(early) for _ in range(50)], numbers[:50])
+            late = Group(other, "counts", LEASE).stream("k", mine)
+            self.assertEqual(await anext(late), 1)
+            await asyncio.sleep(1.5)  # longer than a lease: it is renewed
+            self.origin.open.set()
+            self.assertEqual([number async for number in early], numbers[50:])
+            self.assertEqual([number async for number in late], numbers[1:])
+            report = await theirs
+            self.assertEqual((report["values"], report["restarts"], mine.runs), ({"1": 2}, 0, 0))
+
+    async def test_python_streams(self) -> None:
+        group, mine, numbers = Group(self.store, "counts", LEASE), Counting(), list(range(1, 101))
+        async with self.worker() as early, self.worker() as late:
+            leading = group.stream("k", mine)
+            self.assertEqual(await anext(leading), 1)
+            first = early.call("k", callers=2, counts=True)
+            for _ in range(2):
+                await early.halfway.acquire()
+            second = late.call("k", counts=True)
+            await late.halfway.acquire()
+            await asyncio.sleep(1.5)
+            mine.go.set()
+            self.assertEqual([number async for number in leading], numbers[1:])
+            for report, callers in ((await first, 2), (await second, 1)):
+                self.assertEqual((report["values"], report["restarts"]), ({"1": callers}, 0))
+            self.assertEqual((mine.runs, self.origin.hits["k"]), (1, 0))
+
+    async def test_python_streams_anew(self) -> None:
+        group, mine, numbers = Group(self.store, "counts-taken-over", TAKES_OVER), Counting(), list(range(1, 101))
+        mine.go.set()
+        async with self.worker() as worker:
+            worker.call("k", policy="takeOver", counts=True)
+            await self.origin.asked.wait()
+            reading = group.stream("k", mine)
+            self.assertEqual(await anext(reading), 1)
+            worker.process.kill()
+            with self.assertRaises(StreamRestarted):
+                self.assertIsNone([number async for number in reading])
+            self.assertEqual([number async for number in group.stream("k", mine)], numbers)
+
+    async def test_swift_streams_anew(self) -> None:
+        group, mine = Group(self.store, "counts-taken-over", TAKES_OVER), Counting()
+        async with self.worker() as worker:
+            leading = group.stream("k", mine)
+            self.assertEqual(await anext(leading), 1)
+            theirs = worker.call("k", policy="takeOver", counts=True)
+            await worker.halfway.acquire()
+            self.origin.open.set()
+            await group.close()
+            report = await theirs
+            self.assertEqual((report["values"], report["restarts"]), ({"1": 1}, 1))
+            with self.assertRaises(Canceled):
+                self.assertIsNone([number async for number in leading])
 
     async def test_flights_of_many(self) -> None:
         """Callers in two processes of each kind, in rounds that begin in turns here and there: nobody fails, nobody gets another
