@@ -89,6 +89,21 @@ struct ReadmeTests {
         }
     }
 
+    @Test("streams")
+    func stream() async throws {
+        let model = ArticleTests.Model()
+        try await PrivateRedis.with { redis in
+            try await RedisLeaseStore.withConnection(to: redis.url) { store in
+                let stories = try StreamGroup<String, String>("stories", store: store)
+                let story = stories.stream("dragon") { writer in
+                    for word in try await model.words(about: "dragon") { try await writer.write(word) }
+                }
+                for try await word in story { print(word) }
+                #expect(stories.name == "stories")
+            }
+        }
+    }
+
     @Test("follows")
     func follow() async throws {
         let id = "42"
@@ -108,7 +123,7 @@ struct ReadmeTests {
             "Tests/SingleflightRedisTests/ReadmeTests.swift", "Examples/Quickstart/main.swift",
         ].map(DocumentedCode.source)
         let readme = try DocumentedCode(page: "README.md")
-        #expect(readme.blocks.count == 6)
+        #expect(readme.blocks.count == 7)
         for block in readme.missing(in: sources) {
             Issue.record("not tested:\n\(block.joined(separator: "\n"))")
         }

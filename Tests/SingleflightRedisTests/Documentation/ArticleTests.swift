@@ -110,6 +110,36 @@ struct ArticleTests {
         #expect(observed.observation.calls == 0)
     }
 
+    struct Model: Sendable {
+        func words(about subject: String) async throws -> [String] { ["A", subject, "slept."] }
+    }
+
+    @Test("a stream is told to all who listen")
+    func streams() async throws {
+        let model = Model()
+        let stories = try StreamGroup<String, String>("stories", store: store)
+
+        @Sendable
+        func tell(_ writer: StreamWriter<String, String>) async throws {
+            for word in try await model.words(about: writer.flight.key) {
+                try await writer.write(word)
+            }
+        }
+
+        for try await word in stories.stream("dragon", operation: tell) {
+            print(word)
+        }
+
+        var page: [String] = []
+        for try await event in stories.stream("dragon", operation: tell).events {
+            switch event {
+            case .part(let word): page.append(word)
+            case .restarted: page.removeAll()
+            }
+        }
+        #expect(page == ["A", "dragon", "slept."])
+    }
+
     @Test("keys have parts, and dates a form")
     func keys() async throws {
         let invoices = try DistributedGroup<CompoundKey, [Invoice]>("invoices", store: store)
