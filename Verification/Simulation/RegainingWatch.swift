@@ -9,17 +9,25 @@ struct RegainingWatch {
     private var isUnanswered = false
     private var mayHaveExecuted = false
 
+    /// An earlier request that may yet be granted.
+    private var earlier: LeaseToken?
+
     /// The request that may yet be granted, and that nobody has given back.
-    var owed: LeaseToken? { self.isUnanswered || self.mayHaveExecuted ? self.token : nil }
+    var owed: LeaseToken? { self.earlier ?? (self.isUnanswered || self.mayHaveExecuted ? self.token : nil) }
 
     mutating func sends(_ request: FlightRequest) {
         switch request {
         case .enter(let token, _, _):
             self.sendings += 1
+            if token != self.token {
+                self.earlier = self.owed
+                self.mayHaveExecuted = false
+            }
             self.token = token
             self.isUnanswered = true
         case .release(let token, _):
             if token == self.token { self.token = nil }
+            if token == self.earlier { self.earlier = nil }
         case .look, .poll, .leave, .renew, .complete, .revoke:
             break
         }

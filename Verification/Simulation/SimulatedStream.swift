@@ -147,7 +147,10 @@ final class SimulatedReader {
             let machine = self.process.machine
             guard self.waits(number), !machine.isPaused, machine.disturbedUntil < asked else { return }
             if self.core.source == .led(token), self.core.place < stored {
-                self.monitor.violate("I34", "a reader waits for a part that is stored")
+                self.monitor.violate(
+                    "I34",
+                    "a reader in process \(self.process.index) waits, behind \(self.core.place) of \(stored) chunks of \(token.short)"
+                )
             }
         }
     }

@@ -194,6 +194,7 @@ struct SimulationPlan {
         if self.hasSlowReaders {
             self.lease.retention = self.lease.duration * 0.3
             self.lease.grace = self.lease.duration / 2
+            self.maximumFlight = self.lease.duration * 12
             self.faults.removeAll { [.eviction, .flush, .failover, .serverClockJump].contains($0) }
         }
         self.leadsAgain = false

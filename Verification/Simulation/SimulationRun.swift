@@ -41,7 +41,7 @@ final class SimulationRun {
         self.scheduler = SimulatedScheduler(seed: seed, isTracing: isTracing)
         self.server = SimulatedServer(scheduler: self.scheduler, sabotage: sabotage)
         self.plan = SimulationPlan(self.scheduler)
-        if seed % 4 == 3 { self.plan.stream(self.scheduler) }
+        if seed % 4 == 1 { self.plan.stream(self.scheduler) }
         self.monitor = SimulationMonitor(scheduler: self.scheduler)
         self.callersLeft = self.plan.callers
         let numbers = 0..<self.plan.keys
@@ -229,10 +229,13 @@ final class SimulationRun {
         let process = flight.process
         let duration: Duration?
         switch Int.random(in: 0..<10, using: &self.scheduler.random) {
-        case 0...3: duration = self.scheduler.duration(.zero...lease / 20)
-        case 4...6: duration = self.scheduler.duration(.zero...lease)
+        case 0...1,
+            2...3 where !self.plan.hasSlowReaders:
+            duration = self.scheduler.duration(.zero...lease / 20)
         // A stream may be silent for longer than what is stored of it lives by itself.
-        case 7...8: duration = self.scheduler.duration(lease...lease * (self.plan.isStreaming ? 6 : 3))
+        case 2...8 where self.plan.hasSlowReaders: duration = self.scheduler.duration(lease * 3...lease * 12)
+        case 4...6: duration = self.scheduler.duration(.zero...lease)
+        case 7...8: duration = self.scheduler.duration(lease...lease * 3)
         // Nothing ends an operation that is only observed.
         default: duration = flight.isObserved ? lease : nil
         }

@@ -23,8 +23,6 @@ package struct StreamReaderMachine: Sendable {
     package enum Event: Sendable {
         /// Somebody waits for the next item.
         case wanted
-        /// Nobody does any more.
-        case unwanted
         /// The flight is this run of the operation now.
         case source(StreamSource)
         /// The run has one more chunk.
@@ -78,7 +76,7 @@ package struct StreamReaderMachine: Sendable {
     }
 
     private static func firstDelay(_ terms: StreamTerms) -> RetryDelay {
-        RetryDelay(first: .milliseconds(50), limit: .seconds(1))
+        RetryDelay(first: min(.milliseconds(50), terms.lookInterval), limit: min(.seconds(1), terms.lookInterval))
     }
 
     /// The run that the last part was of which was given.
@@ -86,9 +84,6 @@ package struct StreamReaderMachine: Sendable {
 
     /// What is held in memory, in bytes.
     package var heldBytes: Int { self.frames.count }
-
-    /// Whether nothing more will be given.
-    package var isFinal: Bool { self.isOver }
 
     package mutating func handle(
         _ event: Event,
@@ -99,8 +94,7 @@ package struct StreamReaderMachine: Sendable {
         switch event {
         case .wanted:
             self.isWanted = true
-        case .unwanted:
-            self.isWanted = false
+            self.delay = Self.firstDelay(self.terms)
         case .source(let source):
             self.take(source)
         case .stored(let chunk, let source):
@@ -124,6 +118,17 @@ package struct StreamReaderMachine: Sendable {
         case .ended(let end):
             self.flightEnd = end
             self.isReadingAfterEnd = false
+            switch end {
+            case .complete(let source?, let end):
+                self.take(source)
+                self.stored = max(self.stored, end.chunks)
+            case .failed(let source?, _):
+                self.take(source)
+            case .complete(nil, let end):
+                self.stored = max(self.stored, end.chunks)
+            case .failed(nil, _):
+                break
+            }
         case .timer:
             guard let wakeAt else { return [] }
             guard now >= wakeAt else { return self.wake() }
@@ -213,7 +218,7 @@ package struct StreamReaderMachine: Sendable {
     /// Whether there are parts in an ended stream that were not read.
     private var isUnread: Bool {
         switch self.flightEnd {
-        case .complete(let source, let end): (source ?? self.source) == self.source && self.place < end.chunks
+        case .complete(_, let end): self.place < end.chunks
         case .failed: !self.isDrained
         case nil: false
         }
@@ -234,9 +239,7 @@ package struct StreamReaderMachine: Sendable {
     /// What is done for somebody who waits.
     private mutating func wantedStep(_ now: LeaseInstant) -> [Action] {
         switch self.flightEnd {
-        case .complete(let source, let end):
-            if let source { self.take(source) }
-            self.stored = max(self.stored, end.chunks)
+        case .complete(_, let end):
             if let item = self.nextItem() { return item }
             if self.place < end.chunks, let source = self.source, !Planted.bug("end-before-all-parts") {
                 return self.read(source)
@@ -246,8 +249,7 @@ package struct StreamReaderMachine: Sendable {
                 isWhole || Planted.bug("end-before-all-parts")
                     ? nil : DistributedGroupError.streamLost(stored: self.given, of: end.parts)
             )
-        case .failed(let source, let error):
-            if let source { self.take(source) }
+        case .failed(_, let error):
             if let item = self.nextItem() { return item }
             guard let source = self.source, !self.isDrained, !Planted.bug("failure-before-its-parts") else {
                 return self.end(error)
