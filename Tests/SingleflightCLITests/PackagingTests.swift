@@ -101,6 +101,16 @@ struct PackagingTests {
         #expect(try Self.text("docker/Dockerfile").contains("\nUSER 10001:10001\n"))
     }
 
+    @Test("what the image is built from is let through to the engine")
+    func context() throws {
+        let ignored = try Self.text(".dockerignore").split(separator: "\n")
+        let copied = try Self.text("docker/Dockerfile").split(separator: "\n")
+            .filter { $0.hasPrefix("COPY ") && !$0.hasPrefix("COPY --from=") }
+            .flatMap { $0.split(separator: " ").dropFirst().dropLast() }
+        #expect(copied.contains("docker/with-password"))
+        for path in copied { #expect(ignored.contains("!\(path)")) }
+    }
+
     @Test(
         "the lines for systemd are ones that the command takes",
         arguments: ["nightly-report.service", "migrate@.service"]
