@@ -132,7 +132,7 @@ final class FailoverStage {
 
     private func make(_ trouble: ServerTrouble) async throws {
         self.told.account.withLock { account in
-            account.ledger.add(Trouble(kind: trouble.kind, start: .now))
+            account.ledger.add(Trouble(kind: trouble.kind, start: .now, end: nil))
             account.report.failovers[trouble.kind, default: 0] += 1
         }
         try await trouble.strike()
@@ -142,6 +142,8 @@ final class FailoverStage {
         }
         self.told.account.withLock { $0.report.recoveries.append(moved.duration(to: .now) / .seconds(1)) }
         try await trouble.heal()
+        // Until now a store that could not be asked is the trouble's doing, however long the trouble lasted.
+        self.told.account.withLock { $0.ledger.end(trouble.kind, at: .now) }
     }
 
     /// Lets the workers go on for a while: the load is what a failover is tried under.
