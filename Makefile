@@ -21,6 +21,9 @@ FIRST ?= 1
 SEED ?=
 # Of `make hostile`: how many sessions; SEED is the first one's.
 SESSIONS ?= 20000
+# Of `make model`: what defines the one model to check instead of all, and how many megabytes a model may take.
+MODEL ?=
+MEMORY ?=
 # Of `make servers-matrix`: which version, instead of all.
 SERVER ?=
 # Of `make matrix`: the cells to play instead of all, by their names.
@@ -109,9 +112,9 @@ matrix: dependencies ## play flights in every kind of trouble, in this process a
 mutants: swift ## turn on each bug that is planted in the sources, and see the simulation catch it
 	scripts/check-mutants
 
-model: swift ## check the protocol's model exhaustively, and that its broken variants fail
+model: swift ## check the protocol's model exhaustively, and that its broken variants fail (MODEL="-DTAKEOVER -DLOSSES=3" MEMORY=12000)
 	scripts/install-dependencies spin
-	scripts/check-model
+	MEMORY=$(MEMORY) scripts/check-model $(MODEL)
 
 servers: dependencies ## put a Redis into every bad state, and print what callers get in each
 	@mkdir -p .build/reports
