@@ -74,7 +74,7 @@ struct DemoStageTests {
     @Test("a worker that is killed on purpose and replaced does not end the scene")
     func replacement() async throws {
         let report =
-            #"{"done":{"_0":{"batch":1,"values":{"1":1},"wrong":0,"failures":{},"canceled":{},"wakeUps":[],"end":1}}}"#
+            #"{"done":{"_0":{"batch":1,"values":{"1":1},"wrong":0,"failures":{},"canceled":{},"wakeUps":[],"restarts":0,"end":1}}}"#
         try await withStage("\(Self.ready); read line; echo '\(report)'; cat > /dev/null") { stage in
             await stage.kill(0)
             try await stage.replace(0)

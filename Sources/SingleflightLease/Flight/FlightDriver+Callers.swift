@@ -79,6 +79,13 @@ extension FlightDriver {
             case wait(raising: (any FlightOperation)?)
             case resume(Awakening)
         }
+        /// At once, or when another thread has carried out what follows from the flight's end: a caller that is told finds
+        /// nothing of the flight left.
+        func answer(_ awakening: Awakening, _ state: inout State) -> Answer {
+            guard state.isActing else { return .resume(awakening) }
+            state.effects.append(.next { waiter.resume(awakening) })
+            return .wait(raising: nil)
+        }
         let answer = self.state.withLock { state -> Answer in
             switch state.ending {
             case .none:
@@ -90,11 +97,11 @@ extension FlightDriver {
             case .undecoded(let end, let learnedAt):
                 guard state.seats.vacate(seat) != nil else { return .resume(Self.gone) }
                 state.ending = .decoding(end, learnedAt: learnedAt)
-                return .resume(.decode)
+                return answer(.decode, &state)
             case .decoding:
                 return state.seats.suspend(seat, waiter) ? .wait(raising: nil) : .resume(Self.gone)
             case .settled(let settled):
-                return .resume(state.seats.vacate(seat) == nil ? Self.gone : .settled(settled))
+                return state.seats.vacate(seat) == nil ? .resume(Self.gone) : answer(.settled(settled), &state)
             }
         }
         switch answer {
