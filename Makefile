@@ -5,7 +5,7 @@
 	servers servers-matrix hostile fuzz fuzzers sanitize storm chaos failovers reshardings soak lint format clean swift dependencies
 
 SOURCES := Package.swift Sources Tests Verification Benchmarks/Package.swift Benchmarks/Benchmarks Examples/Package.swift Examples/Quickstart \
-	Examples/Service/Package.swift Examples/Service/Sources Examples/Worker
+	Examples/Service/Package.swift Examples/Service/Sources Examples/Stream Examples/Worker
 # What is shown or measured speaks no TLS and is built without the trait: BoringSSL is half of a first build. It has a build
 # folder of its own, so that neither kind of build undoes the other.
 PLAIN := .build/plain

@@ -9,6 +9,7 @@ let package = Package(
         // In a package of yours: .package(url: …, from: "0.2.0"). The trait TLS, a default, is left out, as nothing
         // here speaks it.
         .package(name: "swift-singleflight", path: "../..", traits: ["Configuration"]),
+        .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.0.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.0.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.3.0"),
@@ -36,6 +37,21 @@ let package = Package(
                 .product(name: "Tracing", package: "swift-distributed-tracing"),
             ],
             path: "Sources"
+        ),
+        // A link to ../Stream, which shares this package so that Hummingbird is built once.
+        .executableTarget(
+            name: "Stream",
+            dependencies: [
+                .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "SingleflightRedis", package: "swift-singleflight"),
+            ],
+            path: "Stream",
+            exclude: ["run"],
+            resources: [.embedInCode("page.html")]
         ),
     ],
     swiftLanguageModes: [.v6]
