@@ -19,6 +19,9 @@ import SingleflightRedis
 ///
 /// A response that ends with neither of the last two was cut. The browser then asks again by itself, with the id of the
 /// last word that it has, and is told what comes after that word.
+///
+/// What this does not do: an instance that shuts down finishes no story for browsers of other instances. Another instance
+/// writes the story anew at once, and the browsers are told `restarted`.
 struct Stories: Sendable {
     let instance: String
     let flights: StreamGroup<String, Word>

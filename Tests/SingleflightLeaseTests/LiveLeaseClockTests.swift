@@ -52,17 +52,18 @@ struct LiveLeaseClockTests {
     func takeover() async throws {
         let server = InMemoryLeaseServer()
         let stores = [InMemoryLeaseStore(server: server), InMemoryLeaseStore(server: server)]
-        let configuration = DistributedGroupConfiguration(
-            // The grace is long: the follower may get its turn late, and so late that what it was granted is over.
-            lease: .init(
-                duration: .seconds(1),
-                grace: .seconds(30),
-                leaderLoss: .takeOver(attempts: 100),
-                onLost: .cancel
+        let groups = try [LostLeasePolicy.cancel, .leadAgain].enumerated().map { index, onLost in
+            let configuration = DistributedGroupConfiguration(
+                // The grace is long, and the follower leads again: it may get its turn late, and so late that what it was
+                // granted is over.
+                lease: .init(
+                    duration: .seconds(1),
+                    grace: .seconds(30),
+                    leaderLoss: .takeOver(attempts: 100),
+                    onLost: onLost
+                )
             )
-        )
-        let groups = try stores.map { store in
-            try DistributedGroup<String, Int>("silent", store: store, configuration: configuration)
+            return try DistributedGroup<String, Int>("silent", store: stores[index], configuration: configuration)
         }
         // What the first process sends from now on is lost, but for its first request.
         let operation = Gate("the operation of a leader that fell silent")

@@ -21,7 +21,7 @@ package struct HashSlot: Hashable, Sendable {
 
     init(of key: ArraySlice<UInt8>) {
         var crc: UInt16 = 0
-        crc.addCRC16(Self.tag(of: key))
+        for byte in Self.tag(of: key) { crc.addCRC16(byte) }
         number = crc % UInt16(Self.count)
     }
 
@@ -38,11 +38,11 @@ extension HashSlot: CustomStringConvertible {
 }
 
 extension UInt16 {
-    /// CRC-16/XMODEM (polynomial 0x1021), the one that Redis Cluster uses for its slots.
-    package mutating func addCRC16(_ bytes: some Sequence<UInt8>) {
-        for byte in bytes {
-            self = self << 8 ^ UInt16.crc16Steps[Int(self >> 8 ^ UInt16(byte))]
-        }
+    /// CRC-16/XMODEM (polynomial 0x1021), the one that Redis Cluster uses for its slots: of one byte more.
+    ///
+    /// Not of a sequence: a generic function that another module calls makes an allocation for each byte.
+    package mutating func addCRC16(_ byte: UInt8) {
+        self = self << 8 ^ UInt16.crc16Steps[Int(self >> 8 ^ UInt16(byte))]
     }
 
     /// What eight steps of the division make of each leading byte.

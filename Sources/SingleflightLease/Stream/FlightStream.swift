@@ -23,6 +23,10 @@ public struct FlightStream<Part: Sendable>: AsyncSequence, Sendable {
     /// What happens in the stream, for readers that can begin anew.
     public var events: Events { Events(stream: self) }
 
+    /// Lets go of the stream, as if no sequence or iterator of this call lived any more: a task that waits for the next part gets
+    /// `CancellationError`, and so does each that asks later. Idempotent.
+    public func cancel() { self.reading.leave(CancellationError()) }
+
     /// Begins to read, or goes on where another iterator has stopped.
     public func makeAsyncIterator() -> Iterator { Iterator(events: self.events.makeAsyncIterator()) }
 

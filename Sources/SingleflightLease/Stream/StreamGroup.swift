@@ -7,7 +7,8 @@ import Singleflight
 /// stored under the flight's token before they are announced: a late caller gets everything from the first part, a slow one
 /// slows nobody, and a lost message costs time, never a part. All other rules are those of a ``DistributedGroup``: one
 /// leader, a lease, takeover, reuse, policies; but a lease that is lost ends its operation, whatever
-/// ``DistributedGroupConfiguration/Lease/onLost`` says.
+/// ``DistributedGroupConfiguration/Lease/onLost`` says. By default the loss of a leader cancels the stream for everybody; with
+/// ``LeaderLossPolicy/takeOver(attempts:)`` another caller begins anew.
 ///
 /// Safe to use from any thread; make one per kind of stream and keep it.
 public final class StreamGroup<Key: FlightKeyConvertible, Part: Sendable>: Sendable {

@@ -120,9 +120,9 @@ struct Keyspace: Sendable {
 
     private static func checksum(of key: FlightKey) -> UInt16 {
         var crc: UInt16 = 0
-        crc.addCRC16(key.group.utf8)
-        crc.addCRC16(CollectionOfOne(UInt8(ascii: ":")))
-        crc.addCRC16(key.bytes)
+        for byte in key.group.utf8 { crc.addCRC16(byte) }
+        crc.addCRC16(UInt8(ascii: ":"))
+        for byte in key.bytes { crc.addCRC16(byte) }
         return crc
     }
 

@@ -258,6 +258,21 @@ struct StreamTests {
         try await self.expectNothingLeft(self.a)
     }
 
+    @Test("a stream that is canceled is left, whoever holds it")
+    func letGo() async throws {
+        let source = PartSource("one")
+        let stream = self.a.stream(source)
+        var reader = stream.makeAsyncIterator()
+        #expect(try await reader.next() == "one")
+        let waiting = Task { await Reading(stream) }
+        stream.cancel()
+        #expect(await waiting.value == Reading([], error: "CancellationError()"))
+        await #expect(throws: CancellationError.self) { try await Self.next(of: stream).value }
+        try await source.untilEnded()
+        try await self.expectNothingLeft(self.a)
+        stream.cancel()
+    }
+
     // MARK: - What is kept
 
     @Test("within the reuse window the whole stream is given again")
