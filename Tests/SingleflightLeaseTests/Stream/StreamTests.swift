@@ -258,7 +258,7 @@ struct StreamTests {
         try await self.expectNothingLeft(self.a)
     }
 
-    @Test("a stream that is canceled is left, whoever holds it")
+    @Test("a stream that is canceled is left, also where others hold it")
     func letGo() async throws {
         let source = PartSource("one")
         let stream = self.a.stream(source)
