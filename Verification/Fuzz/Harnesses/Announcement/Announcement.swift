@@ -27,7 +27,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     let token = input.hexadecimal(32)
     let key = input.chunk()
-    let status = Array("vech up".utf8)[Int(input.byte()) % 7]
+    let status = Array("vech upd".utf8)[Int(input.byte()) % 8]
     let isInline = input.byte() & 1 == 0
     let payload = input.bytes
     guard let flight = try? FlightKey(group: "fuzz", bytes: key) else { return 0 }
@@ -54,6 +54,19 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         expect(progress.fraction.map { (0...1).contains($0) } ?? true, "\(progress)")
         return 0
     }
+    if status == UInt8(ascii: "d") {
+        // The number of chunks before it, a line feed, and the chunk, if it goes along.
+        let number = payload.prefix { $0 != UInt8(ascii: "\n") }
+        let rest = payload.dropFirst(number.count + 1)
+        guard case .chunk(let chunk) = message?.announcement.news else {
+            let index = Int(String(decoding: number, as: UTF8.self))
+            let isWhole = number.count < payload.count && index.map { $0 >= 0 } ?? false
+            expect(message == nil && !isWhole, "a chunk was overlooked")
+            return 0
+        }
+        expect((chunk.bytes ?? []).elementsEqual(rest) && chunk.index >= 0, "another chunk")
+        return 0
+    }
     guard let message else {
         expect(false, "not understood: \(String(decoding: bytes, as: UTF8.self))")
         return 0
@@ -62,7 +75,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     expectEqual(message.announcement.token.description, token, "another token")
     switch message.announcement.news {
     case .unawaited: expectEqual(status, UInt8(ascii: "u"), "unawaited")
-    case .progress: expect(false, "no progress")
+    case .progress, .chunk: expect(false, "neither progress nor a chunk")
     case .hint: expect(!isInline, "the payload was overlooked")
     case .outcome(.value(let read)):
         expect(status == UInt8(ascii: "v") && isInline && read == payload, "another value")
