@@ -5,8 +5,8 @@ import Logging
 import ServiceLifecycle
 import SingleflightRedis
 
-/// Tells stories to browsers, by server-sent events. A browser that asks for a story that is being written, at whatever
-/// instance, gets all words from the first.
+/// Tells stories to browsers, by server-sent events. A browser that asks for a story that is being written, at
+/// whichever instance, gets all words from the first.
 ///
 /// | event | data |
 /// |---|---|
@@ -20,8 +20,8 @@ import SingleflightRedis
 /// A response that ends with neither of the last two was cut. The browser then asks again by itself, with the id of the
 /// last word that it has, and is told what comes after that word.
 ///
-/// What this does not do: an instance that shuts down finishes no story for browsers of other instances. Another instance
-/// writes the story anew at once, and the browsers are told `restarted`.
+/// What this does not do: an instance that shuts down finishes no story for browsers of other instances. Another
+/// instance writes the story anew at once, and the browsers are told `restarted`.
 struct Stories: Sendable {
     let instance: String
     let flights: StreamGroup<String, Word>

@@ -54,8 +54,8 @@ struct LiveLeaseClockTests {
         let stores = [InMemoryLeaseStore(server: server), InMemoryLeaseStore(server: server)]
         let groups = try [LostLeasePolicy.cancel, .leadAgain].enumerated().map { index, onLost in
             let configuration = DistributedGroupConfiguration(
-                // The grace is long, and the follower leads again: it may get its turn late, and so late that what it was
-                // granted is over.
+                // The grace is long, and the follower leads again: it may get its turn late, and so late that what it
+                // was granted is over.
                 lease: .init(
                     duration: .seconds(1),
                     grace: .seconds(30),

@@ -116,7 +116,8 @@ struct StreamTests {
                 let gate = Gate()
                 let led = here.stream("key") { writer in
                     await gate.wait()
-                    while true { try await writer.write([UInt8](repeating: 7, count: 1 << 20)) }
+                    // More than the server has room for.
+                    for _ in 0..<48 { try await writer.write([UInt8](repeating: 7, count: 1 << 20)) }
                 }
                 await gate.untilArrived()
                 let followed = there.stream("key") { _ in }

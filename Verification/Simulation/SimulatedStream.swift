@@ -23,14 +23,19 @@ final class SimulatedWriter {
         return streams
     }
 
-    init(_ flight: SimulatedFlight, _ operation: SimulatedOperation, run: String, over duration: Duration) {
+    init(
+        _ flight: SimulatedFlight,
+        _ operation: SimulatedOperation,
+        _ terms: StreamTerms,
+        run: String,
+        over duration: Duration
+    ) {
+        self.terms = terms
         self.simulation = flight.process.simulation
         self.machine = flight.process.machine
         self.run = run
         self.key = flight.process.simulation.key(flight.key, of: flight.process.group)
         self.token = flight.token
-        let terms = flight.process.streams ?? SimulatedWriter.terms(flight.process.terms, simulation.scheduler)
-        self.terms = terms
         self.core = flight.driver.map { StreamWriterCore($0, token: flight.token, terms, isNoted: false) }
         let scheduler = self.simulation.scheduler
         for _ in 0..<Int.random(in: 0...12, using: &scheduler.random) {
@@ -116,7 +121,7 @@ final class SimulatedReader {
         self.key = key
         self.isSlow = simulation.plan.hasSlowReaders || simulation.scheduler.chance(0.2)
         self.calledAt = simulation.scheduler.now
-        self.core = StreamReaderCore(simulation.key(key, of: group), group.streamContext, terms)
+        self.core = StreamReaderCore(simulation.key(key, of: group), group.context, terms)
     }
 
     private var simulation: SimulationRun { self.process.simulation }
@@ -149,7 +154,10 @@ final class SimulatedReader {
             if self.core.source == .led(token), self.core.place < stored {
                 self.monitor.violate(
                     "I34",
-                    "a reader in process \(self.process.index) waits, behind \(self.core.place) of \(stored) chunks of \(token.short)"
+                    """
+                    a reader in process \(self.process.index) waits, behind \(self.core.place) of \(stored) chunks of \
+                    \(token.short)
+                    """
                 )
             }
         }

@@ -269,7 +269,9 @@ final class SimulationRun {
                 }
             }
         }
-        let writer = self.plan.isStreaming ? SimulatedWriter(flight, operation, run: run, over: duration ?? lease) : nil
+        let writer = flight.process.streams.map {
+            SimulatedWriter(flight, operation, $0, run: run, over: duration ?? lease)
+        }
         operation.writer = writer
         guard let duration else { return }
         self.scheduler.schedule(after: duration) {

@@ -1,3 +1,6 @@
+/// Told what is kept of a command's output, as it comes.
+typealias OutputHandler = @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void
+
 /// What a command printed and how it ended: the result that `exec` shares.
 package struct CommandRecording: Equatable, Sendable {
     /// Where a piece of the output went.
@@ -15,8 +18,9 @@ package struct CommandRecording: Equatable, Sendable {
     /// The most that is ever kept, in bytes, the framing of the chunks included.
     package static let limit = 8 << 20
 
-    /// The most that followers are told while the command runs: as much as is kept, in pieces of a line each.
-    package static let liveLimit = limit * 8
+    /// The most that followers are told while the command runs: room for all that is kept, even in pieces of one byte,
+    /// which take six with their framing.
+    package static let liveLimit = limit * 6
 
     /// The output in the order in which it was read.
     package private(set) var chunks: [Chunk] = []
@@ -91,8 +95,8 @@ package struct CommandIdentity: Hashable, Sendable {
 }
 
 extension CommandRecording {
-    /// Prints the output as it was printed first, without as many bytes at its beginning as were printed before. A stream that
-    /// nobody reads any more is left out.
+    /// Prints the output as it was printed first, without as many bytes at its beginning as were printed before. A
+    /// stream that nobody reads any more is left out.
     func replay(behind printed: Int = 0) throws {
         var (closed, rest) = (Set<Stream>(), printed)
         for chunk in chunks {

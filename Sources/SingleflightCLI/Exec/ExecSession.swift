@@ -208,7 +208,7 @@ final class ExecSession: Sendable {
         _ key: FlightKey,
         token: LeaseToken?,
         fence: (@Sendable () async throws -> Fence)?,
-        onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void = { _, _ in }
+        onOutput: @escaping OutputHandler = { _, _ in }
     ) async throws -> CommandRecording {
         defer { state.withLock { $0.phase.ended() } }
         var environment = configuration.environment(for: key, token)
@@ -225,7 +225,7 @@ final class ExecSession: Sendable {
 
     private func record(
         _ environment: EnvironmentBlock,
-        _ onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void
+        _ onOutput: @escaping OutputHandler
     ) async throws -> CommandRecording {
         let empty = CommandRecording(of: configuration.command, limit: configuration.outputLimit)
         let command: GuardedCommand

@@ -30,7 +30,7 @@ final class GuardedCommand: Sendable {
         _ words: [[UInt8]],
         environment: EnvironmentBlock,
         recording: CommandRecording,
-        onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void = { _, _ in }
+        onOutput: @escaping OutputHandler = { _, _ in }
     ) throws {
         let inherited = InheritedState.current
         let pump = try OutputPump(recording, onOutput: onOutput)

@@ -35,8 +35,7 @@ final class OutputPump: Sendable {
     let error: Pipe
     private let isMerged: Bool
     private let recording: CommandRecording
-    /// Told what is kept of the output, as it comes.
-    private let onOutput: @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void
+    private let onOutput: OutputHandler
 
     private let bell: SocketPair
     private let state: Mutex<State>
@@ -48,10 +47,10 @@ final class OutputPump: Sendable {
 
     /// - Parameters:
     ///   - recording: what to add the output to.
-    ///   - onOutput: told what is kept of it, as it comes; must be short.
+    ///   - onOutput: must be short.
     init(
         _ recording: CommandRecording,
-        onOutput: @escaping @Sendable (ArraySlice<UInt8>, CommandRecording.Stream) -> Void = { _, _ in }
+        onOutput: @escaping OutputHandler = { _, _ in }
     ) throws {
         self.recording = recording
         self.onOutput = onOutput

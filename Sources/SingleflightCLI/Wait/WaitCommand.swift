@@ -93,7 +93,7 @@ struct WaitCommand: AsyncParsableCommand {
                 // Whatever the group's own policy is: its processes decide what becomes of a flight whose leader is
                 // lost.
                 configuration: .init(
-                    lease: .init(leaderLoss: .takeOver(attempts: 999), onLost: .cancel),
+                    lease: .init(leaderLoss: .takeOver(attempts: 999)),
                     results: .init(typedFailures: FailedRun.crossing)
                 ),
                 codec: StoredPayloadCodec(),

@@ -79,10 +79,10 @@ extension FlightDriver {
             case wait(raising: (any FlightOperation)?)
             case resume(Awakening)
         }
-        /// At once, or when another thread has carried out what follows from the flight's end: a caller that is told finds
-        /// nothing of the flight left.
+        /// At once, or when another thread has carried out what follows from the flight's end: a caller that is told
+        /// finds nothing of the flight left.
         func answer(_ awakening: Awakening, _ state: inout State) -> Answer {
-            guard state.isActing else { return .resume(awakening) }
+            guard state.effects.isActing else { return .resume(awakening) }
             state.effects.append(.next { waiter.resume(awakening) })
             return .wait(raising: nil)
         }
@@ -122,7 +122,7 @@ extension FlightDriver {
             if case .settled = state.ending, case .canceled = awakening { return (nil, []) }
             guard let occupant = state.seats.vacate(seat) else { return (nil, []) }
             self.abandonIfDeserted(now, &state)
-            return (occupant.waiter, state.takeTurn())
+            return (occupant.waiter, state.effects.take())
         }
         waiter?.resume(awakening)
         self.carryOut(effects)
@@ -227,7 +227,7 @@ extension FlightDriver {
         let (settled, effects) = self.state.withLock { state -> (Settled, FlightEffects) in
             if case .settled(let settled) = state.ending { return (settled, []) }
             let settled = self.settle(settlement, &state)
-            return (settled, state.takeTurn())
+            return (settled, state.effects.take())
         }
         self.carryOut(effects)
         return settled

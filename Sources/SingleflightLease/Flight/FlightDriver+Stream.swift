@@ -21,19 +21,9 @@ extension FlightDriver {
     /// Which run of the operation the flight is, as far as that is known.
     package var streamSource: StreamSource? { self.state.withLock { $0.streamSource } }
 
-    /// Passes news of the stream on; whether there is nothing else in them.
-    func streamHeard(_ event: InboxEvent) -> Bool {
-        switch event {
-        case .announced(let announcement):
-            guard case .chunk(let chunk) = announcement.news else { return false }
-            self.stored(chunk, under: announcement.token)
-            return true
-        case .resumed:
-            for feed in self.state.withLock({ $0.streamFeeds }) { feed.missedNews() }
-            return false
-        case .interrupted, .shuttingDown:
-            return false
-        }
+    /// Announcements may have been lost.
+    func newsMissed() {
+        for feed in self.state.withLock({ $0.streamFeeds }) { feed.missedNews() }
     }
 
     /// A chunk is stored.

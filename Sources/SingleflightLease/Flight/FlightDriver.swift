@@ -44,8 +44,7 @@ package final class FlightDriver: Sendable {
         var predecessor: FlightDriver?
 
         // Acting.
-        var effects = FlightEffects()
-        var isActing = false
+        var effects = Turns<FlightEffect>()
         /// Tells the timer that counts from those that were asked for before it.
         var wakeSerial: UInt64 = 0
         var timer: LeaseTimer?
@@ -101,19 +100,6 @@ package final class FlightDriver: Sendable {
         /// In the order of their coming, so that simulated runs repeat exactly.
         var streamFeeds: [any StreamFeeding] = []
         var streamSource: StreamSource?
-
-        /// The effects to carry out now, unless another thread is at it.
-        mutating func takeTurn() -> FlightEffects {
-            self.isActing ? [] : self.nextTurn()
-        }
-
-        /// The effects that have come meanwhile.
-        mutating func nextTurn() -> FlightEffects {
-            self.isActing = !self.effects.isEmpty
-            let turn = self.effects
-            self.effects = []
-            return turn
-        }
     }
 
     package let key: FlightKey
@@ -191,8 +177,8 @@ package final class FlightDriver: Sendable {
     /// Calls `body` after the effects of all transitions so far.
     private func afterEffects(_ body: @escaping @Sendable () -> Void) {
         let isIdle = self.state.withLock { state in
-            if state.isActing { state.effects.append(.next(body)) }
-            return !state.isActing
+            if state.effects.isActing { state.effects.append(.next(body)) }
+            return !state.effects.isActing
         }
         if isIdle { body() }
     }
@@ -231,11 +217,19 @@ package final class FlightDriver: Sendable {
     }
 
     private func received(_ event: InboxEvent) {
-        if case .announced(let announcement) = event, case .progress(let progress) = announcement.news {
-            // No news for the flight itself.
-            return self.progressed(progress, of: announcement.token)
+        switch event {
+        case .announced(let announcement):
+            // Neither is news for the flight itself.
+            switch announcement.news {
+            case .progress(let progress): return self.progressed(progress, of: announcement.token)
+            case .chunk(let chunk): return self.stored(chunk, under: announcement.token)
+            default: break
+            }
+        case .resumed:
+            if self.context.streams != nil { self.newsMissed() }
+        case .interrupted, .shuttingDown:
+            break
         }
-        if self.streamHeard(event) { return }
         self.step(.heard(event))
     }
 
@@ -259,7 +253,7 @@ package final class FlightDriver: Sendable {
         let effects = self.state.withLock { state -> FlightEffects? in
             guard change(&state) else { return nil }
             self.transition(event, now, &state)
-            return state.takeTurn()
+            return state.effects.take()
         }
         guard let effects else { return false }
         self.carryOut(effects)
@@ -277,7 +271,7 @@ package final class FlightDriver: Sendable {
                 self.act(effect)
             }
             // What effects hold is let go of outside of the lock.
-            effects = self.state.withLock { $0.nextTurn() }
+            effects = self.state.withLock { $0.effects.next() }
         }
     }
 

@@ -13,7 +13,7 @@ package final class GroupCore: Sendable {
 
     /// The durations and rules that the group was made with.
     let configuration: DistributedGroupConfiguration
-    let context: FlightContext
+    package let context: FlightContext
     /// `nil` if nobody wants to know anything.
     let observer: GroupObserver?
     private let flights = FlightIndex()

@@ -4,12 +4,12 @@ import Synchronization
 /// The parts of one flight, from the first, for one caller.
 ///
 /// It begins when it is made, and the caller counts as one that waits for the flight as long as the sequence, or an
-/// iterator of it, lives. It ends where all parts were given and the flight has ended with a result. Anything else is an
-/// error, after the parts that came before: nobody takes a cut for the end. A reader may stop for as long as it likes: it
-/// holds no more in memory than its place, and what it has not read yet is kept for it.
+/// iterator of it, lives. It ends where all parts were given and the flight has ended with a result. Anything else is
+/// an error, after the parts that came before: nobody takes a cut for the end. A reader may stop for as long as it
+/// likes: it holds no more in memory than its place, and what it has not read yet is kept for it.
 ///
-/// For one task at a time: of two that read at once the second gets ``DistributedGroupError/Code/streamMisused``. A task that is
-/// canceled while it waits gives up the stream, and gets `CancellationError`.
+/// For one task at a time: of two that read at once the second gets ``DistributedGroupError/Code/streamMisused``. A
+/// task that is canceled while it waits gives up the stream, and gets `CancellationError`.
 public struct FlightStream<Part: Sendable>: AsyncSequence, Sendable {
     /// A part.
     public typealias Element = Part
@@ -23,8 +23,8 @@ public struct FlightStream<Part: Sendable>: AsyncSequence, Sendable {
     /// What happens in the stream, for readers that can begin anew.
     public var events: Events { Events(stream: self) }
 
-    /// Lets go of the stream, as if no sequence or iterator of this call lived any more: a task that waits for the next part gets
-    /// `CancellationError`, and so does each that asks later. Idempotent.
+    /// Lets go of the stream, as if no sequence or iterator of this call lived any more: a task that waits for the next
+    /// part gets `CancellationError`, and so does each that asks later. Idempotent.
     public func cancel() { self.reading.leave(CancellationError()) }
 
     /// Begins to read, or goes on where another iterator has stopped.
@@ -41,8 +41,8 @@ public struct FlightStream<Part: Sendable>: AsyncSequence, Sendable {
 
         /// The next part; `nil` after the last.
         ///
-        /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/streamRestarted`` if the leader was lost and
-        ///   another one begins anew, and parts were read already; see ``FlightStream/events``.
+        /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/streamRestarted`` if the leader
+        ///   was lost and another one begins anew, and parts were read already; see ``FlightStream/events``.
         public mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> Part? {
             switch try await self.events.next(isolation: actor) {
             case .part(let part): return part

@@ -1,9 +1,6 @@
 import Singleflight
 
 extension GroupCore {
-    /// What readers of the group's streams share.
-    package var streamContext: FlightContext { self.context }
-
     /// The limits of the group's streams.
     var streams: StreamTerms {
         self.context.streams ?? StreamTerms(maximumBytes: 0, window: 0, self.context.terms)

@@ -26,7 +26,8 @@ package struct LiveOutcome<Value: Sendable>: Sendable {
 }
 
 extension DistributedGroup {
-    /// Makes a group whose operations tell parts of their results. A lease that is lost must end the operation.
+    /// Makes a group whose operations tell parts of their results. Parts that an operation tells after its lease was
+    /// lost reach nobody.
     package convenience init(
         _ name: String,
         store: any LeaseStore,
@@ -37,8 +38,8 @@ extension DistributedGroup {
         try self.init(name, store: store, configuration: configuration, codec: codec, runtime: .standard, live: live)
     }
 
-    /// As ``run(_:waitingAtMost:unavailable:operation:)``; until the outcome is known `onEvent` hears the parts that the
-    /// operation tells, wherever it runs, from the first on.
+    /// As ``run(_:waitingAtMost:unavailable:operation:)``; until the outcome is known `onEvent` hears the parts that
+    /// the operation tells, wherever it runs, from the first on.
     package func run(
         _ key: Key,
         onEvent: (@Sendable (LiveEvent) -> Void)?,
@@ -48,7 +49,10 @@ extension DistributedGroup {
         let body = { @Sendable @concurrent (flight: Flight<FlightKey>) async throws -> ErasedValue in
             guard let driver = flight.driver else { throw DistributedGroupError.streamEnded }
             let writer = StreamWriterCore(driver, token: flight.token, core.streams, isNoted: false)
-            defer { writer.stop(CancellationError()) }
+            defer {
+                writer.stop(CancellationError())
+                writer.finish { _ in }
+            }
             return ErasedValue(try await operation(Flight(flight, key: key), LiveWriter(core: writer)))
         }
         return await self.live(key, onEvent) { key, reader in

@@ -6,12 +6,8 @@ package final class LocalChunks: Sendable {
 
     package init() {}
 
-    /// Appends a chunk; its place.
-    func append(_ chunk: [UInt8]) -> Int {
-        self.chunks.withLock { chunks in
-            chunks.append(chunk)
-            return chunks.count - 1
-        }
+    func append(_ chunk: [UInt8]) {
+        self.chunks.withLock { $0.append(chunk) }
     }
 
     func read(from first: Int) -> ReadReply {
@@ -22,7 +18,7 @@ package final class LocalChunks: Sendable {
 }
 
 /// Where the parts of a stream are: which run of the operation made them.
-package enum StreamSource: Hashable, Sendable {
+package enum StreamSource: Equatable, Sendable {
     /// In the store, under the token of the flight.
     case led(LeaseToken)
     /// In this process.
@@ -33,13 +29,6 @@ package enum StreamSource: Hashable, Sendable {
         case (.led(let left), .led(let right)): left == right
         case (.here(let left), .here(let right)): left === right
         case (.led, .here), (.here, .led): false
-        }
-    }
-
-    package func hash(into hasher: inout Hasher) {
-        switch self {
-        case .led(let token): hasher.combine(token)
-        case .here(let chunks): hasher.combine(ObjectIdentifier(chunks))
         }
     }
 }

@@ -4,6 +4,8 @@
 enum StreamFrames {
     /// What a part takes beside its own bytes.
     static let headerBytes = 4
+    /// The longest part that four bytes can tell of.
+    static let longestPart = Int(UInt32.max)
 
     static func frame(_ part: [UInt8]) -> [UInt8] {
         let length = UInt32(truncatingIfNeeded: part.count)

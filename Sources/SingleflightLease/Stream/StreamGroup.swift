@@ -4,11 +4,11 @@ import Singleflight
 /// gets all of them, in order, while they are made.
 ///
 /// For a result that takes long and is of use before it is whole: a model's output, an export, a download. Parts are
-/// stored under the flight's token before they are announced: a late caller gets everything from the first part, a slow one
-/// slows nobody, and a lost message costs time, never a part. All other rules are those of a ``DistributedGroup``: one
-/// leader, a lease, takeover, reuse, policies; but a lease that is lost ends its operation, whatever
-/// ``DistributedGroupConfiguration/Lease/onLost`` says. By default the loss of a leader cancels the stream for everybody; with
-/// ``LeaderLossPolicy/takeOver(attempts:)`` another caller begins anew.
+/// stored under the flight's token before they are announced: a late caller gets everything from the first part, a slow
+/// one slows nobody, and a lost message costs time, never a part. All other rules are those of a ``DistributedGroup``:
+/// one leader, a lease, takeover, reuse, policies; but a lease that is lost ends its operation, whatever
+/// ``DistributedGroupConfiguration/Lease/onLost`` says. By default the loss of a leader cancels the stream for
+/// everybody; with ``LeaderLossPolicy/takeOver(attempts:)`` another caller begins anew.
 ///
 /// Safe to use from any thread; make one per kind of stream and keep it.
 public final class StreamGroup<Key: FlightKeyConvertible, Part: Sendable>: Sendable {
@@ -27,9 +27,9 @@ public final class StreamGroup<Key: FlightKeyConvertible, Part: Sendable>: Senda
     /// - Parameters:
     ///   - name: 1 to 64 of `A-Za-z0-9._-`, as a ``DistributedGroup``'s. Give it to no group of another kind.
     ///   - store: where leases and parts are kept.
-    ///   - configuration: the durations and rules; ``DistributedGroupConfiguration/Results/maximumBytes`` is the longest part.
-    ///     Parts are kept for the lease's duration twice, its grace, and the results' retention or reuse after the last
-    ///     was written, and longer for as long as somebody has not read them.
+    ///   - configuration: the durations and rules; ``DistributedGroupConfiguration/Results/maximumBytes`` is the
+    ///     longest part. Parts are kept for the lease's duration twice, its grace, and the results' retention or reuse
+    ///     after the last was written, and longer for as long as somebody has not read them.
     ///   - limits: how much a stream may take.
     ///   - codec: turns parts into bytes and back.
     /// - Throws: ``DistributedGroupError`` of the code ``DistributedGroupError/Code/invalidConfiguration``.
@@ -57,19 +57,19 @@ public final class StreamGroup<Key: FlightKeyConvertible, Part: Sendable>: Senda
     /// The number of keys that callers of this process wait for.
     public var inFlight: Int { self.core.inFlight }
 
-    /// The parts of `key`: from this call's operation, or from the one that runs already, here or in another process, from its first
-    /// part on.
+    /// The parts of `key`: from this call's operation, or from the one that runs already, here or in another process,
+    /// from its first part on.
     ///
-    /// The flight begins at once, whether somebody reads or not. It goes on until its operation ends, or the last caller
-    /// anywhere has let go of its sequence.
+    /// The flight begins at once, whether somebody reads or not. It goes on until its operation ends, or the last
+    /// caller anywhere has let go of its sequence.
     ///
     /// - Parameters:
     ///   - key: what to make.
     ///   - limit: how long this caller waits for the stream's end at most.
     ///   - unavailable: what this caller gets if the store cannot be asked; `nil` for the group's policy. Parts of an
     ///     operation that runs without a lease are kept in this process's memory, within the limits.
-    ///   - operation: writes the parts, in a task of its own that inherits this caller's task-locals and priority. Its return is
-    ///     the stream's end, its error that of everybody.
+    ///   - operation: writes the parts, in a task of its own that inherits this caller's task-locals and priority. Its
+    ///     return is the stream's end, its error that of everybody.
     public func stream(
         _ key: Key,
         waitingAtMost limit: Duration? = nil,
@@ -84,7 +84,7 @@ public final class StreamGroup<Key: FlightKeyConvertible, Part: Sendable>: Senda
                     StreamWriter(
                         flight: Flight(flight, key: key),
                         core: writer,
-                        maximumPartBytes: core.configuration.results.maximumBytes,
+                        maximumPartBytes: min(core.configuration.results.maximumBytes, StreamFrames.longestPart),
                         encode: { try codec.encode($0) }
                     )
                 )

@@ -1,7 +1,8 @@
 /// How much the streams of a ``StreamGroup`` may take.
 public struct StreamLimits: Hashable, Sendable {
-    /// How long all parts of one stream may be together, encoded, in bytes; each takes four more. A stream that is longer fails for
-    /// everybody, with ``DistributedGroupError/Code/streamTooLong``. The store holds so much for each stream.
+    /// How long all parts of one stream may be together, encoded, in bytes; each takes four more. A stream that is
+    /// longer fails for everybody, with ``DistributedGroupError/Code/streamTooLong``. The store holds that much for
+    /// each stream.
     public var maximumBytes: Int
     /// How many bytes may be written and not stored yet before ``StreamWriter/write(_:)`` waits.
     public var window: Int

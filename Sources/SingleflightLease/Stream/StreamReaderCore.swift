@@ -23,18 +23,10 @@ package final class StreamReaderCore: StreamFeeding {
         /// What a reader is told that asks after the end.
         var end: Result<Item?, any Error>?
         var timer: LeaseTimer?
-
-        var effects: [Effect] = []
-        var isActing = false
-
-        mutating func nextTurn() -> [Effect] {
-            self.isActing = !self.effects.isEmpty
-            defer { self.effects = [] }
-            return self.effects
-        }
+        var effects = Turns<Effect>()
     }
 
-    private enum Effect {
+    private enum Effect: Sendable {
         case read(StreamSource, from: Int, maximumBytes: Int)
         case give(Taker, Result<Item?, any Error>)
         case wake(at: LeaseInstant)
@@ -119,16 +111,16 @@ package final class StreamReaderCore: StreamFeeding {
         unless refusal: (inout State) -> Result<Item?, any Error>?
     ) -> Result<Item?, any Error>? {
         let now = self.context.store.clock.now
-        let (refused, turn) = self.state.withLock { state -> (Result<Item?, any Error>?, [Effect]) in
+        let (refused, turn) = self.state.withLock { state -> (Result<Item?, any Error>?, ShortList<Effect>) in
             if let refused = refusal(&state) { return (refused, []) }
             guard state.end == nil else { return (nil, []) }
             for action in state.machine.handle(event, now: now, using: &state.random) { Self.apply(action, &state) }
-            return (nil, state.isActing ? [] : state.nextTurn())
+            return (nil, state.effects.take())
         }
         var effects = turn
         while !effects.isEmpty {
             for effect in effects { self.act(effect) }
-            effects = self.state.withLock { $0.nextTurn() }
+            effects = self.state.withLock { $0.effects.next() }
         }
         return refused
     }
@@ -141,6 +133,7 @@ package final class StreamReaderCore: StreamFeeding {
             if let taker = state.taker.take() { state.effects.append(.give(taker, .success(item))) }
         case .end(let error):
             let told: Result<Item?, any Error> = error.map { .failure($0) } ?? .success(nil)
+            if let timer = state.timer.take() { state.effects.append(.letGo(timer)) }
             guard let taker = state.taker.take() else {
                 state.end = told
                 break
@@ -148,7 +141,6 @@ package final class StreamReaderCore: StreamFeeding {
             // What comes after the end of a sequence is its end: an error is told once.
             state.end = .success(nil)
             state.effects.append(.give(taker, told))
-            if let timer = state.timer.take() { state.effects.append(.letGo(timer)) }
         case .wake(let deadline):
             state.effects.append(.wake(at: deadline))
         }

@@ -2,8 +2,8 @@
 /// out, in order.
 ///
 /// It reads only while somebody wants a part, and holds one answer of the store at most: a reader that stops holds no
-/// more than its place. Announcements only say that there is more, or bring it sooner; the order and the end come from the
-/// store.
+/// more than its place. Announcements only say that there is more, or bring it sooner; the order and the end come from
+/// the store.
 package struct StreamReaderMachine: Sendable {
     /// What a reader is given.
     package enum Item: Hashable, Sendable {

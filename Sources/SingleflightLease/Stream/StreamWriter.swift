@@ -1,7 +1,7 @@
 /// What the operation of a stream writes to.
 ///
-/// Safe to use from any thread. Parts of one task come in the order of its calls; of several tasks, in the order in which
-/// their calls are let go on.
+/// Safe to use from any thread. Parts of one task come in the order of its calls; of several tasks, in the order in
+/// which their calls are let go on.
 public struct StreamWriter<Key: Sendable, Part: Sendable>: Sendable {
     /// The flight that the operation runs for.
     public let flight: Flight<Key>
@@ -15,8 +15,8 @@ public struct StreamWriter<Key: Sendable, Part: Sendable>: Sendable {
     /// (``StreamLimits/window``). How fast readers are plays no part: they read from the store.
     ///
     /// - Throws: `CancellationError` if the task is canceled; `Cancellation` if the lease is lost;
-    ///   ``DistributedGroupError`` if the part or the stream is too long, the stream has ended, or the store refuses it.
-    ///   After an error but the first, the stream takes no more parts, and fails for everybody.
+    ///   ``DistributedGroupError`` if the part or the stream is too long, the stream has ended, or the store refuses
+    ///   it. After any error but `CancellationError`, the stream takes no more parts, and fails for everybody.
     public func write(_ part: Part) async throws {
         let bytes: [UInt8]
         do {

@@ -11,18 +11,10 @@ package final class StreamWriterCore: Sendable {
         var waiting: [UInt64: @Sendable (Result<Void, any Error>) -> Void] = [:]
         var onEnd: (@Sendable (Result<StreamEnd, any Error>) -> Void)?
         var timer: LeaseTimer?
-
-        var actions: [Effect] = []
-        var isActing = false
-
-        mutating func nextTurn() -> [Effect] {
-            self.isActing = !self.actions.isEmpty
-            defer { self.actions = [] }
-            return self.actions
-        }
+        var effects = Turns<Effect>()
     }
 
-    private enum Effect {
+    private enum Effect: Sendable {
         case append(index: Int, [UInt8]?)
         case wake(at: LeaseInstant)
         case tell(StoredChunk)
@@ -99,9 +91,6 @@ package final class StreamWriterCore: Sendable {
         self.step(.stop(error))
     }
 
-    /// Why no more parts are taken, if so.
-    package var error: (any Error)? { self.state.withLock { $0.machine.error } }
-
     func write(_ part: [UInt8]) async throws {
         let caller = Mutex<UInt64?>(nil)
         try await withTaskCancellationHandler {
@@ -132,15 +121,15 @@ package final class StreamWriterCore: Sendable {
 
     private func step(_ event: StreamWriterMachine.Event) {
         let now = self.driver.context.store.clock.now
-        var effects = self.state.withLock { state -> [Effect] in
+        var effects = self.state.withLock { state in
             for action in state.machine.handle(event, now: now, using: &state.random) {
-                if let effect = Self.effect(of: action, &state) { state.actions.append(effect) }
+                if let effect = Self.effect(of: action, &state) { state.effects.append(effect) }
             }
-            return state.isActing ? [] : state.nextTurn()
+            return state.effects.take()
         }
         while !effects.isEmpty {
             for effect in effects { self.act(effect) }
-            effects = self.state.withLock { $0.nextTurn() }
+            effects = self.state.withLock { $0.effects.next() }
         }
     }
 
@@ -176,7 +165,7 @@ package final class StreamWriterCore: Sendable {
 
     private func append(_ index: Int, _ chunk: [UInt8]?) {
         guard let token else {
-            if let chunk, let local = self.driver.localChunks { _ = local.append(chunk) }
+            if let chunk { self.driver.localChunks?.append(chunk) }
             return self.step(.replied(.success(.stored(waiters: 0))))
         }
         let request = AppendRequest(

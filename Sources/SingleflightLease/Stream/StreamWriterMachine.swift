@@ -166,19 +166,22 @@ package struct StreamWriterMachine: Sendable {
     /// Lets callers go on while there is room, sends what there is, and ends what is to end.
     private mutating func goOn(_ now: LeaseInstant) -> [Action] {
         var actions: [Action] = []
-        while let (frame, caller) = self.waiting.first, self.hasRoom || Planted.bug("writer-does-not-wait") {
-            guard self.written.bytes + frame.count <= self.terms.maximumBytes || Planted.bug("stream-without-limit")
-            else {
-                actions += self.refuse(DistributedGroupError.streamTooLong(self.terms.maximumBytes))
-                break
-            }
-            self.waiting.removeFirst()
+        var admitted = 0
+        var isTooLong = false
+        for (frame, caller) in self.waiting {
+            guard self.hasRoom || Planted.bug("writer-does-not-wait") else { break }
+            isTooLong =
+                self.written.bytes + frame.count > self.terms.maximumBytes && !Planted.bug("stream-without-limit")
+            if isTooLong { break }
+            admitted += 1
             self.written.bytes += frame.count
             self.written.parts += 1
             self.pending += frame
             actions.append(.admit(caller))
             if self.request == nil { actions += self.sendNext() }
         }
+        self.waiting.removeFirst(admitted)
+        if isTooLong { actions += self.refuse(DistributedGroupError.streamTooLong(self.terms.maximumBytes)) }
         if self.request == nil { actions += self.sendNext() }
         if self.request == nil, case .finishing = self.phase, self.waiting.isEmpty {
             self.phase = .over

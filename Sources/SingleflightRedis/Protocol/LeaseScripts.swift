@@ -5,8 +5,8 @@ package import HiredisClient
 ///
 /// Rules that all of them keep: every key that they touch is in KEYS, a flight's `lease`, `wait` and `done` in this
 /// order; reads come before writes, messages come last and through `pcall`; no key is left without a time to live; all
-/// time is the server's. All but `enter`, `append`, and `complete` with a long payload, may run while the server is out of
-/// memory: they end flights or keep them alive, and free memory sooner or later.
+/// time is the server's. All but `enter`, `append`, and `complete` with a long payload, may run while the server is out
+/// of memory: they end flights or keep them alive, and free memory sooner or later.
 package enum LeaseScripts {
     package static let enter = script(
         [.readLease, .left, .name, .publish, .event, .heard, .mark, .register, .tell, .decide, .lapse],

@@ -24,8 +24,12 @@ struct StreamProcess: Sendable {
         )
     }
 
-    func stream(_ source: PartSource, unavailable: UnavailablePolicy? = nil) -> FlightStream<String> {
-        self.group.stream("key", unavailable: unavailable) { try await source.write(to: $0) }
+    func stream(
+        _ source: PartSource,
+        waitingAtMost limit: Duration? = nil,
+        unavailable: UnavailablePolicy? = nil
+    ) -> FlightStream<String> {
+        self.group.stream("key", waitingAtMost: limit, unavailable: unavailable) { try await source.write(to: $0) }
     }
 }
 

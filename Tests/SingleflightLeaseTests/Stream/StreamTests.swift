@@ -34,6 +34,20 @@ struct StreamTests {
         }
     }
 
+    /// Two callers of a stream that the first leads, and of which the second, in the other process, has read "one".
+    private func led(
+        _ source: PartSource,
+        _ configuration: DistributedGroupConfiguration? = nil,
+        waitingAtMost limit: Duration? = nil
+    ) async throws -> (here: FlightStream<String>, there: FlightStream<String>) {
+        let leader = try configuration.map { try StreamProcess("a", on: self.cluster, $0) } ?? self.a
+        let here = leader.stream(source)
+        let there = self.b.stream(PartSource(), waitingAtMost: limit)
+        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        #expect(try await Self.next(of: there).value == "one")
+        return (here, there)
+    }
+
     // MARK: - Parts
 
     @Test("every caller, here and elsewhere, early and late, gets all parts while they are made")
@@ -87,11 +101,8 @@ struct StreamTests {
     @Test("a lost announcement costs time, and no part")
     func lostNews() async throws {
         let source = PartSource("one")
-        let here = self.a.stream(source)
-        let there = self.b.stream(PartSource())
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        let (here, there) = try await self.led(source)
         var follower = there.makeAsyncIterator()
-        #expect(try await follower.next() == "one")
         self.cluster.server.dropsAnnouncements = true
         let next = Self.next(of: there)
         try await source.untilWritten(1)
@@ -110,11 +121,8 @@ struct StreamTests {
     @Test("a reader that missed news looks as soon as its inbox is connected again")
     func gap() async throws {
         let source = PartSource("one")
-        let here = self.a.stream(source)
-        let there = self.b.stream(PartSource())
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
+        let (here, there) = try await self.led(source)
         var follower = there.makeAsyncIterator()
-        #expect(try await follower.next() == "one")
         self.cluster.server.dropsAnnouncements = true
         let next = Self.next(of: there)
         source.give("two")
@@ -178,14 +186,57 @@ struct StreamTests {
         #expect(await Reading(stream) == Reading(["one"], error: "resultTooLarge"))
     }
 
+    @Test("a caller waits no longer than it wants to, and the stream goes on for the others")
+    func waitLimit() async throws {
+        let source = PartSource("one")
+        let (here, there) = try await self.led(source, waitingAtMost: .milliseconds(500))
+        self.cluster.clock.advance(by: .milliseconds(500))
+        #expect(await Reading(there) == Reading([], error: "the wait limit was reached"))
+        source.give("two")
+        source.finish()
+        #expect(await Reading(here) == Reading(["one", "two"]))
+        try await self.expectNothingLeft(self.a, self.b)
+    }
+
+    @Test("a stream that is revoked ends for everybody after what came, and its operation is canceled")
+    func revoked() async throws {
+        let source = PartSource("one")
+        let (here, there) = try await self.led(source)
+        let request = RevokeRequest(key: self.cluster.key, token: nil, by: "ops", reason: "stuck")
+        #expect(try await self.b.store.answer(to: request).get() != .nothing)
+        #expect(await Reading(there) == Reading([], error: "revoked by ops: stuck"))
+        #expect(await Reading(here) == Reading(["one"], error: "revoked by ops: stuck"))
+        try await source.untilEnded()
+        try await self.expectNothingLeft(self.a, self.b)
+    }
+
+    @Test("a leader that shuts down ends the stream for everybody after what came")
+    func shutDown() async throws {
+        let source = PartSource("one")
+        let (here, there) = try await self.led(source)
+        #expect(try await Self.next(of: here).value == "one")
+        self.a.store.shutDown()
+        #expect(await Reading(there) == Reading([], error: "the leader shut down"))
+        #expect(await Reading(here) == Reading([], error: "the leader shut down"))
+        try await source.untilEnded()
+        try await self.expectNothingLeft(self.a, self.b)
+    }
+
+    @Test("a stream that is made for longer than a flight may take fails for everybody after what came")
+    func flightTooLong() async throws {
+        let source = PartSource("one")
+        let (here, there) = try await self.led(source, .test { $0.limits.flight = .seconds(10) })
+        self.cluster.clock.advance(by: .seconds(10))
+        #expect(await Reading(there) == Reading([], error: "flightTooLong"))
+        #expect(await Reading(here) == Reading(["one"], error: "flightTooLong"))
+        try await source.untilEnded()
+        try await self.expectNothingLeft(self.b)
+    }
+
     @Test("a leader that is lost cancels the stream after what came")
     func leaderLost() async throws {
         let source = PartSource("one")
-        let here = self.a.stream(source)
-        let there = self.b.stream(PartSource())
-        await self.cluster.server.untilWaiters(of: self.cluster.key, 1)
-        var follower = there.makeAsyncIterator()
-        #expect(try await follower.next() == "one")
+        let (here, there) = try await self.led(source)
         self.a.store.onRequest { _ in .requestLost(.cutOff) }
         self.a.store.die()
         async let rest = Reading(there)

@@ -29,8 +29,8 @@ extension ServerStates {
             memory: .comesBack,
             strike: { try await $0.ask("SWAPDB 0 1") },
             heal: { try await $0.ask("SWAPDB 0 1") },
-            // The lease is back before it would have ended, and nobody renews it any more. On a slow machine it may be back
-            // later than that: then the follower has asked while it was gone.
+            // The lease is back before it would have ended, and nobody renews it any more. On a slow machine it may be
+            // back later than that: then the follower has asked while it was gone.
             brief: .init(
                 newcomer: [.value],
                 leader: [.canceled(.leaseLost)],

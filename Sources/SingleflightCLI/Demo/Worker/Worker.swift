@@ -14,7 +14,7 @@ struct Worker: Sendable {
         if wait > .zero { try? await Task.sleep(for: wait) }
         let countdown = Countdown(batch.callers) { report(.calling(batch: batch.id)) }
         var tally = BatchReport(batch: batch.id, end: .now)
-        if batch.counts == true {
+        if batch.counts {
             await withTaskGroup(of: Count.self) { callers in
                 for index in 0..<batch.callers {
                     callers.addTask { await watch(batch.keys[index % batch.keys.count], batch, countdown) }

@@ -5,7 +5,7 @@ struct CallBatch: Codable, Sendable {
     let callers: Int
     let policy: LossPolicy
     /// Whether the callers watch a leader count, instead of waiting for a value.
-    var counts: Bool?
+    let counts: Bool
     /// When all workers start, on the clock they share.
     let start: MonotonicTime
 }
