@@ -70,7 +70,8 @@ final class GuardedServer: Sendable {
         queue.async { self.follow(Descriptor(adopting: raw)) }
     }
 
-    /// The directory goes first: a process that sees the server's connections close finds it removed.
+    /// The directory goes first: a process that sees the server's connections close finds it removed. It goes once more
+    /// when the server is gone, which may have written a file meanwhile: then it was not empty.
     private static let guardianScript = """
         trap '' PIPE
         directory=$1
@@ -83,6 +84,7 @@ final class GuardedServer: Sendable {
         rm -rf "$directory"
         kill -KILL "$server"
         wait "$server"
+        rm -rf "$directory"
         """
 
     /// Waits until the server accepts connections, at most for `limit`.
